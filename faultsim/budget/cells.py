@@ -1,0 +1,135 @@
+"""Budgets of whole cells that go wrong: stuck devices of a differential pair, confused levels of multi-level cells.
+
+References:
+    .. [MATH] The table of budgets in the design notes, §4, rows "stuck cells" and "multi-level cell
+       confusion".
+    .. [Chen2015] C.-Y. Chen et al. RRAM defect modeling and failure analysis. IEEE Trans. Computers
+       64:180-190, 2015: cells stuck at the low (LRS) or high (HRS) resistance.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from faultsim.budget.base import Budget, check_confidence, check_norm, check_rate
+from faultsim.budget.compound import compound_quantile
+from faultsim.errors import OptionError
+from faultsim.formats import ConductancePair, Values
+
+
+def stuck_pair(
+    *,
+    mechanism: str,
+    scope: str,
+    pair: ConductancePair,
+    values: Values,
+    p_lrs: float,
+    p_hrs: float,
+    p: float,
+    confidence: float,
+) -> Budget:
+    """Bound stuck devices of differential pairs: [MATH]_ "stuck cells", the sum over the 3 x 3 states of a pair.
+
+    A device stuck at LRS holds g_max, one stuck at HRS g_min ([Chen2015]_); an idle device stuck at HRS
+    changes nothing. p = 2 and p = 1 are compound-Poisson quantiles with the mean of the table; p = inf is
+    the largest change by one failed device, or by two where a pair with both failed is likelier than ``1 -
+    confidence``.
+
+    Args:
+        mechanism: Name for the budget.
+        scope: Name for the budget.
+        pair: The mapping to conductances.
+        values: The tensor, k elements, value units.
+        p_lrs: Probability that a device is stuck at g_max.
+        p_hrs: Probability that a device is stuck at g_min; together at most 1.
+        p: 1, 2 or ``math.inf``.
+        confidence: Quantile, strictly between 0 and 1.
+
+    Raises:
+        OptionError: If an argument is out of range.
+    """
+    check_norm(p)
+    check_confidence(confidence)
+    check_rate("p_lrs", p_lrs)
+    check_rate("p_hrs", p_hrs)
+    if p_lrs + p_hrs > 1:
+        raise OptionError(f"p_lrs and p_hrs must add up to at most 1, got {p_lrs + p_hrs:g}")
+    sizes, shares, failed = _pair_states(pair, values, p_lrs, p_hrs)
+    elements = sizes.shape[0]
+    touched = float(((sizes > 0) * shares).sum(axis=1).mean()) if elements else 0.0
+    n = int(stats.binom.ppf(confidence, elements, min(touched, 1.0))) if elements else 0
+    eps = 0.0
+    if n and p == math.inf:
+        doubles = float(shares[failed == 2].sum())
+        likely = elements * math.log1p(-min(doubles, 1 - 1e-16)) < math.log(confidence)
+        eps = float(sizes[:, (failed > 0) & ((failed == 1) | likely) & (shares > 0)].max(initial=0.0))
+    elif n:
+        eps = compound_quantile(sizes**p, shares[None, :], confidence) ** (1 / p)
+    return Budget(mechanism=mechanism, scope=scope, p=p, eps=eps, n=n, confidence=confidence)
+
+
+def level_confusion(
+    *,
+    mechanism: str,
+    scope: str,
+    scale: float,
+    bits: int,
+    bits_per_cell: int,
+    cell_error: float,
+    elements: int,
+    p: float,
+    confidence: float,
+) -> Budget:
+    """Bound confusions of neighbouring levels in multi-level cells: [MATH]_ "multi-level cell confusion".
+
+    A weight of *bits* lies in ``ceil(bits / bits_per_cell)`` cells, binary coded; one level off in cell j
+    changes ``scale * 2**(bits_per_cell * j)``. p = inf is that of the top cell; p = 1, 2 are
+    compound-Poisson quantiles.
+
+    Args:
+        mechanism: Name for the budget.
+        scope: Name for the budget.
+        scale: Value of one code step, positive.
+        bits: Bits of a weight.
+        bits_per_cell: Bits of a cell, at least 1.
+        cell_error: Probability that a cell reads one level off, 0 to 1.
+        elements: Weights, k.
+        p: 1, 2 or ``math.inf``.
+        confidence: Quantile, strictly between 0 and 1.
+
+    Raises:
+        OptionError: If an argument is out of range.
+    """
+    check_norm(p)
+    check_confidence(confidence)
+    check_rate("cell_error", cell_error)
+    if not 1 <= bits_per_cell <= bits:
+        raise OptionError(f"bits_per_cell must be between 1 and {bits}, got {bits_per_cell}")
+    cells = -(-bits // bits_per_cell)
+    touched = -math.expm1(cells * math.log1p(-cell_error)) if cell_error < 1 else 1.0
+    n = int(stats.binom.ppf(confidence, elements, touched)) if elements else 0
+    sizes = scale * 2.0 ** (bits_per_cell * np.arange(cells))
+    eps = 0.0
+    if n and p == math.inf:
+        eps = float(sizes[-1])
+    elif n:
+        eps = compound_quantile(sizes**p, elements * cell_error, confidence) ** (1 / p)
+    return Budget(mechanism=mechanism, scope=scope, p=p, eps=eps, n=n, confidence=confidence)
+
+
+def _pair_states(
+    pair: ConductancePair, values: Values, p_lrs: float, p_hrs: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return ``|change|`` (k, 9), the probability and the number of failed devices of each state (9)."""
+    top = np.broadcast_to(np.asarray(pair.w_max), np.shape(values)).ravel()
+    main = np.minimum(np.abs(np.asarray(values, np.float64)).ravel(), top) / top
+    fine = 1 - p_lrs - p_hrs
+    columns, shares = [], []
+    for main_now, main_share in ((main, fine), (1.0, p_lrs), (0.0, p_hrs)):
+        for idle_now, idle_share in ((0.0, fine), (1.0, p_lrs), (0.0, p_hrs)):
+            columns.append(np.abs(main_now - idle_now - main) * top)
+            shares.append(main_share * idle_share)
+    count = np.array([(i // 3 > 0) + (i % 3 > 0) for i in range(9)], dtype=np.int64)
+    return np.stack(columns, axis=1), np.array(shares), count

@@ -1,0 +1,117 @@
+"""Requirements judged against a result, each with its sentence. Nothing is measured here."""
+
+from collections.abc import Iterable
+
+from faultsim.criteria.measure import Measured, measure
+from faultsim.criteria.parse import METRICS, Criterion
+from faultsim.results import Judgement, Result, Verdict
+
+
+def judge(criterion: Criterion, result: Result) -> Judgement:
+    """Judge one requirement: the point estimate decides, and the interval says how sure that is.
+
+    Where the interval leaves the other answer possible, the judgement is marked inconclusive: more chips
+    would tell. A worst case is *found, not proven*: a pass says that the search found nothing that breaks
+    the requirement.
+
+    Args:
+        criterion: The requirement.
+        result: The assessment; its own verdict is not looked at.
+
+    Raises:
+        OptionError: If the result does not hold what the requirement is about.
+    """
+    metric = METRICS[criterion.metric]
+    measured = measure(criterion, result)
+    passed = _passes(criterion, measured)
+    exact = metric.of is None or criterion.at in ("min", "max")
+    return Judgement(
+        text=criterion.text,
+        source=criterion.source,
+        metric=criterion.metric,
+        at=criterion.at,
+        limit=criterion.limit,
+        value=measured.value,
+        low=measured.low,
+        high=measured.high,
+        passed=passed,
+        inconclusive=not exact and not _certain(criterion, measured, passed=passed),
+        explanation=_sentence(criterion, measured.value, result, passed=passed),
+    )
+
+
+def judge_all(criteria: Iterable[Criterion], result: Result) -> Verdict:
+    """Return the verdict over all requirements; with none it neither passes nor fails."""
+    judged = tuple(judge(criterion, result) for criterion in criteria)
+    return Verdict(passed=all(one.passed for one in judged) if judged else None, criteria=judged)
+
+
+def _higher(criterion: Criterion) -> bool:
+    return METRICS[criterion.metric].better == "higher"
+
+
+def _passes(criterion: Criterion, measured: Measured) -> bool:
+    if measured.value is None:
+        return False
+    return measured.value >= criterion.limit if _higher(criterion) else measured.value <= criterion.limit
+
+
+def _certain(criterion: Criterion, measured: Measured, *, passed: bool) -> bool:
+    """Whether the whole interval is on the value's side of the limit; an open end is on neither."""
+    if measured.value is None:
+        return True
+    low, high, limit = measured.low, measured.high, criterion.limit
+    if _higher(criterion):
+        return low is not None and low >= limit if passed else high is not None and high < limit
+    return high is not None and high <= limit if passed else low is not None and low > limit
+
+
+def _sentence(criterion: Criterion, value: float | None, result: Result, *, passed: bool) -> str:
+    metric = METRICS[criterion.metric]
+    points = criterion.metric.endswith("_drop")
+    unit = "points" if points else metric.unit
+    sign = {(True, True): ">=", (True, False): "<", (False, True): "<=", (False, False): ">"}[
+        _higher(criterion), passed
+    ]
+    limit = f"{_number(criterion.limit, unit)} {'asked' if _higher(criterion) else 'allowed'}"
+    known = "not finite" if value is None else _number(value, unit)
+    subject = _subject(criterion, result)
+    return f"{subject} {known}, {limit}" if value is None else f"{subject} {known} {sign} {limit}"
+
+
+def _subject(criterion: Criterion, result: Result) -> str:
+    name, trials = criterion.metric, result.random.trials if result.random else 0
+    if name == "nonfinite":
+        return "chips with a NaN or an infinity in an output:"
+    if name == "clean_accuracy":
+        return "the fault-free chip reaches"
+    if name.startswith("worst_case"):
+        verb = {
+            "worst_case_accuracy": "leaves",
+            "worst_case_drop": "loses",
+            "worst_case_loss": "has a loss of",
+        }[name]
+        return f"the worst case (found, not proven) {verb}"
+    verbs = {
+        "accuracy": ("reaches", "reach at least"),
+        "accuracy_drop": ("loses", "lose at most"),
+        "loss": ("has a loss of", "have a loss of at most"),
+        "loss_increase": ("adds to the loss", "add to the loss at most"),
+        "mismatch": ("answers otherwise", "answer otherwise at most"),
+    }
+    one, many = verbs[name]
+    at = criterion.at or "mean"
+    if at == "mean":
+        return f"the mean chip {one}"
+    if at in ("min", "max"):
+        return f"the worst of {trials} chips {one}"
+    share = 100 - int(at[1:]) if _higher(criterion) else int(at[1:])
+    return f"{share} % of the chips {many}"
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "points":
+        return f"{100 * value:.2f} pt"
+    if unit == "fraction":
+        return f"{100 * value:.2f}%"
+    return f"{value:,.0f}" if unit == "chips" else f"{value:.4g}"

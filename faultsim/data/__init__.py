@@ -1,0 +1,22 @@
+"""Samples for a model: files, folders, functions, or drawn. Only names are handed on here."""
+
+from faultsim.data.function import resolve
+from faultsim.data.labels import check_labels
+from faultsim.data.load import load_data
+from faultsim.data.preprocess import Preprocess, load_preprocess
+from faultsim.data.protos import Reference, read_reference
+from faultsim.data.spec import Batch, DataSet, InputSpec, batches
+
+__all__ = [
+    "Batch",
+    "DataSet",
+    "InputSpec",
+    "Preprocess",
+    "Reference",
+    "batches",
+    "check_labels",
+    "load_data",
+    "load_preprocess",
+    "read_reference",
+    "resolve",
+]

@@ -1,0 +1,116 @@
+"""The one data set behind all loaders: columns that are sliced, converted and checked a batch at a time."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from faultsim.data.convert import Conversion, family
+from faultsim.data.spec import Array, Column, InputSpec
+from faultsim.errors import DataError
+
+_SCAN_ROWS_BYTES = 1 << 24
+
+
+class Feed(NamedTuple):
+    """One input and where its rows come from."""
+
+    spec: InputSpec
+    column: Column
+    conversion: Conversion
+    what: str
+
+
+class ColumnData:
+    """A `DataSet` over columns; memory is that of the slice asked for, whatever lies behind the columns."""
+
+    def __init__(
+        self,
+        feeds: Iterable[Feed],
+        labels: Column | None,
+        *,
+        length: int,
+        source: str,
+        notes: Iterable[str] = (),
+    ) -> None:
+        self.source = source
+        self.notes = tuple(notes)
+        self._feeds = tuple(feeds)
+        self._labels = labels
+        self._length = length
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return self._length
+
+    def __repr__(self) -> str:
+        return f"<{self._length} samples from {self.source}>"
+
+    def inputs(self, start: int, stop: int) -> dict[str, Array]:
+        """Return the inputs of samples ``start … stop - 1`` by name; see `DataSet.inputs`."""
+        start, stop = max(start, 0), min(stop, self._length)
+        return {feed.spec.name: _fed(feed, start, stop) for feed in self._feeds}
+
+    def labels(self, start: int, stop: int) -> Array | None:
+        """Return the labels of the same samples; see `DataSet.labels`."""
+        if self._labels is None:
+            return None
+        rows = np.asarray(self._labels[max(start, 0) : min(stop, self._length)])
+        if family(rows.dtype) == "float":
+            refuse_nan(rows, "the array of labels", start)
+        return rows.astype(np.int64) if family(rows.dtype) in ("int", "bool") else rows
+
+    def scan(self) -> None:
+        """Look for NaN in every array of floats now, so that a campaign does not meet it after an hour.
+
+        Raises:
+            DataError: With the place of the first one.
+        """
+        for feed in self._feeds:
+            if isinstance(feed.column, np.ndarray) and family(feed.column.dtype) == "float":
+                row_bytes = feed.column.dtype.itemsize * max(1, int(np.prod(feed.column.shape[1:])))
+                step = max(1, _SCAN_ROWS_BYTES // row_bytes)
+                whole = feed.spec.batch_axis is None
+                for start in range(
+                    0, feed.column.shape[0] if whole and feed.column.ndim else self._length, step
+                ):
+                    refuse_nan(
+                        feed.column[start : start + step] if feed.column.ndim else feed.column,
+                        feed.what,
+                        start,
+                    )
+
+
+def refuse_nan(rows: Array, what: str, start: int) -> None:
+    """Refuse rows that hold NaN; *start* is the number of the first.
+
+    Raises:
+        DataError: With the index of the first one.
+    """
+    bad = np.isnan(rows)
+    if bad.any():
+        first = [int(i) for i in np.argwhere(bad)[0]]
+        place = ", ".join(map(str, [first[0] + start, *first[1:]] if first else []))
+        raise DataError(f"{what} holds NaN at [{place}]; remove or repair that sample")
+
+
+def constant(value: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return an array of one value that takes the memory of one element."""
+    return np.broadcast_to(np.asarray(value).astype(dtype), shape)
+
+
+def named(arrays: Mapping[str, Any]) -> str:
+    """Return array names as a message lists them, at most ten."""
+    names = [repr(name) for name in arrays]
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _fed(feed: Feed, start: int, stop: int) -> Array:
+    axis = feed.spec.batch_axis
+    if axis is None:
+        return np.asarray(feed.column[:] if feed.column.shape else feed.column)
+    rows = np.asarray(feed.column[start:stop])
+    if family(rows.dtype) == "float":
+        refuse_nan(rows, feed.what, start)
+    converted = feed.conversion.apply(rows, start)
+    return np.ascontiguousarray(np.moveaxis(converted, 0, axis) if axis else converted)

@@ -1,0 +1,65 @@
+"""Several edits of one tensor as one. Laws draw edits elsewhere."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultsim.corruption import Add, Edit, Redraw, Stored, Stuck, Xor
+from faultsim.errors import DeviceError
+
+
+def is_empty(edit: Edit) -> bool:
+    """Whether an edit changes nothing, so that a chip without faults has an empty corruption."""
+    if isinstance(edit, Add):
+        return not np.any(edit.delta)
+    return not isinstance(edit, Redraw) and edit.indices.size == 0
+
+
+def merge(stored: Stored, edits: list[Edit]) -> Edit:
+    """Return one edit for all of *edits*, which happened in this order: the same bits wrong, the same delta.
+
+    Stuck cells are taken last, because a cell that cannot be written cannot be flipped either; of several
+    mechanisms with stuck cells the last one wins.
+
+    Raises:
+        DeviceError: If bit errors and a delta in value space meet on one tensor.
+    """
+    if len(edits) == 1:
+        return edits[0]
+    if all(isinstance(edit, Add) for edit in edits):
+        return Add(delta=sum((_dense(stored, edit) for edit in edits), np.zeros(stored.values.shape)))
+    if not all(isinstance(edit, Xor | Stuck) for edit in edits):
+        raise DeviceError(
+            f"tensor {stored.site.name}: bit errors and analog noise cannot act on the same numbers"
+        )
+    flips = [edit for edit in edits if isinstance(edit, Xor)]
+    stuck = [edit for edit in edits if isinstance(edit, Stuck)]
+    touched = [flip.indices for flip in flips] + [cells.indices for cells in stuck]
+    indices = np.unique(np.concatenate(touched))
+    if not stuck:
+        masks = np.zeros(indices.size, dtype=np.uint64)
+        for flip in flips:
+            masks[np.searchsorted(indices, flip.indices)] ^= flip.masks
+        keep = masks != 0
+        return Xor(indices=indices[keep], masks=masks[keep])
+    before = _words(stored)[indices]
+    after = before.copy()
+    for flip in flips:
+        after[np.searchsorted(indices, flip.indices)] ^= flip.masks
+    for cells in stuck:
+        at = np.searchsorted(indices, cells.indices)
+        after[at] = (after[at] & ~cells.masks) | (cells.bits & cells.masks)
+    changed = before != after
+    return Xor(indices=indices[changed], masks=(before ^ after)[changed])
+
+
+def _dense(stored: Stored, edit: Edit) -> NDArray[np.float64]:
+    assert isinstance(edit, Add)
+    if edit.indices is None:
+        return np.asarray(edit.delta, dtype=np.float64).reshape(stored.values.shape)
+    flat = np.zeros(stored.values.size)
+    np.add.at(flat, edit.indices, edit.delta)
+    return flat.reshape(stored.values.shape)
+
+
+def _words(stored: Stored) -> NDArray[np.uint64]:
+    return stored.format.encode(stored.values).reshape(-1)

@@ -1,0 +1,81 @@
+"""The law of 1/f read noise.
+
+References:
+    .. [Nandakumar2019] S. R. Nandakumar et al. Phase-change memory models for deep learning training and
+       inference. ICECS 2019: 1/f noise integrated from programming to the read.
+    .. [aihwkit] IBM aihwkit 1.1.0, ``PCMLikeNoiseModel.apply_drift_noise_to_conductance``.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultsim.budget.base import check_rate
+from faultsim.errors import OptionError
+from faultsim.faults.analog import AnalogLaw, Cells, Moments, rectified
+from faultsim.faults.base import register
+from faultsim.formats import ConductancePair
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class ReadNoise1f(AnalogLaw):
+    """A read finds ``g (1 + q_s sqrt(ln((t + t_read) / (2 t_read))) N)``, [Nandakumar2019]_, [aihwkit]_.
+
+    ``q_s = min(c (g/g_max)**exponent, max)`` at the programmed conductance; conductances stop at 0. On the
+    fit's clock t is the time since programming plus *t0_s*. `sample` gives one frozen read; `std` its
+    standard deviation, for an engine that redraws it at every inference.
+
+    Attributes:
+        t_read_s: Duration of a read, seconds, above 0.
+        c: Relative noise at g_max, at least 0.
+        exponent: Power of the relative conductance, at most 0.
+        max: Cap of q_s, at least 0.
+        t0_s: The fit's clock at the end of programming, seconds; 20 in [aihwkit]_.
+
+    Raises:
+        OptionError: If a parameter is out of range.
+    """
+
+    kind: ClassVar[str] = "read_noise_1f"
+    transient: ClassVar[bool] = True
+    t_read_s: float
+    c: float
+    exponent: float
+    max: float
+    t0_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("t_read_s", "c", "max", "t0_s"):
+            check_rate(name, getattr(self, name), top=math.inf)
+        if self.t_read_s == 0 or self.exponent > 0:
+            raise OptionError("1/f read noise needs t_read_s above 0 and an exponent of at most 0")
+
+    def relative(self, g_uS: NDArray[np.floating], pair: ConductancePair, t_s: float) -> NDArray[np.floating]:
+        """Return the relative noise of a read at programmed conductances *g_uS*, same shape, dimensionless."""
+        kind = g_uS.dtype.type
+        reads = (t_s + self.t0_s + self.t_read_s) / (2 * self.t_read_s)
+        time = math.sqrt(math.log(reads)) if reads > 1 else 0.0
+        x = np.maximum(g_uS * kind(1 / pair.g_max_uS), kind(1e-12))
+        q = kind(self.c) * np.exp(kind(self.exponent) * np.log(x))
+        noise: NDArray[np.floating] = np.minimum(q, kind(self.max)) * kind(time)
+        return noise
+
+    def act(self, cells: Cells, pair: ConductancePair, rng: np.random.Generator, t_s: float) -> Cells:
+        """Read once, one normal number a device."""
+        now = rng.standard_normal(cells.now.shape, dtype=np.float32)
+        now *= self.relative(cells.programmed, pair, t_s)
+        now += np.float32(1)
+        now *= cells.now
+        np.maximum(now, 0, out=now)
+        return Cells(cells.target, cells.programmed, now, cells.gain)
+
+    def spread(self, moments: Moments, pair: ConductancePair, t_s: float) -> Moments:
+        """Add the read's variance at the mean programmed conductance, clipped at 0."""
+        share = self.relative(moments.programmed, pair, t_s).astype(np.float64) ** 2
+        mean, var = rectified(moments.mean, moments.var + share * (moments.mean**2 + moments.var))
+        return Moments(moments.target, moments.programmed, mean, var, moments.gain)

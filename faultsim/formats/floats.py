@@ -1,0 +1,121 @@
+"""Floating-point formats: a word is the number's IEEE (or OCP) bit pattern. Integer formats are not here.
+
+References:
+    .. [IEEE754] IEEE 754-2019: binary16, binary32, binary64, rounding to nearest even.
+    .. [OCP8] OCP 8-bit Floating Point Specification (OFP8) 1.0, 2023: E4M3 (finite, no infinity) and E5M2.
+"""
+
+from dataclasses import dataclass
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from faultsim.errors import OptionError
+from faultsim.formats.base import NumberFormat, Values, Words
+
+_STORAGE: dict[str, np.dtype[np.generic]] = {
+    "float64": np.dtype(np.float64),
+    "float32": np.dtype(np.float32),
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
+    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
+}
+_LARGEST = {  # (2 - 2**-mantissa_bits) * 2**emax; E4M3FN gives its topmost mantissa to NaN, [OCP8]_
+    "float64": float(np.finfo(np.float64).max),
+    "float32": float(np.finfo(np.float32).max),
+    "float16": 65504.0,
+    "bfloat16": (2 - 2.0**-7) * 2.0**127,
+    "float8_e4m3fn": 448.0,
+    "float8_e5m2": 57344.0,
+}
+FLOAT_NAMES: tuple[str, ...] = tuple(_STORAGE)
+_WORD: dict[int, np.dtype[np.unsignedinteger]] = {
+    8: np.dtype(np.uint8),
+    16: np.dtype(np.uint16),
+    32: np.dtype(np.uint32),
+    64: np.dtype(np.uint64),
+}
+
+
+@dataclass(frozen=True)
+class FloatFormat(NumberFormat):
+    """A floating-point format whose words are the IEEE bit patterns.
+
+    A finite value beyond the range saturates at the largest finite number; infinities stay infinite where the
+    format has them ([OCP8]_: E4M3FN has none and takes its largest number). A flipped exponent bit may
+    decode to an infinity or a NaN: that is what the chip would read.
+
+    Attributes:
+        kind: One of `FLOAT_NAMES`.
+
+    Raises:
+        OptionError: If *kind* is no known format.
+
+    Examples:
+        >>> f = FloatFormat("float32")
+        >>> hex(int(f.encode(np.array([-1.5], np.float32))[0]))
+        '0xbfc00000'
+        >>> FloatFormat("float8_e4m3fn").decode(np.array([0x7E], np.uint64)).tolist()
+        [448.0]
+    """
+
+    kind: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.kind not in _STORAGE:
+            raise OptionError(f"unknown float format {self.kind!r}; use one of {', '.join(FLOAT_NAMES)}")
+
+    @property
+    def name(self) -> str:
+        """The format's name, such as ``float32``."""
+        return self.kind
+
+    @property
+    def bits(self) -> int:
+        """Stored bits per element: 8, 16, 32 or 64."""
+        return 8 * _STORAGE[self.kind].itemsize
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """NumPy dtype of decoded values: the format's own; float32 for bfloat16 and float8."""
+        return _STORAGE[self.kind] if self.kind in ("float64", "float32", "float16") else np.dtype(np.float32)
+
+    @property
+    def largest(self) -> float:
+        """The largest finite number of the format, [IEEE754]_ and [OCP8]_."""
+        return _LARGEST[self.kind]
+
+    def encode(self, values: Values) -> Words:
+        """Return the bit patterns of *values* (any shape), rounded to nearest even, saturating.
+
+        Args:
+            values: Numbers in the tensor's own units.
+
+        Returns:
+            Words of the same shape, in the low `bits` bits.
+        """
+        storage = _STORAGE[self.kind]
+        array = np.asarray(values)
+        if array.dtype != storage:
+            array = self._cast(array, storage)
+        return np.ascontiguousarray(array).view(_WORD[self.bits]).reshape(array.shape).astype(np.uint64)
+
+    def decode(self, words: Words) -> Values:
+        """Return the values of *words* (any shape) in `dtype`; bits above `bits` are ignored."""
+        narrow = np.asarray(words).astype(_WORD[self.bits])
+        values: Values = narrow.view(_STORAGE[self.kind]).reshape(narrow.shape)
+        if self.kind in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+            values = values.astype(np.float32)
+        return values
+
+    def _cast(self, array: Values, storage: np.dtype[np.generic]) -> Values:
+        """Round into *storage*; a finite number must not become an infinity or (E4M3FN) a NaN."""
+        wide = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+        top = self.largest
+        with np.errstate(over="ignore"):
+            clipped: NDArray[np.generic] = np.clip(wide, -top, top)
+        if self.kind != "float8_e4m3fn":
+            clipped = np.where(np.isinf(wide), wide, clipped)
+        return clipped.astype(storage)

@@ -1,0 +1,141 @@
+"""BLEU for models that put out sequences; counted by sacrebleu, an extra (``faultsim-nn[bleu]``)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from faultsim.errors import DataError, OptionError
+from faultsim.metrics.counts import NONFINITE, Array, Judged, Tally
+from faultsim.metrics.losses import LossSum
+from faultsim.metrics.tokens import TokenClassification
+
+_ORDERS = 4
+
+
+def _sacrebleu() -> Any:
+    try:
+        from sacrebleu.metrics.bleu import BLEU
+    except ImportError as error:
+        raise OptionError(
+            "BLEU needs sacrebleu, which is not installed: pip install 'faultsim-nn[bleu]'"
+        ) from error
+    return BLEU
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bleu:
+    """Corpus BLEU of output sequences: token ids N×T, or logits N×T×V of which the largest are taken.
+
+    Labels are the reference's token ids, N×T', or texts, shape (N,). Per sample only its n-gram counts are
+    kept; they add up to the corpus score that sacrebleu gives. A sequence with a non-finite output is empty.
+
+    Attributes:
+        vocabulary: Token of each id; ``None`` scores the ids themselves, which is right where both sides use
+            one vocabulary of whole words.
+        eos: Id that ends a sequence, or ``None``.
+        pad: Id of padding, never part of a sequence; negative ids never are either.
+        tokenize: sacrebleu's tokeniser: ``none`` for text that is tokenised already, ``13a`` for raw text.
+        subword: Mark that is removed with the blank after it (``@@``), or ``None``.
+    """
+
+    vocabulary: tuple[str, ...] | None = None
+    eos: int | None = None
+    pad: int | None = None
+    tokenize: str = "none"
+    subword: str | None = None
+    higher_is_better = True
+    counts_correct = False
+
+    @property
+    def name(self) -> str:
+        """What the report calls the task."""
+        return "sequence output"
+
+    @property
+    def metric(self) -> str:
+        """Name of the score."""
+        return "BLEU"
+
+    def loss(self, outputs: torch.Tensor, labels: torch.Tensor, kind: str = "cross_entropy") -> LossSum:
+        """Return the token loss of logits N×T×V against labels N×T; see `Task.loss`.
+
+        Raises:
+            OptionError: If the model puts out token ids: those have no gradient.
+        """
+        if not outputs.is_floating_point() or outputs.ndim != 3:
+            raise OptionError(
+                "the output is a sequence of token ids, which has no gradient: choose an output of logits "
+                "(N×T×V), or "
+                "random faults only"
+            )
+        ignored = labels.long().masked_fill(labels < 0, -100)
+        if self.pad is not None:
+            ignored = ignored.masked_fill(labels == self.pad, -100)
+        return TokenClassification(ignore_index=-100).loss(outputs, ignored, kind)
+
+    def predict(self, outputs: Array) -> Array:
+        """Return token ids N×T, int64; a sequence with a non-finite output is all -1."""
+        given = np.asarray(outputs)
+        if given.ndim == 3 and given.dtype.kind == "f":
+            finite = np.isfinite(given).all(axis=(1, 2))
+            return np.where(finite[:, None], given.argmax(axis=2), NONFINITE).astype(np.int64)
+        if given.ndim != 2 or given.dtype.kind not in "iu":
+            raise DataError(
+                f"outputs of shape {given.shape} ({given.dtype}) are no sequences: BLEU wants ids N×T or "
+                "logits N×T×V"
+            )
+        return given.astype(np.int64)
+
+    def judge(self, outputs: Array, labels: Array, golden: Array | None = None) -> Judged:
+        """Return the n-gram counts of each sample in `Judged.extra`; see `Task.judge`."""
+        scorer = _sacrebleu()(tokenize=self.tokenize, force=True)
+        ids, truth = self.predict(outputs), np.asarray(labels)
+        if len(truth) != len(ids) or (truth.dtype.kind in "iu") != (truth.ndim == 2):
+            raise DataError(
+                f"labels of shape {truth.shape} are no references: give token ids N×T or N texts for "
+                f"{len(ids)} sequences"
+            )
+        rows = []
+        for own, reference in zip(ids, truth, strict=True):
+            text = self._text(reference) if truth.dtype.kind in "iu" else str(reference)
+            got = scorer.corpus_score([self._text(own)], [[text]])
+            rows.append([got.sys_len, got.ref_len, *got.counts, *got.totals])
+        broken = (
+            (ids == NONFINITE).all(axis=1)
+            if np.asarray(outputs).dtype.kind == "f"
+            else np.zeros(len(ids), bool)
+        )
+        differs = np.zeros(len(ids), bool) if golden is None else (ids != np.asarray(golden)).any(axis=1)
+        n, zero = np.ones(len(ids), np.int64), np.zeros(len(ids), np.int64)
+        extra = np.array(rows, dtype=np.int64).reshape(-1, 2 + 2 * _ORDERS)
+        return Judged(n, zero, differs.astype(np.int64), broken.astype(np.int64), np.zeros(len(ids)), extra)
+
+    def score(self, tally: Tally) -> float:
+        """Return corpus BLEU, 0 … 100."""
+        if not tally.extra:
+            return float("nan")
+        system, reference, *grams = tally.extra
+        result = _sacrebleu().compute_bleu(
+            grams[:_ORDERS], grams[_ORDERS:], system, reference, smooth_method="exp"
+        )
+        return float(result.score)
+
+    def _text(self, ids: Sequence[int] | Array) -> str:
+        words = []
+        for number in (int(one) for one in ids):
+            if number == self.eos:
+                break
+            if number < 0 or number == self.pad:
+                continue
+            if self.vocabulary is not None and number >= len(self.vocabulary):
+                raise DataError(
+                    f"token id {number} is outside the vocabulary of {len(self.vocabulary)} tokens; check it"
+                )
+            words.append(str(number) if self.vocabulary is None else self.vocabulary[number])
+        text = " ".join(words)
+        return (
+            text if self.subword is None else text.replace(f"{self.subword} ", "").removesuffix(self.subword)
+        )

@@ -1,0 +1,188 @@
+"""Which task it is: from the output and the labels, or by name; and agreement with the clean model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from faultsim.data.function import is_function
+from faultsim.errors import DataError, OptionError
+from faultsim.library import closest
+from faultsim.metrics.bleu import Bleu
+from faultsim.metrics.classification import Classification
+from faultsim.metrics.counts import NONFINITE, Array, Judged, Tally
+from faultsim.metrics.custom import Custom
+from faultsim.metrics.losses import LossSum
+from faultsim.metrics.regression import Regression
+from faultsim.metrics.task import Task
+from faultsim.metrics.tokens import LanguageModel, TokenClassification
+
+NAMES = ("classification", "top<k>", "tagging", "language-model", "regression", "bleu", "module:function")
+
+
+@dataclass(frozen=True)
+class GoldenAgreement:
+    """The inner task with the clean model's own predictions as labels: how often faults change an answer.
+
+    It says nothing about accuracy: a model that is always wrong agrees with itself.
+    """
+
+    inner: Task
+
+    @property
+    def name(self) -> str:
+        """What the report calls the task."""
+        return f"agreement with the clean model ({self.inner.name})"
+
+    @property
+    def metric(self) -> str:
+        """Name of the score."""
+        return (
+            "agreement" if self.inner.metric == "accuracy" else f"{self.inner.metric} against the clean model"
+        )
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a larger score is a better one."""
+        return self.inner.higher_is_better
+
+    @property
+    def counts_correct(self) -> bool:
+        """Whether `Counts.correct` means anything."""
+        return self.inner.counts_correct
+
+    def labels_from(self, outputs: Array, start: int = 0) -> Array:
+        """Return the labels of a batch from the clean outputs; *start* is the number of its first sample.
+
+        Raises:
+            DataError: If a clean output is not finite: there is nothing to agree with.
+        """
+        predictions = self.inner.predict(outputs)
+        broken = predictions == NONFINITE if predictions.dtype.kind == "i" else ~np.isfinite(predictions)
+        if broken.any() and np.asarray(outputs).dtype.kind == "f":
+            at = int(np.argwhere(broken)[0][0]) + start
+            raise DataError(
+                f"the clean model's output for sample {at} is not finite, so nothing can agree with it; "
+                "give data"
+            )
+        return predictions
+
+    def loss(self, outputs: torch.Tensor, labels: torch.Tensor, kind: str = "cross_entropy") -> LossSum:
+        """Return the inner task's loss; see `Task.loss`."""
+        return self.inner.loss(outputs, labels, kind)
+
+    def predict(self, outputs: Array) -> Array:
+        """Return the inner task's predictions."""
+        return self.inner.predict(outputs)
+
+    def judge(self, outputs: Array, labels: Array, golden: Array | None = None) -> Judged:
+        """Return the inner task's verdict; without *golden*, mismatches are against the labels."""
+        return self.inner.judge(outputs, labels, labels if golden is None else golden)
+
+    def score(self, tally: Tally) -> float:
+        """Return the inner task's score."""
+        return self.inner.score(tally)
+
+
+def infer_task(
+    output_shape: Sequence[int | str | None],
+    labels: Array | None,
+    *,
+    output_dtype: np.dtype[np.generic] | str = "float32",
+    output_is_probability: bool = False,
+    language_model: bool = False,
+    ignore_index: int = -100,
+) -> Task:
+    """Return the task that an output and its labels most plainly are.
+
+    Whole-number labels, one a sample: classification. One a position: token classification, or language
+    modelling where the caller says so. Labels shaped like the output, or fractions: regression. Whole-number
+    outputs N×T: BLEU. Without labels: agreement with the clean model, on classes for N×C and N×T×C (C > 1),
+    on values otherwise.
+
+    Args:
+        output_shape: Declared or seen shape of the output that is scored, samples first.
+        labels: Some labels of the data, at least one sample, or ``None``.
+        output_dtype: Its type.
+        output_is_probability: The graph ends in a softmax or sigmoid.
+        language_model: The labels are next tokens.
+        ignore_index: Label of positions that are not scored.
+
+    Raises:
+        DataError: If output and labels go with no task.
+    """
+    rank = len(output_shape)
+    while rank > 2 and output_shape[rank - 1] == 1:  # N×C×1×1
+        rank -= 1
+    whole = np.dtype(output_dtype).kind in "iu"
+    tokens = LanguageModel if language_model else TokenClassification
+    pixels = tokens(class_axis=1, output_is_probability=output_is_probability, ignore_index=ignore_index)
+    positions = tokens(output_is_probability=output_is_probability, ignore_index=ignore_index)
+    if whole and rank == 2:
+        return Bleu() if labels is not None else GoldenAgreement(Bleu())
+    if labels is None:
+        if rank == 2 and output_shape[1] != 1:
+            return GoldenAgreement(Classification(output_is_probability=output_is_probability))
+        return GoldenAgreement(positions if rank == 3 else Regression())
+    given = np.asarray(labels)
+    while given.ndim > 1 and given.shape[-1] == 1 and rank < 3:
+        given = given[..., 0]
+    if given.dtype.kind in "iu" and given.ndim == 1 and rank in (1, 2):
+        two = output_shape[rank - 1] if rank == 2 else 1
+        if two != 1 or bool(np.isin(given, (0, 1)).all()):
+            return Classification(output_is_probability=output_is_probability)
+        return Regression()
+    if given.dtype.kind in "iu" and rank >= 3 and given.ndim == rank - 1:
+        last = all(
+            not isinstance(a, int) or a == b
+            for a, b in zip(output_shape[1:-1], given.shape[1:], strict=False)
+        )
+        return positions if rank == 3 and last else pixels
+    if given.dtype.kind in "fiu" and _same(output_shape, given.shape):
+        return Regression()
+    raise DataError(
+        f"labels of shape {given.shape} ({given.dtype}) and an output of shape {tuple(output_shape)} are no "
+        "task that can be "
+        f"told from them; give --task with one of {', '.join(NAMES)}"
+    )
+
+
+def named_task(name: str, *, output_is_probability: bool = False, ignore_index: int = -100) -> Task:
+    """Return the task of a name: one of `NAMES`, ``top5`` for k = 5, or ``module:function``.
+
+    Raises:
+        OptionError: If there is no such task.
+    """
+    if is_function(name):
+        return Custom(name)
+    if name.startswith("top") and name[3:].removeprefix("-").isdecimal():
+        return Classification(
+            top_k=int(name[3:].removeprefix("-")), output_is_probability=output_is_probability
+        )
+    tasks: dict[str, Task] = {
+        "classification": Classification(output_is_probability=output_is_probability),
+        "tagging": TokenClassification(
+            output_is_probability=output_is_probability, ignore_index=ignore_index
+        ),
+        "language-model": LanguageModel(
+            output_is_probability=output_is_probability, ignore_index=ignore_index
+        ),
+        "regression": Regression(),
+        "bleu": Bleu(),
+    }
+    if name not in tasks:
+        near = closest(name, tasks)
+        raise OptionError(
+            f"task {name!r} is unknown"
+            + (f", did you mean {near!r}?" if near else f": give one of {', '.join(NAMES)}")
+        )
+    return tasks[name]
+
+
+def _same(declared: Sequence[int | str | None], shape: tuple[int, ...]) -> bool:
+    sizes = [size for size in declared[1:] if size != 1]
+    have = [size for size in shape[1:] if size != 1]
+    return len(sizes) == len(have) and all(
+        not isinstance(a, int) or a == b for a, b in zip(sizes, have, strict=True)
+    )

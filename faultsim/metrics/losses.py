@@ -1,0 +1,123 @@
+"""Losses on rows of logits: differentiable on torch tensors, and in float64 on numpy arrays for counting."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from faultsim.errors import DataError, OptionError
+from faultsim.metrics.counts import Array, Floats, Ints
+
+LossKind = Literal["cross_entropy", "margin"]
+LOSSES: tuple[str, ...] = ("cross_entropy", "margin")
+TINY = float(np.finfo(np.float32).tiny)  # where probabilities are clamped: a cross-entropy of at most 87.3
+_ROWS_BYTES = 1 << 25
+
+
+class LossSum(NamedTuple):
+    """A loss over a batch: the sum over its units (differentiable, a scalar) and their number."""
+
+    total: torch.Tensor
+    n: int
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of each row in nats, shape (M,), differentiable.
+
+    Args:
+        logits: Shape (M, C), any float type; log-probabilities are logits too.
+        labels: Classes, shape (M,), int64, ``0 … C - 1``.
+    """
+    return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+
+
+def margin(logits: torch.Tensor, labels: torch.Tensor, *, cap: float = 0.0) -> torch.Tensor:
+    """Return ``min(max_{j ≠ y} z_j - z_y, cap)`` of each row, shape (M,), differentiable.
+
+    Above 0 a row is wrong. With the default cap a row that is already wrong has no gradient: what is left
+    pushes the right ones over the edge, and a sum of 0 means that all are wrong. ``cap=inf`` is the plain
+    margin.
+
+    Args:
+        logits: Shape (M, C), C at least 2.
+        labels: Classes, shape (M,), int64.
+        cap: Where the margin is cut, in the unit of the logits.
+    """
+    own = logits.gather(1, labels[:, None])
+    others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+    return (others - own[:, 0]).clamp(max=cap)
+
+
+def per_row(logits: torch.Tensor, labels: torch.Tensor, kind: str, *, cap: float = 0.0) -> torch.Tensor:
+    """Return the loss of the asked kind of each row.
+
+    Raises:
+        OptionError: If `kind` is unknown.
+    """
+    if kind == "cross_entropy":
+        return cross_entropy(logits, labels)
+    if kind == "margin":
+        return margin(logits, labels, cap=cap)
+    raise unknown_loss(kind)
+
+
+def unknown_loss(kind: str) -> OptionError:
+    """Return the error for a kind of loss that there is not."""
+    return OptionError(f"loss {kind!r} is unknown: give one of {', '.join(LOSSES)}")
+
+
+def to_logits(outputs: torch.Tensor, *, probability: bool) -> torch.Tensor:
+    """Return logits: the outputs themselves, or the logarithm of probabilities clamped at 1.2e-38.
+
+    A probability at the clamp has no gradient: a saturated softmax in the graph hides the direction of the
+    attack.
+    """
+    values = outputs if outputs.dtype in (torch.float32, torch.float64) else outputs.float()
+    return values.clamp(min=TINY).log() if probability else values
+
+
+def numpy_cross_entropy(logits: Array, labels: Ints) -> Floats:
+    """Return the cross-entropy of each row in float64, shape (M,); no row depends on the others.
+
+    Args:
+        logits: Shape (M, C), all finite.
+        labels: Classes, shape (M,), ``0 … C - 1``.
+    """
+    out = np.empty(len(logits))
+    step = max(1, _ROWS_BYTES // (8 * max(1, logits.shape[1])))
+    for start in range(0, len(logits), step):
+        rows = logits[start : start + step].astype(np.float64)
+        top = rows.max(axis=1)
+        log_sum = np.log(np.exp(rows - top[:, None]).sum(axis=1)) + top
+        out[start : start + step] = log_sum - rows[np.arange(len(rows)), labels[start : start + step]]
+    return out
+
+
+def numpy_logits(outputs: Array, *, probability: bool) -> Array:
+    """Return what `to_logits` returns, for numpy arrays."""
+    return np.log(np.maximum(outputs.astype(np.float64), TINY)) if probability else outputs
+
+
+def checked_labels(labels: Array, shape: tuple[int, ...], classes: int, ignore: int | None = None) -> Ints:
+    """Return labels as int64 of the asked shape.
+
+    Raises:
+        DataError: If they have another shape, are no whole numbers, or lie outside ``0 … classes - 1``.
+    """
+    given = np.asarray(labels)
+    if given.dtype.kind not in "iu":
+        raise DataError(
+            f"labels of type {given.dtype} are no classes; give whole numbers, or use --task regression"
+        )
+    if given.size != int(np.prod(shape)):
+        raise DataError(
+            f"labels of shape {given.shape} do not go with predictions of shape {shape}; give one for each"
+        )
+    flat = given.astype(np.int64).reshape(shape)
+    scored = flat if ignore is None else flat[flat != ignore]
+    if scored.size and (scored.min() < 0 or scored.max() >= classes):
+        wrong = scored.min() if scored.min() < 0 else scored.max()
+        raise DataError(
+            f"label {wrong} is out of range: the model has {classes} classes, 0…{classes - 1}; check the data"
+        )
+    return flat

@@ -1,0 +1,175 @@
+"""The check of every model against onnxruntime on real input, and where the two part. No figure comes without it."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from faultsim.errors import DisagreementError, ModelError
+from faultsim.model import proto as files
+from faultsim.model.graph import Node
+from faultsim.model.model import Model
+from faultsim.model.values import Value, to_numpy
+
+Array = NDArray[Any]
+
+QONNX_DOMAINS = frozenset({"qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general"})
+_RELATIVE = {"float64": 1e-7, "float32": 1e-3, "float16": 2e-2, "bfloat16": 1e-1}
+"""Allowed |Δ| as a fraction of the output's largest magnitude, by the output's type."""
+
+
+class Agreement(NamedTuple):
+    """How far our execution and the reference runtime's lie apart.
+
+    Attributes:
+        max_abs_difference: Largest |Δ| over all outputs and samples; None where no runtime can run the graph.
+        tolerance: What was allowed, absolute.
+        samples: Samples compared.
+        runtime: Name and version of the reference, or why there was none.
+        differing: Share of the output elements that differ by more than the tolerance (quantized graphs alone).
+    """
+
+    max_abs_difference: float | None
+    tolerance: float | None
+    samples: int
+    runtime: str
+    differing: float = 0.0
+
+
+def session(proto: onnx.ModelProto, *, optimised: bool = False, threads: int = 0) -> ort.InferenceSession:
+    """Open an onnxruntime session on the CPU, silent, unoptimised unless asked.
+
+    Raises:
+        ModelError: If onnxruntime cannot run the graph; with its own reason.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
+    options.intra_op_num_threads = threads
+    try:
+        return ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises types of its own, without a common base
+        raise ModelError(f"onnxruntime cannot run the model: {_reason(error)}") from None
+
+
+def check_agreement(model: Model, feeds: Mapping[str, Array]) -> Agreement:
+    """Run *feeds* here and in onnxruntime and compare every output.
+
+    Raises:
+        DisagreementError: If they part by more than the tolerance; the message names the first node that differs.
+    """
+    samples = max((np.shape(a)[0] for a in feeds.values() if np.ndim(a)), default=1)
+    ours = model.run(feeds)
+    if files.domains(model.proto) & QONNX_DOMAINS:
+        return _check_qonnx(model, feeds, ours, samples)
+    try:
+        reference = session(model.proto)
+        theirs = dict(zip(model.output_names, reference.run(list(model.output_names), dict(feeds)), strict=True))
+    except ModelError as error:
+        return Agreement(None, None, 0, f"not checked: {error}")
+    except Exception as error:  # a run-time failure of onnxruntime, such as a float16 kernel it lacks
+        return Agreement(None, None, 0, f"not checked: onnxruntime failed on the data ({_reason(error)})")
+    quantized = any("Quantize" in n.op_type or "QLinear" in n.op_type or "Integer" in n.op_type for n in model.program.nodes())
+    worst, allowed, differing = _compare(ours, theirs, quantized=quantized)
+    if worst > allowed and not (quantized and differing <= 0.01):
+        raise DisagreementError(
+            f"{model.name}: faultsim and onnxruntime {ort.__version__} differ by {worst:.3g} on {samples} samples "
+            f"({allowed:.3g} allowed), first at {_first_difference(model, feeds, quantized)}; "
+            "please report the model: no figure would mean anything"
+        )
+    return Agreement(worst, allowed, samples, f"onnxruntime {ort.__version__}", differing)
+
+
+def _check_qonnx(model: Model, feeds: Mapping[str, Array], ours: Mapping[str, Any], samples: int) -> Agreement:
+    try:
+        from qonnx.core.modelwrapper import ModelWrapper
+        from qonnx.core.onnx_exec import execute_onnx
+    except ImportError:
+        return Agreement(
+            None, None, 0, "not checked: onnxruntime has no QONNX ops; install the package qonnx to check against it"
+        )
+    spec = model.inputs[0]
+    fixed = spec.fixed_batch
+    rows = samples if fixed is None else fixed
+    theirs: dict[str, Any] = {}
+    try:
+        proto = onnx.ModelProto()
+        proto.CopyFrom(model.proto)
+        first = {name: np.asarray(array)[:rows] for name, array in feeds.items()}
+        theirs = execute_onnx(ModelWrapper(proto), first)
+    except Exception as error:  # whatever the reference executor raises on a graph that it cannot run
+        return Agreement(None, None, 0, f"not checked: the qonnx executor failed ({_reason(error)})")
+    mine = model.run(first) if rows != samples else ours
+    worst, allowed, differing = _compare(mine, {k: theirs[k] for k in model.output_names}, quantized=True)
+    if worst > allowed and differing > 0.01:
+        raise DisagreementError(
+            f"{model.name}: faultsim and the qonnx executor differ by {worst:.3g} ({allowed:.3g} allowed) on {rows} "
+            "samples; please report the model: no figure would mean anything"
+        )
+    return Agreement(worst, allowed, rows, "qonnx executor", differing)
+
+
+def _compare(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, quantized: bool) -> tuple[float, float, float]:
+    """Largest |Δ|, what is allowed, and the share of elements beyond it, over all outputs."""
+    worst, allowed, beyond, count = 0.0, 0.0, 0, 0
+    for name, other in theirs.items():
+        if isinstance(other, list | dict) or np.asarray(other).dtype.kind in "OUS":
+            continue
+        theirs_ = np.asarray(other)
+        mine = np.asarray(ours[name])
+        if mine.shape != theirs_.shape:
+            return float("inf"), 0.0, 1.0
+        a, b = mine.astype(np.float64).reshape(-1), theirs_.astype(np.float64).reshape(-1)
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        difference = np.where(same, 0.0, np.abs(a - b))
+        difference[np.isnan(difference)] = np.inf
+        finite = b[np.isfinite(b)]
+        size = float(np.abs(finite).max()) if finite.size else 1.0
+        if theirs_.dtype.kind in "iub":
+            limit = 1.0 if quantized else 0.0
+        else:
+            limit = _RELATIVE.get(theirs_.dtype.name, 1e-3) * max(size, 1e-6)
+            if quantized:
+                limit = max(limit, size / 127)
+        beyond += int((difference > limit).sum())
+        count += difference.size
+        if difference.size and difference.max() >= worst:
+            worst, allowed = float(difference.max()), limit
+        allowed = max(allowed, limit) if worst == 0 else allowed
+    return worst, allowed, beyond / max(count, 1)
+
+
+def _first_difference(model: Model, feeds: Mapping[str, Array], quantized: bool) -> str:
+    """Name the first node whose output differs, by asking onnxruntime for every intermediate value."""
+    seen: dict[str, tuple[Node, Array]] = {}
+
+    def remember(node: Node, name: str, value: Value) -> Value:
+        array = to_numpy(value)
+        if isinstance(array, np.ndarray) and array.dtype.kind in "fiub":
+            seen[name] = (node, array)
+        return value
+
+    try:
+        model.run(feeds, observer=remember)
+        probe = onnx.ModelProto()
+        probe.CopyFrom(model.proto)
+        known = {o.name for o in probe.graph.output}
+        probe.graph.output.extend(onnx.ValueInfoProto(name=n) for n in seen if n not in known)
+        names = list(seen)
+        for name, theirs in zip(names, session(probe).run(names, dict(feeds)), strict=True):
+            worst, allowed, _ = _compare({name: seen[name][1]}, {name: theirs}, quantized=quantized)
+            if worst > allowed:
+                node = seen[name][0]
+                return f"node {node.name!r} ({node.op_type}, output {name!r}, difference {worst:.3g})"
+    except Exception as error:  # the search is a courtesy: the disagreement itself is what must be told
+        return f"a node that could not be found ({_reason(error)})"
+    return "the graph's output alone"
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]

@@ -1,0 +1,104 @@
+"""A torch or Brevitas module to the ONNX graph that would be deployed. Loading that graph lives in `load.py`."""
+
+import copy
+import io
+import sys
+import types
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import onnx
+import torch
+
+from faultsim.errors import ModelError
+
+
+def export_module(module: torch.nn.Module, example_inputs: Any, *, route: str = "qcdq") -> onnx.ModelProto:
+    """Export *module* in evaluation mode, with a free batch axis; a copy is exported, the module stays as it is.
+
+    Args:
+        module: A plain torch module, or one with Brevitas layers.
+        example_inputs: A tensor, or a tuple of tensors, batch first.
+        route: For Brevitas layers: ``"qcdq"`` (integer weights behind Clip and DequantizeLinear) or ``"qonnx"``
+            (float weights behind Quant).
+
+    Raises:
+        ModelError: If the module cannot be exported; with the exporter's reason.
+    """
+    if route not in ("qcdq", "qonnx"):
+        raise ModelError(f"export must be 'qcdq' or 'qonnx', got {route!r}")
+    arguments = _tensors(example_inputs)
+    clone = copy.deepcopy(module).eval().cpu()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            if is_brevitas(clone):
+                return _brevitas(clone, arguments, route)
+            return _plain(clone, arguments)
+    except ModelError:
+        raise
+    except Exception as error:  # the exporters raise anything from torch.onnx errors to AttributeError
+        text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise ModelError(
+            f"{type(module).__name__} cannot be exported to ONNX ({text}); export it yourself and give the .onnx file"
+        ) from error
+
+
+def is_brevitas(module: torch.nn.Module) -> bool:
+    """Return whether *module* holds a Brevitas layer."""
+    return any(type(m).__module__.split(".")[0] == "brevitas" for m in module.modules())
+
+
+def _tensors(inputs: Any) -> tuple[torch.Tensor, ...]:
+    items: Sequence[Any] = inputs if isinstance(inputs, tuple | list) else (inputs,)
+    return tuple(i.detach().cpu() if isinstance(i, torch.Tensor) else torch.as_tensor(i) for i in items)
+
+
+def _options(arguments: tuple[torch.Tensor, ...]) -> dict[str, Any]:
+    names = [f"input_{i}" if i else "input" for i in range(len(arguments))]
+    return {
+        "input_names": names,
+        "output_names": None,
+        "dynamic_axes": {n: {0: "N"} for n, t in zip(names, arguments, strict=True) if t.ndim},
+        "opset_version": 17,
+        "keep_initializers_as_inputs": False,
+        "dynamo": False,
+    }
+
+
+def _plain(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> onnx.ModelProto:
+    buffer = io.BytesIO()
+    torch.onnx.export(module, arguments, buffer, do_constant_folding=False, **_options(arguments))
+    return onnx.load_model_from_string(buffer.getvalue())
+
+
+def _brevitas(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...], route: str) -> onnx.ModelProto:
+    with _optimizer_stub():
+        from brevitas.export import export_onnx_qcdq, export_qonnx
+
+        export = export_onnx_qcdq if route == "qcdq" else export_qonnx
+        args = arguments[0] if len(arguments) == 1 else arguments
+        model = export(module, args=args, export_path=None, **_options(arguments))
+    if not isinstance(model, onnx.ModelProto):
+        raise ModelError(f"Brevitas returned {type(model).__name__} instead of a model; export it yourself")
+    return model
+
+
+@contextmanager
+def _optimizer_stub() -> Any:
+    """Brevitas' export imports onnxoptimizer; where it is absent a stand-in that changes nothing serves as well."""
+    try:
+        import onnxoptimizer  # noqa: F401
+
+        yield
+        return
+    except ImportError:
+        stub = types.ModuleType("onnxoptimizer")
+        stub.optimize = lambda model, passes=None, **_: model  # type: ignore[attr-defined]
+        sys.modules["onnxoptimizer"] = stub
+    try:
+        yield
+    finally:
+        sys.modules.pop("onnxoptimizer", None)

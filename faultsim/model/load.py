@@ -1,0 +1,100 @@
+"""`load_model`: a path, a ModelProto or a torch or Brevitas module becomes a `Model`. No execution lives here."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+import faultsim.model.ops  # noqa: F401  (fills the op table)
+from faultsim.errors import FaultsimError, ModelError
+from faultsim.model import proto as files
+from faultsim.model.graph import compile_model
+from faultsim.model.model import Model, input_specs
+from faultsim.model.sites import find_sites
+
+
+def load_model(
+    source: Any,
+    example_inputs: Any = None,
+    *,
+    export: str = "qcdq",
+    torch_device: str = "cpu",
+    name: str | None = None,
+) -> Model:
+    """Load a deployed network: an ONNX file, an ``onnx.ModelProto``, or a torch or Brevitas module.
+
+    A module goes through its ONNX export, which is what is deployed; faultsim then runs that graph.
+
+    Args:
+        source: Path of an ``.onnx`` file, a model in memory, or a ``torch.nn.Module``.
+        example_inputs: For a module: a tensor, a NumPy array, or a tuple of them, batch first.
+        export: For a Brevitas module: ``"qcdq"`` or ``"qonnx"``.
+        torch_device: Where to compute: ``cpu``, ``cuda``, ``cuda:1``.
+        name: What to call a model that was made in memory.
+
+    Raises:
+        ModelError: If the model cannot be read, exported or executed; the message says where and what to do.
+    """
+    device = _device(torch_device)
+    if isinstance(source, str | Path):
+        loaded = files.read(source)
+    elif isinstance(source, onnx.ModelProto):
+        loaded = _in_memory(source)
+    elif isinstance(source, torch.nn.Module):
+        from faultsim.model.export import export_module
+
+        if example_inputs is None:
+            raise ModelError("load_model(module) needs example_inputs: a batch that the module can be traced with")
+        loaded = _in_memory(export_module(source, example_inputs, route=export))
+        name = name or type(source).__name__
+    else:
+        raise ModelError(f"cannot load a model from {type(source).__name__}; give a path, a ModelProto or a module")
+    label = name or (loaded.path.name if loaded.path else loaded.proto.graph.name or "model")
+    files.check_tensors(loaded.proto, name=label)
+    try:
+        program = compile_model(loaded.proto)
+        specs = input_specs(loaded.proto)
+        sites = find_sites(program)
+    except FaultsimError as error:
+        raise type(error)(f"{label}: {error}") from None
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError, RuntimeError, AttributeError) as error:
+        text = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+        raise ModelError(f"{label}: the graph is malformed ({text}); run onnx.checker on it and export it again") from error
+    if not program.graph.output_names:
+        raise ModelError(f"{label}: the graph has no outputs; export it again")
+    return Model(
+        proto=loaded.proto,
+        program=program,
+        sites=sites,
+        inputs=specs,
+        output_names=program.graph.output_names,
+        name=label,
+        sha256=loaded.sha256,
+        path=loaded.path,
+        device=device,
+    )
+
+
+def _in_memory(proto: onnx.ModelProto) -> files.LoadedProto:
+    data = proto.SerializeToString(deterministic=True)
+    return files.LoadedProto(files.parse(data), hashlib.sha256(data).hexdigest(), None)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        text = str(error).splitlines()[0][:100]
+        raise ModelError(f"torch device {name!r} cannot be used here ({text}); use cpu, or install a torch build for it") from None
+    return device
+
+
+def as_arrays(inputs: Any) -> list[np.ndarray[Any, Any]]:
+    """Return example inputs as NumPy arrays."""
+    items: Sequence[Any] = inputs if isinstance(inputs, tuple | list) else (inputs,)
+    return [i.detach().cpu().numpy() if isinstance(i, torch.Tensor) else np.asarray(i) for i in items]

@@ -1,0 +1,254 @@
+"""Reads an ONNX file from anywhere and writes numbers back into it: bytes in, a checked ModelProto out.
+
+What the graph means lives in `graph.py`; here are only files, sizes, paths and bytes.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
+from onnx.external_data_helper import _get_all_tensors, set_external_data, uses_external_data
+
+from faultsim.errors import ModelError
+
+MAX_FILE_BYTES = 1 << 34
+"""Largest model file, or external data file, that is opened: 16 GiB."""
+
+MAX_OPSET = 26
+MAX_IR_VERSION = 13
+PROTOBUF_LIMIT = (1 << 31) - 1
+
+
+class LoadedProto(NamedTuple):
+    """A model as it was read.
+
+    Attributes:
+        proto: The model, external data read in.
+        sha256: Hash of the file's bytes (and of its external data, in order of the tensors).
+        path: Where it came from, None for a model that was made in memory.
+    """
+
+    proto: ModelProto
+    sha256: str
+    path: Path | None
+
+
+def read(path: str | Path) -> LoadedProto:
+    """Read the ONNX file at *path*, with its external data from its own folder alone.
+
+    Raises:
+        ModelError: If there is no such file, if it is no ONNX model, if it asks for versions that onnxruntime 1.31
+            cannot check, or if its external data are missing, too short, or outside the model's folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ModelError(f"{path}: is a folder; give the .onnx file in it")
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ModelError(f"{path}: {size} bytes is over the limit of {MAX_FILE_BYTES}; keep weights as external data")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file; give the path of an .onnx model") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+    digest = hashlib.sha256(data)
+    proto = parse(data, name=str(path))
+    for tensor in _external(proto):
+        digest.update(_load_external(tensor, path))
+    return LoadedProto(proto, digest.hexdigest(), path)
+
+
+def parse(data: bytes, *, name: str = "model") -> ModelProto:
+    """Parse the bytes of an ONNX file and check what any model must have.
+
+    Raises:
+        ModelError: As `read`, with *name* as the place.
+    """
+    proto = ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except DecodeError:
+        raise ModelError(
+            f"{name}: not an ONNX model, or cut short ({len(data)} bytes do not parse); export or copy it again"
+        ) from None
+    if not proto.HasField("graph") or not proto.opset_import or not proto.graph.output:
+        raise ModelError(f"{name}: not an ONNX model (no graph, no outputs or no opset in it); export it again")
+    if not 1 <= proto.ir_version <= MAX_IR_VERSION:
+        raise ModelError(
+            f"{name}: IR version {proto.ir_version} is not between 1 and {MAX_IR_VERSION}; "
+            f"export with onnx 1.21 or older, or set model.ir_version = {MAX_IR_VERSION} if the model allows it"
+        )
+    for opset in proto.opset_import:
+        if opset.domain in ("", "ai.onnx") and not 1 <= opset.version <= MAX_OPSET:
+            raise ModelError(
+                f"{name}: opset {opset.version} is not between 1 and {MAX_OPSET}; "
+                "convert it with onnx.version_converter.convert_version"
+            )
+    return proto
+
+
+def _external(proto: ModelProto) -> Iterator[TensorProto]:
+    for tensor in _get_all_tensors(proto):
+        if uses_external_data(tensor):
+            yield tensor
+
+
+def _load_external(tensor: TensorProto, model: Path) -> bytes:
+    """Read the external data of *tensor* into it and return them."""
+    entries = {e.key: e.value for e in tensor.external_data}
+    location = entries.get("location", "")
+    place = f"{model}: external data of {tensor.name!r}"
+    folder = model.parent.resolve()
+    if (
+        not location
+        or PurePosixPath(location).is_absolute()
+        or PureWindowsPath(location).drive
+        or ".." in PureWindowsPath(location).parts
+        or "\0" in location
+    ):
+        raise ModelError(f"{place} lie at {location!r}; only a relative path inside the model's folder is allowed")
+    target = (folder / location).resolve()
+    if not target.is_relative_to(folder):
+        raise ModelError(f"{place} lie at {location!r}, which leads outside the model's folder; put the file beside the model")
+    if not target.is_file():
+        raise ModelError(f"{place} are missing: no file {location!r} beside the model; copy it there")
+    try:
+        offset, size = int(entries.get("offset", 0)), target.stat().st_size
+        length = int(entries.get("length", size - offset))
+    except ValueError:
+        raise ModelError(f"{place} have an offset or a length that is no number; export the model again") from None
+    if offset < 0 or length < 0 or offset + length > size:
+        raise ModelError(
+            f"{place} need bytes {offset} to {offset + length} of {location!r}, which has {size}; copy the whole file again"
+        )
+    with target.open("rb") as file:
+        file.seek(offset)
+        data = file.read(length)
+    tensor.raw_data = data
+    tensor.ClearField("external_data")
+    tensor.data_location = TensorProto.DEFAULT
+    return data
+
+
+def check_tensors(proto: ModelProto, *, name: str) -> None:
+    """Check that every stored tensor has the numbers that its shape asks for, and no NaN.
+
+    Raises:
+        ModelError: With the tensor's name.
+    """
+    for tensor in _get_all_tensors(proto):
+        try:
+            array = numpy_helper.to_array(tensor)
+        except Exception as error:  # onnx raises whatever NumPy or protobuf does on a malformed tensor
+            raise ModelError(
+                f"{name}: initializer {tensor.name!r} of shape {list(tensor.dims)[:8]} holds no such data "
+                f"({str(error).splitlines()[0][:120]}); export the model again"
+            ) from None
+        if array.dtype.kind in "fc" and array.size and bool(np.isnan(array).any()):
+            count = int(np.isnan(array).sum())
+            raise ModelError(
+                f"{name}: initializer {tensor.name!r} holds {count} NaN of {array.size} numbers; "
+                "no figure about such a model means anything: train or export it again"
+            )
+
+
+def with_numbers(
+    proto: ModelProto, paths: Mapping[str, tuple[str | int, ...]], numbers: Mapping[str, NDArray[Any]]
+) -> ModelProto:
+    """Return a copy of *proto* in which the tensors named in *numbers* hold those, and nothing else differs.
+
+    Args:
+        proto: The original model.
+        paths: The way from the model to the tensor of each key (`graph.Program.paths`).
+        numbers: New contents by key, of the tensor's own shape; converted to its element type.
+
+    Raises:
+        ModelError: If a key is unknown or a shape differs.
+    """
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    for key, values in numbers.items():
+        if key not in paths:
+            raise ModelError(f"no stored tensor that can be written is named {key!r}; see model.sites for the names")
+        _set_numbers(resolve(copy, paths[key]), values, key)
+    return copy
+
+
+def resolve(proto: ModelProto, path: tuple[str | int, ...]) -> TensorProto:
+    """Return the tensor at the end of *path*."""
+    place: Any = proto
+    for step in path:
+        place = place[step] if isinstance(step, int) else getattr(place, step)
+    tensor: TensorProto = place
+    return tensor
+
+
+def _set_numbers(tensor: TensorProto, values: NDArray[Any], key: str) -> None:
+    old = numpy_helper.to_array(tensor)
+    if values.shape != old.shape:
+        raise ModelError(f"new numbers for {key!r} have shape {values.shape}, the model's tensor has {old.shape}")
+    fresh = numpy_helper.from_array(values.astype(old.dtype), tensor.name)
+    fresh.data_type = tensor.data_type
+    for field in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
+        tensor.ClearField(field)
+    tensor.raw_data = fresh.raw_data
+
+
+def write(proto: ModelProto, path: str | Path) -> None:
+    """Write *proto* to *path* at once or not at all; over 2 GiB the weights go to ``<path>.data`` beside it.
+
+    Raises:
+        ModelError: If the file cannot be written.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        if proto.ByteSize() > PROTOBUF_LIMIT:
+            proto = _externalised(proto, path.name + ".data", path.parent)
+        partial.write_bytes(proto.SerializeToString(deterministic=True))
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ModelError(f"{path}: cannot be written ({error.strerror}); choose another place with -o") from None
+
+
+def _externalised(proto: ModelProto, location: str, folder: Path) -> ModelProto:
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    offset = 0
+    with (folder / location).open("wb") as file:
+        for tensor in _get_all_tensors(copy):
+            data = tensor.raw_data
+            if len(data) < 1024:
+                continue
+            file.write(data)
+            set_external_data(tensor, location, offset, len(data))
+            tensor.ClearField("raw_data")
+            offset += len(data)
+    return copy
+
+
+def initializer_names(graph: GraphProto) -> set[str]:
+    """Names of the dense initializers of the main graph."""
+    return {tensor.name for tensor in graph.initializer}
+
+
+def domains(proto: ModelProto) -> set[str]:
+    """Domains of the ops that the main graph and its subgraphs use, ai.onnx as ``""``."""
+    found: set[str] = set()
+    stack: list[onnx.GraphProto] = [proto.graph]
+    while stack:
+        graph = stack.pop()
+        for node in graph.node:
+            found.add("" if node.domain == "ai.onnx" else node.domain)
+            stack.extend(a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
+            stack.extend(g for a in node.attribute for g in a.graphs)
+    return found

@@ -1,0 +1,72 @@
+"""What a search may ask of a network: `Objective`, and the values it answers with. No search lives here."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultsim.constraints import Tensors
+
+Loss = Literal["cross_entropy", "margin"]
+
+
+class Gradient(NamedTuple):
+    """The loss at one corruption and its gradient there.
+
+    Attributes:
+        loss: The value of the loss that was asked for, dimensionless.
+        grads: Its derivative by each corruptible tensor, in the units of the loss per unit of the tensor.
+    """
+
+    loss: float
+    grads: Tensors
+
+    @property
+    def usable(self) -> bool:
+        """Whether the loss and all derivatives are finite: no step can be taken along one that is not."""
+        return math.isfinite(self.loss) and all(bool(np.isfinite(g).all()) for g in self.grads.values())
+
+
+class Score(NamedTuple):
+    """What the network does under one corruption, over the data of the task.
+
+    Attributes:
+        loss: Mean cross-entropy over the samples, in nats; not finite where an output is not.
+        margin: Mean over the samples of the best wrong output minus the right one: positive is wrong on
+        average. accuracy: Fraction of the samples that are right, 0 to 1; a sample with a non-finite output
+        is wrong. nonfinite: Number of samples with a non-finite output.
+    """
+
+    loss: float
+    margin: float
+    accuracy: float
+    nonfinite: int = 0
+
+    @property
+    def finite(self) -> bool:
+        """Whether every output was finite: else the corruption is an outcome of its own, not a large loss."""
+        return self.nonfinite == 0 and math.isfinite(self.loss) and math.isfinite(self.margin)
+
+    def value(self, loss: Loss) -> float:
+        """Return the number that a search raises: the loss or the margin, ``-inf`` where it is not finite."""
+        if not self.finite:
+            return -math.inf
+        return self.loss if loss == "cross_entropy" else self.margin
+
+
+class Objective(Protocol):
+    """A network, its data and its task, as a search sees them.
+
+    A corruption is one delta per tensor, in the units and the shape of the tensor, added to it; tensors that
+    are not named stay as they are, and ``None`` is no corruption. Both calls must be deterministic.
+    """
+
+    def gradient(self, delta: Mapping[str, NDArray[np.float64]] | None, loss: Loss) -> Gradient:
+        """Return the loss and its gradient by every corruptible tensor, at *delta*."""
+        ...
+
+    def score(self, delta: Mapping[str, NDArray[np.float64]] | None) -> Score:
+        """Return what the network does under *delta*, as the deployed number formats compute it."""
+        ...
