@@ -95,7 +95,7 @@ class Xor:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stuck:
-    """Forced bits: at the flat `indices` the bits in `masks` read as those of `bits`, whatever was written."""
+    """Forced bits: at the flat `indices` bits in `masks` read as those of `bits`, whatever was written."""
 
     indices: NDArray[np.int64]
     masks: NDArray[np.uint64]
@@ -143,10 +143,11 @@ def apply_edit(edit: Edit, stored: Stored) -> Values:
 
 
 def _added(edit: Add, values: Values) -> Values:
-    """Add a delta; integer codes are summed as float64, rounded to nearest even and held in the container's range."""
+    """Add a delta; integer codes are summed as float64, rounded, and held in the container's range."""
     codes = values.dtype.kind in "iu"
     if edit.indices is None and not codes:
-        return (values + edit.delta.reshape(values.shape)).astype(values.dtype, copy=False)
+        summed: Values = (values + edit.delta.reshape(values.shape)).astype(values.dtype, copy=False)
+        return summed
     total = values.astype(np.float64) if codes else values.copy()
     if edit.indices is None:
         total += edit.delta.reshape(values.shape)
@@ -155,7 +156,8 @@ def _added(edit: Add, values: Values) -> Values:
     if not codes:
         return total
     limits = np.iinfo(values.dtype)
-    return np.clip(np.rint(total), limits.min, limits.max).astype(values.dtype)
+    rounded: Values = np.clip(np.rint(total), limits.min, limits.max).astype(values.dtype)
+    return rounded
 
 
 class Corruption(Mapping[str, Edit]):

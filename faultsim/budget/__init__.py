@@ -1,4 +1,4 @@
-"""What a mechanism may do, as corruption sets (p, eps, n). Names only; the formulas are in the files beside."""
+"""What a mechanism may do as corruption sets (p, eps, n). Names only; formulas are in the files beside."""
 
 from faultsim.budget.base import Budget
 from faultsim.budget.bits import bit_errors, flip_sizes, secded_ber, secded_word_failure, stored_bits, upsets

@@ -1,4 +1,4 @@
-"""`Budget`, what a mechanism may do to a tensor as a corruption set (p, eps, n), and the checks all of them share."""
+"""`Budget`, what a mechanism may do to a tensor as a set (p, eps, n), and the checks that all share."""
 
 import math
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Budget:
 
 
 def check_norm(p: float) -> None:
-    """Raise `OptionError` unless *p* is 1, 2 or infinity, the norms with a closed form for every mechanism."""
+    """Raise `OptionError` unless *p* is 1, 2 or infinity, the norms that every mechanism has."""
     if p not in (1, 2, math.inf):
         raise OptionError(f"a budget's norm p must be 1, 2 or inf, got {p:g}")
 

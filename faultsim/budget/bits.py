@@ -43,7 +43,7 @@ def flip_sizes(fmt: NumberFormat, values: Values) -> NDArray[np.float64]:
     if isinstance(fmt, FloatFormat):
         return np.full((1, fmt.bits), np.inf)
     if isinstance(fmt, IntFormat) and fmt.encoding != "sign_magnitude" and isinstance(fmt.scale, float):
-        return np.ldexp(np.full((1, fmt.bits), fmt.scale), np.arange(fmt.bits))
+        return np.array([[math.ldexp(fmt.scale, bit) for bit in range(fmt.bits)]])
     return _changes(fmt, values, [1 << bit for bit in range(fmt.bits)])
 
 

@@ -1,4 +1,4 @@
-"""Budgets of whole cells that go wrong: stuck devices of a differential pair, confused levels of multi-level cells.
+"""Budgets of whole cells that go wrong: stuck devices of a pair, confused levels of multi-level cells.
 
 References:
     .. [MATH] The table of budgets in the design notes, §4, rows "stuck cells" and "multi-level cell
@@ -30,7 +30,7 @@ def stuck_pair(
     p: float,
     confidence: float,
 ) -> Budget:
-    """Bound stuck devices of differential pairs: [MATH]_ "stuck cells", the sum over the 3 x 3 states of a pair.
+    """Bound stuck devices of differential pairs: [MATH]_ "stuck cells", over the 3 x 3 states.
 
     A device stuck at LRS holds g_max, one stuck at HRS g_min ([Chen2015]_); an idle device stuck at HRS
     changes nothing. p = 2 and p = 1 are compound-Poisson quantiles with the mean of the table; p = inf is

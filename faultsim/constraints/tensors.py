@@ -89,9 +89,7 @@ class PerTensor:
 
     def random(self, rng: np.random.Generator, shapes: Shapes) -> Tensors:
         """Return a random corruption for every tensor (`LpL0.random`), drawn in the set's order."""
-        return {
-            name: constraint.random(rng, pick(shapes, name)) for name, constraint in self.constraints.items()
-        }
+        return self.argmax({name: rng.standard_normal(pick(shapes, name)) for name in self.constraints})
 
     def indicator(self, direction: Named) -> float:
         """Return the largest inner product with *direction*, summed over the tensors; 0 for a zero one."""

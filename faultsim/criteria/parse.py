@@ -110,7 +110,7 @@ def parse_criterion(text: str, *, source: str = "--require") -> Criterion:
 
 
 def parse_criteria(texts: Iterable[str], *, source: str = "--require") -> tuple[Criterion, ...]:
-    """Return the requirements of all *texts*, or raise one `OptionError` that holds every problem, one a line."""
+    """Return the requirements of all *texts*; one `OptionError` holds every problem, one a line."""
     found: list[Criterion] = []
     problems: list[str] = []
     for text in texts:
@@ -132,9 +132,7 @@ def _limit(number: str, metric: Metric, shown: str) -> float:
             f"{shown}: limit {number[:40]!r} is not a number; write for example 0.01 or 1%"
         ) from None
     if percent and metric.unit != "fraction":
-        raise OptionError(
-            f"{shown}: limit {number[:40]!r} is a percentage, but this metric is none"
-        )
+        raise OptionError(f"{shown}: limit {number[:40]!r} is a percentage, but this metric is none")
     if metric.unit == "fraction" and not 0 <= limit <= 1:
         raise OptionError(f"{shown}: limit {number[:40]!r} must be between 0 and 1; write 1 % as 0.01 or 1%")
     if not math.isfinite(limit) or (metric.unit == "chips" and limit < 0):

@@ -86,10 +86,10 @@ class Archive:
         if info.compress_type != zipfile.ZIP_STORED:
             return None
         with self.path.open("rb") as file:
-            file.seek(info.header_offset)
+            file.seek(max(info.header_offset, 0))
             header = file.read(_LOCAL.size)
             size = file.seek(0, 2)
-        if len(header) < _LOCAL.size or not header.startswith(b"PK\x03\x04"):
+        if info.header_offset < 0 or len(header) < _LOCAL.size or not header.startswith(b"PK\x03\x04"):
             raise self.unreadable(name, ValueError("damaged header"))
         _, name_size, extra_size = _LOCAL.unpack(header)
         start = info.header_offset + _LOCAL.size + name_size + extra_size

@@ -148,7 +148,7 @@ def _declared_for(
     spec: InputSpec, inputs: Sequence[InputSpec], preprocess: Preprocess | None
 ) -> Preprocess | None:
     """Return the steps for this input; a file with nothing but tokens, fill or labels has none."""
-    if preprocess is None or preprocess == preprocess.model_copy(update=_NO_STEPS):
+    if preprocess is None or not preprocess.declares_steps:
         return None
     fed = [one for one in inputs if one.name not in preprocess.fill]
     if preprocess.input is None and len(fed) > 1:
@@ -161,13 +161,6 @@ def _declared_for(
             f"model{_meant(preprocess.input, fed)}"
         )
     return preprocess if preprocess.input in (None, spec.name) else None
-
-
-_NO_STEPS = {
-    key: field.default
-    for key, field in Preprocess.model_fields.items()
-    if key not in ("fill", "tokens", "label_offset", "input", "interpolation")
-}
 
 
 def _feed(spec: InputSpec, column: Column, what: str, steps: Preprocess | None) -> Feed:

@@ -66,15 +66,17 @@ def read_images(root: Path, spec: InputSpec, preprocess: Preprocess | None) -> R
     steps = Preprocess() if preprocess is None else preprocess
     place = Preprocess(resize=steps.resize, crop=steps.crop, interpolation=steps.interpolation)
     column = _Images(root, names, files.read, "L" if grey else "RGB", place)
-    return Raw({spec.name: column}, labels, str(root), root.name, (note,))
+    placed = (f"images: {place.describe()}",) if steps.resize or steps.crop else ()
+    return Raw({spec.name: column}, labels, str(root), root.name, (note, *placed))
 
 
 def remaining(preprocess: Preprocess | None) -> Preprocess | None:
     """Return the steps that `read_images` has not done: images come as N,H,W,C, resized and cropped."""
-    if preprocess is None:
-        return None
+    if preprocess is None or not preprocess.declares_steps:
+        return preprocess
     color = "BGR" if preprocess.color == "BGR" else None
-    return preprocess.model_copy(update={"resize": None, "crop": None, "color": color, "data_layout": None})
+    done = {"resize": None, "crop": None, "color": color, "data_layout": None, "scale": preprocess.scale}
+    return preprocess.model_copy(update=done)
 
 
 def check_without_steps(spec: InputSpec, column: Column, root: Path) -> None:

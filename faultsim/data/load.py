@@ -136,7 +136,7 @@ def _images(
         )
     raw = read_images(path, fed[0], steps)
     left = remaining(steps)
-    if left is None:
+    if left is None or not left.declares_steps:
         check_without_steps(fed[0], raw.arrays[fed[0].name], path)
     return fit(raw, inputs, preprocess=left, limit=limit)
 

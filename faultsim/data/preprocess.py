@@ -130,13 +130,19 @@ class Preprocess(_Strict):
         )
 
     @property
+    def declares_steps(self) -> bool:
+        """Whether the file says anything about values or places; if so, no automatic rule is applied."""
+        return bool(self.model_fields_set - {"input", "fill", "tokens", "label_offset", "interpolation"})
+
+    @property
     def arithmetic(self) -> bool:
         """Whether values change (and not only places)."""
         return (self.ratio, self.offset, self.mean, self.std) != ((1.0, 1.0), 0.0, 0.0, 1.0)
 
     def describe(self) -> str:
         """Return the steps in one line, as the report shows them."""
-        given = self.model_dump(exclude_defaults=True, exclude={"input", "fill", "tokens", "label_offset"})
+        hidden = {"input", "fill", "tokens", "label_offset"}
+        given = self.model_dump(exclude_unset=True, exclude_none=True, exclude=hidden)
         return ", ".join(f"{key} {value}" for key, value in given.items()) or "nothing to do"
 
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, fields
 
-from faultsim.errors import DeviceError, OptionError
+from faultsim.errors import OptionError
 from faultsim.specs.device import DeviceSpec
 
 DEFAULT_EXPOSURE_H = 1.0

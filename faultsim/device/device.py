@@ -112,8 +112,8 @@ class Device:
     ) -> list[Budget]:
         """Return what each mechanism may do, as corruption sets (p, ε, n): one for each tensor.
 
-        Each mechanism alone: `combined_budget` has them together. A rate of events gives one more with scope ``global``, for the number of events on the whole chip.
-        Where the profile's scope is ``global``, rates of events give that one alone.
+        Each mechanism alone: `combined_budget` has them together. A rate of events gives one more with scope
+        ``global``, for the events on the whole chip; where the profile's scope is ``global``, that one alone.
 
         Args:
             stored: What `store` gave.

@@ -126,21 +126,24 @@ def _bit_errors(storage: DigitalStorage, mechanism: spec_types.BitErrorRate, con
     if scheme != "none":
         raise _no_code(storage, mechanism.id)
     ones = law.p_flip_0to1.value if law.p_flip_0to1 is not None else 0.5
-    if (
-        law.ber is not None
-    ):  # a cell that fails reads 1 with probability `ones`: the table of one point is its rate
-        return VoltageBitErrors(voltage=1.0, table=((1.0, law.ber.value),), p_flip_0to1=ones)
+    if law.ber is not None:
+        return VoltageBitErrors(voltage=1.0, table=_cells(((1.0, law.ber.value),)), p_flip_0to1=ones)
     if law.ber_vs_v_norm is not None:
         voltage = _voltage(mechanism.id, "v_norm", conditions.v_norm)
-        return VoltageBitErrors(voltage=voltage, table=law.ber_vs_v_norm.value, p_flip_0to1=ones)
+        return VoltageBitErrors(voltage=voltage, table=_cells(law.ber_vs_v_norm.value), p_flip_0to1=ones)
     if law.v_min is None or law.v_crash is None or law.ber_at_v_crash is None:
         raise DeviceError(
             f"mechanism {mechanism.id} has no law; give ber, ber_vs_v_norm or v_min and v_crash"
         )
     v_min, top = law.v_min.value, law.ber_at_v_crash.value
     edge = (math.nextafter(v_min, 0.0), min(_TOLERANCE, top))
-    table = ((law.v_crash.value, top), edge, (v_min, 0.0))
+    table = _cells(((law.v_crash.value, top), edge, (v_min, 0.0)))
     return VoltageBitErrors(voltage=_voltage(mechanism.id, "v", conditions.v), table=table, p_flip_0to1=ones)
+
+
+def _cells(table: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    """Turn the rate of wrong bits into that of failing cells, which are right for half of the data."""
+    return tuple((voltage, min(1.0, 2 * ber)) for voltage, ber in table)
 
 
 def _voltage(name: str, condition: str, value: float | None) -> float:

@@ -72,12 +72,13 @@ def _as_words(
     elif storage.scale == "per_tensor":
         kept = quantize_symmetric(values, storage.bits)
     elif storage.scale == "per_channel" and values.ndim > 1:
-        kept = quantize_symmetric(values, storage.bits, axis=_axis(site))
+        kept = quantize_symmetric(values, storage.bits, axis=site.channel_axis)
     else:
         top = _group_scale(storage, site, values, model_scale)
         kept = IntFormat(storage.bits, scale=_normal(top / (2 ** (storage.bits - 1) - 1)), narrow=True)
     held = kept.decode(kept.encode(values))
-    return Stored(site, kept, held.astype(values.dtype, copy=False))
+    wide = np.float64 if values.dtype == np.float64 else np.float32  # float16 would round the codes away
+    return Stored(site, kept, held.astype(wide, copy=False))
 
 
 def _own_codes(spec: DeviceSpec, storage: DigitalStorage, site: Site, values: NDArray[Any]) -> NumberFormat:
@@ -126,7 +127,7 @@ def _group_scale(
     storage: DigitalStorage | AnalogStorage, site: Site, values: NDArray[Any], model_scale: float | None
 ) -> NDArray[np.float64]:
     """Return the largest magnitude of each scale group, broadcastable; 1 for a group of zeros."""
-    axis = _axis(site)
+    axis = site.channel_axis
     if model_scale is not None:
         return np.array(model_scale)
     if storage.scale == "per_channel" and values.ndim > 1:
@@ -135,11 +136,6 @@ def _group_scale(
         turned = absmax(np.moveaxis(values, axis, 0), tile=(storage.array.rows, storage.array.cols))
         return _normal(np.moveaxis(turned, 0, axis))
     return _normal(absmax(values))
-
-
-def _axis(site: Site) -> int:
-    """Return the axis of the output channel: 0 as in a Conv weight, unless the site knows better."""
-    return int(getattr(site, "channel_axis", 0) or 0)
 
 
 def _normal(scale: NDArray[np.float64]) -> NDArray[np.float64]:

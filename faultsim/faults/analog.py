@@ -31,7 +31,10 @@ class Cells(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Means and variances over chips of the same quantities, uS and uS², float64, shape ``(2, *shape)``."""
+    """Means and variances over chips of the same quantities, uS and uS², float64, shape ``(2, *shape)``.
+
+    `programmed` is weighted by the conductance itself, ``E[g²]/E[g]``: noise that is relative to g is felt there.
+    """
 
     target: NDArray[np.float64]
     programmed: NDArray[np.float64]
@@ -140,7 +143,7 @@ class AnalogChain(Fault):
     def moments(self, stored: Stored) -> ValueMoments:
         """Return mean and standard deviation over chips of each weight's delta, value units.
 
-        Exact for one law; along a chain the conductance that enters a law is taken as normal.
+        Exact for one law; along a chain the conductance that a clip at 0 meets is taken as normal.
 
         Raises:
             DeviceError: If the tensor is not stored as conductance pairs.
@@ -192,8 +195,8 @@ def conductance_pair(stored: Stored) -> ConductancePair:
     """
     if not isinstance(stored.format, ConductancePair):
         raise DeviceError(
-            f"tensor {stored.site.name!r} is stored as {stored.format.name}, but an analog law needs conductance "
-            "pairs; give the device an analog storage"
+            f"tensor {stored.site.name!r} is stored as {stored.format.name}, but an analog law needs "
+            "conductance pairs; give the device an analog storage"
         )
     return stored.format
 

@@ -24,7 +24,7 @@ from faultsim.formats import ConductancePair
 @register
 @dataclass(frozen=True, kw_only=True)
 class ConductanceNoise(AnalogLaw):
-    """Each device ends at a normal distance from its target: ``sigma = sum_i c_i (g / g_max)**i`` uS, [aihwkit]_.
+    """Each device misses its target by normal noise, ``sigma = sum_i c_i (g / g_max)**i`` uS, [aihwkit]_.
 
     Both devices of a pair are noisy, the idle one too. Conductances below 0 are read as 0, which shifts
     the mean of small ones upwards. Sigma is linear in ln t between two given times; before the first time
@@ -53,7 +53,7 @@ class ConductanceNoise(AnalogLaw):
             raise OptionError("sigma_poly needs at least one tuple of coefficients, none of them empty")
         if len(self.times_s) != (len(self.sigma_poly) if self.times_s or len(self.sigma_poly) > 1 else 0):
             raise OptionError(
-                f"sigma_poly has {len(self.sigma_poly)} tuples and times_s {len(self.times_s)} times; give one each"
+                f"sigma_poly has {len(self.sigma_poly)} tuples and times_s {len(self.times_s)}; give one each"
             )
         if list(self.times_s) != sorted(set(self.times_s)) or any(t <= 0 for t in self.times_s):
             raise OptionError(f"times_s must rise and be above 0, got {self.times_s}")
@@ -70,7 +70,7 @@ class ConductanceNoise(AnalogLaw):
             return self.sigma_poly[0]
         if t_s > self.times_s[-1] * (1 + 1e-9):
             raise DeviceError(
-                f"conductance noise was measured up to {self.times_s[-1]:g} s after programming, got t = {t_s:g} s; "
+                f"conductance noise is known up to {self.times_s[-1]:g} s after programming, got {t_s:g} s; "
                 "ask for an earlier time or add a measurement"
             )
         width = max(map(len, self.sigma_poly))
@@ -101,4 +101,5 @@ class ConductanceNoise(AnalogLaw):
         mean = moments.mean
         if self.clip:
             mean, var = rectified(mean, var)
-        return Moments(moments.target, mean, mean, var, moments.gain)
+        heavy = np.divide(mean**2 + var, mean, out=np.zeros_like(mean), where=mean > 0)
+        return Moments(moments.target, heavy, mean, var, moments.gain)

@@ -118,7 +118,7 @@ class Drift(AnalogLaw):
 def _folded_exponential(
     mean: NDArray[np.floating], std: NDArray[np.floating], rate: float
 ) -> NDArray[np.float64]:
-    """``E[exp(-rate |N(mean, std²)|)]``: two tilted half-normals; logarithms keep the second factor finite."""
+    """``E[exp(-rate |N(mean, std²)|)]``, two tilted half-normals; logarithms keep them finite."""
     if rate == 0:
         return np.ones(mean.shape)
     s = np.maximum(np.asarray(std, np.float64), 1e-12)

@@ -32,7 +32,7 @@ def distinct(rng: np.random.Generator, size: int, count: int) -> NDArray[np.int6
 
 
 def gather(positions: NDArray[np.int64], bits: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
-    """Return the elements and their masks for flat bit *positions* ``element * bits + bit``, sorted and distinct.
+    """Return the elements and their masks for flat bit *positions* ``element * bits + bit``.
 
     Args:
         positions: Flat bit positions in ascending order, each once.

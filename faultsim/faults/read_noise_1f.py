@@ -56,7 +56,7 @@ class ReadNoise1f(AnalogLaw):
             raise OptionError("1/f read noise needs t_read_s above 0 and an exponent of at most 0")
 
     def relative(self, g_uS: NDArray[np.floating], pair: ConductancePair, t_s: float) -> NDArray[np.floating]:
-        """Return the relative noise of a read at programmed conductances *g_uS*, same shape, dimensionless."""
+        """Return the relative noise of a read at programmed conductances *g_uS*, same shape."""
         kind = g_uS.dtype.type
         reads = (t_s + self.t0_s + self.t_read_s) / (2 * self.t_read_s)
         time = math.sqrt(math.log(reads)) if reads > 1 else 0.0
@@ -75,7 +75,9 @@ class ReadNoise1f(AnalogLaw):
         return Cells(cells.target, cells.programmed, now, cells.gain)
 
     def spread(self, moments: Moments, pair: ConductancePair, t_s: float) -> Moments:
-        """Add the read's variance at the mean programmed conductance, clipped at 0."""
+        """Multiply by the rectified normal factor of a read, its spread that at `Moments.programmed`."""
         share = self.relative(moments.programmed, pair, t_s).astype(np.float64) ** 2
-        mean, var = rectified(moments.mean, moments.var + share * (moments.mean**2 + moments.var))
+        first, spread = rectified(np.ones_like(share), share)
+        mean = moments.mean * first
+        var = (moments.mean**2 + moments.var) * (spread + first**2) - mean**2
         return Moments(moments.target, moments.programmed, mean, var, moments.gain)

@@ -98,7 +98,7 @@ class UpsetRate(Fault):
         }
 
     def budget(self, stored: Stored, *, p: float, confidence: float) -> Budget:
-        """Bound the upsets of one tensor; `Budget.conditional` with *given_event*: given one in this tensor."""
+        """Bound the upsets of one tensor; with *given_event*, given one event in this tensor."""
         return upsets(
             mechanism=self.kind,
             scope=stored.site.name,

@@ -17,7 +17,7 @@ import numpy as np
 from faultsim.budget.base import Budget, check_rate
 from faultsim.budget.bits import bit_errors, flip_sizes, stored_bits
 from faultsim.corruption import Stored, Stuck
-from faultsim.errors import DeviceError, OptionError
+from faultsim.errors import OptionError
 from faultsim.faults.base import Fault, register
 from faultsim.faults.positions import distinct, gather
 
@@ -102,9 +102,7 @@ class VoltageBitErrors(Fault):
         return Stuck(indices=indices, masks=masks, bits=values)
 
     def budget(self, stored: Stored, *, p: float, confidence: float) -> Budget:
-        """Bound the change of one tensor: a cell counts only if it reads other than the bit that it stores."""
-        if not math.isfinite(self.voltage):
-            raise DeviceError(f"voltage must be finite, got {self.voltage:g}")
+        """Bound the change of one tensor: a cell counts only if it reads other than what it stores."""
         ber = self.ber()
         ones = stored_bits(stored.format, stored.values)
         rates = np.where(ones, ber * (1 - self.p_flip_0to1), ber * self.p_flip_0to1)

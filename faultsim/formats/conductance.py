@@ -94,8 +94,10 @@ class ConductancePair(NumberFormat):
     def to_conductances(self, values: Values) -> Conductances:
         """Return the target conductances of *values* in uS, each of its shape, saturating at g_max."""
         span = self.g_max_uS - self.g_min_uS
-        factor = np.asarray(span / np.asarray(self.w_max), dtype=np.float32)
-        scaled = np.asarray(values, dtype=np.float32) * factor
+        tops = np.asarray(self.w_max)
+        # Below float32's normal range a scale has too few digits left to divide by.
+        kind = np.float32 if np.all(tops > 1e-30) else np.float64
+        scaled = (np.asarray(values) / tops.astype(kind)).astype(np.float32) * np.float32(span)
         low, top = np.float32(self.g_min_uS), np.float32(span)
         plus = np.clip(scaled, np.float32(0), top) + low
         minus = np.clip(-scaled, np.float32(0), top) + low

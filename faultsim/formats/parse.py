@@ -7,8 +7,9 @@ import numpy as np
 
 from faultsim.errors import OptionError
 from faultsim.formats.base import NumberFormat, Values
+from faultsim.formats.binary import BinaryFormat
 from faultsim.formats.floats import FLOAT_NAMES, FloatFormat
-from faultsim.formats.integers import BinaryFormat, IntFormat, fixed_point, ternary
+from faultsim.formats.integers import IntFormat, fixed_point, ternary
 from faultsim.formats.scales import peaks
 
 _ALIASES = {

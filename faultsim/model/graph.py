@@ -271,6 +271,9 @@ def compile_function(
     body.output.extend(onnx.ValueInfoProto(name=n) for n in function.output)
     program = Program(Graph("", (), (), []), {}, {}, imported, caller.functions, caller.fallbacks)
     program.graph = _Compiler(program).graph(body, prefix="", path=())
+    made = {*function.input, *program.graph.constants, *(o for n in program.graph.nodes for o in n.outputs)}
+    # A body may leave out the outputs that this call does not ask for.
+    program.graph.output_names = tuple(o if o in made else "" for o in function.output)
     return program
 
 

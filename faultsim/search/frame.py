@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faultsim.constraints import Tensors, TensorSet
+from faultsim.constraints import NoMaximiserError, Tensors, TensorSet
 from faultsim.errors import OptionError
 from faultsim.rng import generator
 from faultsim.search.fixed_point import FixedPoint
@@ -32,7 +32,8 @@ class WorstCase:
         least_accurate: The candidate of the lowest accuracy, which may have non-finite outputs.
         clean: The score without a corruption.
         indicator: The first-order loss change of the worst corruption, eps·‖h‖_q; NaN where the gradient is
-        not finite. gradients: Gradients taken.
+            not finite.
+        gradients: Gradients taken.
         forwards: Forward passes scored, the clean one included.
         nonfinite: Candidates that made an output non-finite: an outcome of its own, never the largest loss.
         trace: One row per candidate scored, in order.
@@ -97,7 +98,7 @@ def worst_case(
         probe.begin(method.name, generator(seed, -1, "search", str(position), method.name), share)
         try:
             method.search(probe, restarts)
-        except BudgetSpentError:
+        except (BudgetSpentError, NoMaximiserError):  # nothing left to spend, or nothing that can move
             continue
     return WorstCase(
         delta=probe.worst.delta,

@@ -34,9 +34,10 @@ class Score(NamedTuple):
 
     Attributes:
         loss: Mean cross-entropy over the samples, in nats; not finite where an output is not.
-        margin: Mean over the samples of the best wrong output minus the right one: positive is wrong on
-        average. accuracy: Fraction of the samples that are right, 0 to 1; a sample with a non-finite output
-        is wrong. nonfinite: Number of samples with a non-finite output.
+        margin: Mean over the samples of the margin whose gradient the objective gives: the best wrong output
+            minus the right one, capped or not, but the same in both.
+        accuracy: Fraction of the samples that are right, 0 to 1; one with a non-finite output is wrong.
+        nonfinite: Number of samples with a non-finite output.
     """
 
     loss: float

@@ -82,7 +82,12 @@ class UpsetRate(MechanismBase):
 
 
 class BitErrorRateParams(Spec):
-    """One of: `ber`; `ber_vs_v_norm` at ``environment.v_norm``; `v_min`, `v_crash` and `ber_at_v_crash`."""
+    """One of: `ber`; `ber_vs_v_norm` at ``environment.v_norm``; `v_min`, `v_crash` and `ber_at_v_crash`.
+
+    BER is always the share of stored bits that read wrong, over data with as many ones as zeros. A plain
+    `ber` flips bits; the others, and `ber` with `p_flip_0to1`, force cells to 1 with that probability, else
+    to 0.
+    """
 
     ber: Ber | None = None
     ber_vs_v_norm: Quantity[tuple[tuple[Positive, Probability], ...], Literal["[V/Vmin, BER]"]] | None = None

@@ -52,7 +52,7 @@ SETS: list[TensorSet] = [
 
 @dataclass
 class Bowl:
-    """loss = g·a + ½ a·H a over all elements, accuracy falling with it; infinite beyond *cliff* in one element."""
+    """loss = g·a + ½ a·H a, accuracy falling with it; infinite where an element moves beyond *cliff*."""
 
     seed: int = 0
     curvature: float = 1.0
@@ -88,7 +88,7 @@ class Bowl:
 @pytest.mark.parametrize("whole", SETS, ids=str)
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_every_method_on_every_set_is_feasible_deterministic_and_counted(
-    method: object, whole: TensorSet
+    method: Method, whole: TensorSet
 ) -> None:
     first, again = Bowl(), Bowl()
     methods: list[Method] = [OneStep(), method] if isinstance(method, Swap) else [method]
@@ -194,6 +194,25 @@ def test_a_budget_of_no_radius_changes_nothing() -> None:
     found = worst_case(Bowl(), Global(("w", "b"), LpL0(math.inf, 0.0, 2)))
     assert found.score.loss == 0.0
     assert found.method == "none"
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
+def test_where_nothing_can_move_there_is_no_worst_case(p: float) -> None:
+    pinned = LpL0(p, 1.0, 2, scale=0.0)
+    for whole in (
+        Global(("w", "b"), pinned),
+        PerTensor({"w": pinned}),
+        Global(("w",), LpL0(p, 1.0, low=0, high=0)),
+    ):
+        found = worst_case(Bowl(), whole)
+        assert found.method == "none"
+        assert found.indicator == 0.0
+
+
+def test_a_pinned_tensor_leaves_the_others_their_worst_case() -> None:
+    found = worst_case(Bowl(), PerTensor({"w": LpL0(2, 1.0, scale=0.0), "b": LpL0(2, 1.0)}))
+    assert found.score.loss > 0
+    assert not found.delta["w"].any()
 
 
 @pytest.mark.parametrize("forwards", [1, 2, 7])

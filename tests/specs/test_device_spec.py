@@ -1,10 +1,13 @@
 """Device profiles: the shipped ones are honest and complete, and a wrong one is told everything at once."""
 
+import contextlib
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from faultsim.errors import SpecError
 from faultsim.specs.device import DeviceSpec, device_schema
@@ -243,3 +246,41 @@ def test_multiplicities_must_add_up():
 def test_a_derived_number_shows_what_it_rests_on():
     quantity = Quantity[float, str](value=1.0, unit="h", status="derived", formula="x", rests_on="recalled")
     assert quantity.trust == "derived from recalled"
+
+
+SHIPPED = [path.read_text() for path in PROFILES]
+
+
+@settings(max_examples=150, deadline=2000)
+@given(
+    st.sampled_from(SHIPPED),
+    st.integers(0, 6000),
+    st.integers(0, 60),
+    st.sampled_from(
+        ["", "x", "1", ".nan", "{}", "[]", "~", "\n", "  ", ": ", "'", "&a *a", "!!int 1", "1e-3", "on"]
+    ),
+)
+def test_a_damaged_profile_is_still_a_profile_or_a_spec_error(text, start, length, put):
+    start %= len(text)
+    with contextlib.suppress(SpecError):
+        load(text[:start] + put + text[start + length :], DeviceSpec)
+
+
+def test_what_no_law_simulates_yet_can_be_declared():
+    stuck = """\
+mechanisms:
+  - id: stuck
+    model: stuck_at
+    target: weights
+    persistence: permanent
+    constraint: {p: inf, n: 24, feasible_set: stuck_values}
+    params:
+      p_stuck_lrs: {value: 0.0904, unit: fraction of cells, status: illustrative}
+      by_mode: {value: {bit: 14.2, word: 1.4}, unit: FIT/device, status: illustrative}
+      levels: {value: [[0.0, 0.01], [1.0, 0.003]], unit: "[mean, sigma]", status: illustrative}
+    settings: {direction: one_way_per_cell}
+assess:"""
+    before, _, after = GOOD.partition("mechanisms:")
+    mechanism = load(before + stuck + after.partition("assess:")[2], DeviceSpec).mechanisms[0]
+    assert mechanism.params["levels"].value == [[0.0, 0.01], [1.0, 0.003]]
+    assert mechanism.settings == {"direction": "one_way_per_cell"}

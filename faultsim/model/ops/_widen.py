@@ -1,7 +1,7 @@
-"""Ways round the element types that torch has no kernels for: unsigned words, half on the CPU, text. No op lives here.
+"""Ways round the element types that torch has no kernels for: unsigned words, halves, text. No op lives here.
 
-Modular arithmetic and movement run on the signed view of the same bits; order runs on a signed view shifted by half the
-range; division and powers run on a wider type; text runs on the numbers of a sorted vocabulary.
+Modular arithmetic and movement run on the signed view of the same bits; order runs on a signed view shifted
+by half the range; division and powers run on a wider type; text runs on the numbers of a sorted vocabulary.
 """
 
 import functools
@@ -62,7 +62,7 @@ def narrowed(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def through_numpy(function: Callable[..., Any], *arrays: Tensor) -> Tensor:
-    """Apply a NumPy function to integer tensors that torch cannot compute with; the result lies where they lie."""
+    """Apply a NumPy function to integers that torch cannot compute with; the result lies where they lie."""
     result = function(*(a.detach().cpu().numpy() for a in arrays))
     return torch.from_numpy(np.array(result)).to(arrays[0].device)
 
@@ -101,7 +101,9 @@ def moves(function: F) -> F:
         if not any(isinstance(a, np.ndarray) for a in args):
             return inner(*args, **kwargs)
         texts = [a for a in args if isinstance(a, np.ndarray)]
-        vocabulary = np.unique(np.concatenate([t.reshape(-1) for t in texts] + [np.array([""], dtype=object)]))
+        vocabulary = np.unique(
+            np.concatenate([t.reshape(-1) for t in texts] + [np.array([""], dtype=object)])
+        )
         numbers = (
             torch.from_numpy(np.searchsorted(vocabulary, a).astype(np.int64).reshape(a.shape))
             if isinstance(a, np.ndarray)
@@ -117,7 +119,7 @@ def moves(function: F) -> F:
 
 
 def in_float32(function: F) -> F:
-    """Let a function of several float steps take 16-bit floats: it runs in float32 and is rounded once at the end."""
+    """Let a function of several float steps take 16-bit floats: it runs in float32 and is rounded once."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -134,7 +136,7 @@ def in_float32(function: F) -> F:
 
 
 def ints(value: Any) -> list[int]:
-    """Return shapes, axes or other bookkeeping numbers as a list, from a tensor, codes, a list or one number."""
+    """Return shapes, axes and the like as a list of numbers, from a tensor, codes, a list or one number."""
     if isinstance(value, Codes):
         value = value.values.to(torch.int64)
     if isinstance(value, Tensor):

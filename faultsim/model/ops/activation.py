@@ -1,8 +1,8 @@
-"""Activations: functions of one number that networks put between layers. Softmax and its kin live in `softmax.py`."""
+"""Activations: functions of one number that networks put between layers. Softmax lives in `softmax.py`."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.model.ops._widen import in_float32
 from faultsim.model.ops.registry import op
@@ -10,31 +10,39 @@ from faultsim.model.ops.registry import op
 
 @op("Relu", codes="carry")
 def Relu(x: Tensor) -> Tensor:
-    """max(x, 0) (ONNX Relu-14); NaN stays NaN."""
+    """Return max(x, 0) (ONNX Relu-14); NaN stays NaN."""
     return torch.relu(x)
 
 
 @op("LeakyRelu")
 def LeakyRelu(x: Tensor, *, alpha: float = 0.01) -> Tensor:
-    """x, or alpha·x below zero (ONNX LeakyRelu-16)."""
-    return F.leaky_relu(x, alpha)
+    """Return x, or alpha·x below zero (ONNX LeakyRelu-16)."""
+    return functional.leaky_relu(x, alpha)
 
 
 @op("PRelu")
+def PRelu_1(x: Tensor, slope: Tensor) -> Tensor:
+    """Return x, or slope·x below zero; *slope* holds one number, or one a channel (ONNX PRelu-6)."""
+    if slope.numel() > 1 and slope.ndim == 1:
+        slope = slope.reshape([-1] + [1] * (x.ndim - 2))
+    return torch.where(x < 0, slope * x, x)
+
+
+@op("PRelu", since=7)
 def PRelu(x: Tensor, slope: Tensor) -> Tensor:
-    """x, or slope·x below zero; *slope* broadcasts to *x* (ONNX PRelu-16)."""
+    """Return x, or slope·x below zero; *slope* broadcasts to *x* (ONNX PRelu-16)."""
     return torch.where(x < 0, slope * x, x)
 
 
 @op("ThresholdedRelu")
 def ThresholdedRelu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
-    """x above alpha, else 0, for NaN too (ONNX ThresholdedRelu-22)."""
+    """Return x above alpha, else 0, for NaN too (ONNX ThresholdedRelu-22)."""
     return torch.where(x > alpha, x, 0)
 
 
 @op("Shrink")
 def Shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Tensor:
-    """x pulled to zero by *bias* outside ±lambd, 0 inside (ONNX Shrink-9)."""
+    """Return x pulled to zero by *bias* outside ±lambd, 0 inside (ONNX Shrink-9)."""
     pulled = torch.where(x < -lambd, x + bias, torch.where(x > lambd, x - bias, 0))
     return pulled.to(x.dtype)
 
@@ -42,22 +50,22 @@ def Shrink(x: Tensor, *, bias: float = 0.0, lambd: float = 0.5) -> Tensor:
 @op("Elu")
 @in_float32
 def Elu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
-    """x, or alpha (e^x - 1) below zero (ONNX Elu-22)."""
-    return F.elu(x, alpha)
+    """Return x, or alpha (e^x - 1) below zero (ONNX Elu-22)."""
+    return functional.elu(x, alpha)
 
 
 @op("Celu")
 @in_float32
 def Celu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
-    """max(0, x) + min(0, alpha (e^(x/alpha) - 1)) (ONNX Celu-12)."""
-    return F.celu(x, alpha)
+    """Return max(0, x) + min(0, alpha (e^(x/alpha) - 1)) (ONNX Celu-12)."""
+    return functional.celu(x, alpha)
 
 
 @op("Selu")
 @in_float32
 def Selu(x: Tensor, *, alpha: float = 1.6732632423543772, gamma: float = 1.0507009873554805) -> Tensor:
-    """gamma times Elu of *alpha* (ONNX Selu-22)."""
-    return gamma * F.elu(x, alpha)
+    """Return gamma times Elu of *alpha* (ONNX Selu-22)."""
+    return gamma * functional.elu(x, alpha)
 
 
 @op("Sigmoid")
@@ -69,14 +77,14 @@ def Sigmoid(x: Tensor) -> Tensor:
 @op("HardSigmoid")
 @in_float32
 def HardSigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
-    """alpha·x + beta between 0 and 1 (ONNX HardSigmoid-22)."""
+    """Return alpha·x + beta between 0 and 1 (ONNX HardSigmoid-22)."""
     return torch.clamp(x * alpha + beta, 0.0, 1.0)
 
 
 @op("HardSwish")
 @in_float32
 def HardSwish(x: Tensor) -> Tensor:
-    """x · HardSigmoid(x; 1/6, 1/2) (ONNX HardSwish-22)."""
+    """Return x · HardSigmoid(x; 1/6, 1/2) (ONNX HardSwish-22)."""
     return x * torch.clamp(x / 6 + 0.5, 0.0, 1.0)
 
 
@@ -90,28 +98,28 @@ def Softplus(x: Tensor) -> Tensor:
 @op("Softsign")
 @in_float32
 def Softsign(x: Tensor) -> Tensor:
-    """x / (1 + |x|) (ONNX Softsign-22)."""
-    return F.softsign(x)
+    """Return x / (1 + |x|) (ONNX Softsign-22)."""
+    return functional.softsign(x)
 
 
 @op("Gelu")
 @in_float32
 def Gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
-    """x times the normal distribution at x, exactly or by *approximate* ``tanh`` (ONNX Gelu-20)."""
+    """Return x times the normal distribution at x, exactly or by *approximate* ``tanh`` (ONNX Gelu-20)."""
     if approximate == "none":
-        return F.gelu(x)
-    return F.gelu(x, approximate="tanh")
+        return functional.gelu(x)
+    return functional.gelu(x, approximate="tanh")
 
 
 @op("Mish")
 @in_float32
 def Mish(x: Tensor) -> Tensor:
-    """x · tanh(Softplus(x)) (ONNX Mish-22)."""
-    return F.mish(x)
+    """Return x · tanh(Softplus(x)) (ONNX Mish-22)."""
+    return functional.mish(x)
 
 
 @op("Swish")
 @in_float32
 def Swish(x: Tensor, *, alpha: float = 1.0) -> Tensor:
-    """x · Sigmoid(alpha·x) (ONNX Swish-24)."""
+    """Return x · Sigmoid(alpha·x) (ONNX Swish-24)."""
     return x * torch.sigmoid(x * alpha)

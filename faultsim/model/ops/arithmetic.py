@@ -1,4 +1,4 @@
-"""Sums, products, quotients and powers, element by element with broadcasting. Order lives in `extremes.py`."""
+"""Sums, products, quotients, powers and bits, element by element. Order lives in `extremes.py`."""
 
 from typing import Any
 
@@ -14,21 +14,21 @@ from faultsim.model.values import TORCH_DTYPES
 @op("Add")
 @modular
 def Add(a: Tensor, b: Tensor) -> Tensor:
-    """a + b (ONNX Add-14); integers wrap."""
+    """Return a + b (ONNX Add-14); integers wrap."""
     return torch.add(a, b)
 
 
 @op("Sub")
 @modular
 def Sub(a: Tensor, b: Tensor) -> Tensor:
-    """a - b (ONNX Sub-14); integers wrap."""
+    """Return a - b (ONNX Sub-14); integers wrap."""
     return torch.sub(a, b)
 
 
 @op("Mul")
 @modular
 def Mul(a: Tensor, b: Tensor) -> Tensor:
-    """a · b (ONNX Mul-14); integers wrap."""
+    """Return a · b (ONNX Mul-14); integers wrap."""
     return torch.mul(a, b)
 
 
@@ -41,7 +41,7 @@ def Neg(x: Tensor) -> Tensor:
 
 @op("Div")
 def Div(a: Tensor, b: Tensor) -> Tensor:
-    """a / b (ONNX Div-14); integers round towards zero."""
+    """Return a / b (ONNX Div-14); integers round towards zero."""
     if a.is_floating_point():
         return torch.div(a, b)
     if a.dtype == torch.uint64:
@@ -61,7 +61,7 @@ def Mod(a: Tensor, b: Tensor, *, fmod: int = 0) -> Tensor:
 
 @op("Pow")
 def Pow(base: Tensor, exponent: Tensor) -> Tensor:
-    """base to the exponent, in the type of *base* (ONNX Pow-15)."""
+    """Return base to the exponent, in the type of *base* (ONNX Pow-15)."""
     if base.dtype == torch.uint64 or exponent.dtype == torch.uint64:
         return through_numpy(lambda x, y: np.power(x.astype(np.float64), y).astype(x.dtype), base, exponent)
     if exponent.numel() == 1 and not exponent.requires_grad and exponent.device.type == "cpu":

@@ -11,16 +11,24 @@ from torch import Tensor
 from faultsim.model.ops._codes import FLOAT_KINDS, round_to_float
 from faultsim.model.ops.registry import op
 from faultsim.model.ste import replace_ste
-from faultsim.model.values import CODE_BITS, TORCH_DTYPES, Codes, Value, carrier_dtype, code_range, elem_type_of
+from faultsim.model.values import (
+    CODE_BITS,
+    TORCH_DTYPES,
+    Codes,
+    Value,
+    carrier_dtype,
+    code_range,
+    elem_type_of,
+)
 
 Castable = Tensor | Codes | NDArray[Any]
 
 
 @op("Cast", codes="aware")
 def Cast(x: Castable, *, to: int, saturate: int = 1, round_mode: str = "up") -> Value:
-    """*x* in the element type *to* (ONNX Cast-25); straight-through from floats to integers of at most 32 bits.
+    """*x* in the element type *to* (ONNX Cast-25); straight-through from floats to integers of up to 32 bits.
 
-    Out of range, integers wrap; floats become what onnxruntime's x86 conversion makes of them (its undefined behaviour).
+    Out of range, integers wrap, and floats become what onnxruntime makes of them on x86.
     """
     if isinstance(x, np.ndarray):
         return x if to == TensorProto.STRING else _parsed(x, to, saturate, round_mode)
@@ -33,11 +41,17 @@ def Cast(x: Castable, *, to: int, saturate: int = 1, round_mode: str = "up") -> 
         floats = numbers if numbers.is_floating_point() else numbers.double()
         return Codes(round_to_float(floats, to, saturating=bool(saturate)), to)
     if to == TensorProto.FLOAT8E8M0:
-        return Codes(replace_ste(numbers.float(), _power_of_two(numbers.float(), bool(saturate), round_mode)), to)
+        return Codes(
+            replace_ste(numbers.float(), _power_of_two(numbers.float(), bool(saturate), round_mode)), to
+        )
     if to in CODE_BITS and (to not in TORCH_DTYPES or (torch.is_grad_enabled() and numbers.requires_grad)):
         return _codes(numbers, to)
     dtype = TORCH_DTYPES[to]
-    if isinstance(x, Codes) and x.elem_type in CODE_BITS and not (dtype.is_floating_point or dtype == torch.bool):
+    if (
+        isinstance(x, Codes)
+        and x.elem_type in CODE_BITS
+        and not (dtype.is_floating_point or dtype == torch.bool)
+    ):
         return numbers.to(torch.int64).to(dtype)
     return _to_integer(numbers, dtype) if _float_to_integer(numbers, dtype) else numbers.to(dtype)
 
@@ -115,9 +129,7 @@ def _printed(x: Tensor | Codes) -> NDArray[Any]:
     digits = 17 if numbers.dtype == torch.float64 else 8
     words = []
     for number in numbers.detach().reshape(-1).tolist():
-        if isinstance(number, bool):
-            words.append(str(int(number)))
-        elif isinstance(number, int) or integers:
+        if integers or isinstance(number, int):
             words.append(str(int(number)))
         elif number != number:
             words.append("NaN")

@@ -61,7 +61,7 @@ def ConstantOfShape(shape: Tensor, *, value: Value = None, ctx: Context) -> Valu
 
 @op("Range")
 def Range(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
-    """Numbers from *start* to before *limit* in steps of *delta* (ONNX Range-11); differentiable in start and delta."""
+    """Numbers from *start* to before *limit* in steps of *delta* (ONNX Range-11)."""
     if start.is_floating_point():
         first, last, step = (float(t.detach()) for t in (start, limit, delta))
         count = max(int(np.ceil((last - first) / step)), 0)
@@ -84,7 +84,7 @@ def EyeLike(x: Tensor, *, dtype: int | None = None, k: int = 0) -> Tensor:
 def OneHot(
     indices: Tensor, depth: Tensor, values: Tensor | NDArray[Any], *, axis: int = -1
 ) -> Tensor | NDArray[Any]:
-    """``values[1]`` at each index along a new *axis* of size *depth*, ``values[0]`` elsewhere (ONNX OneHot-11).
+    """``values[1]`` at each index along a new *axis* of size *depth*, else ``values[0]`` (ONNX OneHot-11).
 
     An index outside [-depth, depth) marks nothing.
     """

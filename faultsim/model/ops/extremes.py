@@ -1,4 +1,4 @@
-"""The greatest and the least of several tensors, and bounds: Max, Min, Clip. Along an axis: `reduce.py`, `select.py`."""
+"""The greatest and least of several tensors, and bounds: Max, Min, Clip. Along an axis: `reduce.py`."""
 
 import math
 
@@ -35,9 +35,7 @@ def _number(bound: Tensor | None) -> float | int | None:
 
 
 @op("Clip", codes="carry")
-def Clip_6(
-    x: Tensor, *, min: float = -3.4028234663852886e38, max: float = 3.4028234663852886e38
-) -> Tensor:
+def Clip_6(x: Tensor, *, min: float = -3.4028234663852886e38, max: float = 3.4028234663852886e38) -> Tensor:
     """*x* between *min* and *max* (ONNX Clip-6)."""
     return torch.clamp(x, min, max)
 

@@ -1,4 +1,4 @@
-"""Reading elements by index tensors: Gather, GatherElements, GatherND, Compress. Writing lives in `scatter.py`."""
+"""Reading elements by index tensors: Gather and its kin, Compress. Writing lives in `scatter.py`."""
 
 import torch
 from torch import Tensor
@@ -31,10 +31,8 @@ def GatherElements(x: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
 
 
 def tuples(indices: Tensor, x: Tensor, batch_dims: int = 0) -> tuple[Tensor, ...]:
-    """Return the last axis of *indices* as one int64 tensor per axis of *x* it names, the batch axes before them."""
-    at = tuple(
-        wrapped(indices[..., i], x.shape[batch_dims + i], x.device) for i in range(indices.shape[-1])
-    )
+    """Return the last axis of *indices* as one int64 tensor per axis it names, after the batch axes."""
+    at = tuple(wrapped(indices[..., i], x.shape[batch_dims + i], x.device) for i in range(indices.shape[-1]))
     rank = indices.ndim - 1
     batch = tuple(
         torch.arange(x.shape[i], device=x.device).reshape([-1 if j == i else 1 for j in range(rank)])

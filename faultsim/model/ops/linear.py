@@ -37,7 +37,7 @@ def Gemm(
     transA: int = 0,
     transB: int = 0,
 ) -> Tensor:
-    """alpha · A' B' + beta · C, A' and B' transposed where asked (ONNX Gemm-13)."""
+    """Alpha · A' B' + beta · C, A' and B' transposed where asked (ONNX Gemm-13)."""
     left = a.t() if transA else a
     right = b.t() if transB else b
     if not a.is_floating_point():
@@ -63,4 +63,5 @@ def Einsum(*operands: Tensor, equation: str) -> Tensor:
 @op("Det")
 def Det(x: Tensor) -> Tensor:
     """Determinants of the last two axes (ONNX Det-22)."""
-    return torch.linalg.det(x.float()).to(x.dtype) if x.dtype in HALVES else torch.linalg.det(x)
+    result: Tensor = torch.linalg.det(x.float() if x.dtype in HALVES else x)
+    return result.to(x.dtype)

@@ -14,7 +14,7 @@ from faultsim.model.values import Codes, carried
 
 @op("Equal")
 def Equal(a: Tensor | NDArray[Any], b: Tensor | NDArray[Any]) -> Tensor:
-    """a = b, for text too (ONNX Equal-19)."""
+    """Return a = b, for text too (ONNX Equal-19)."""
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return torch.from_numpy(np.asarray(np.equal(a, b), dtype=bool))
     return torch.eq(signed(a), signed(b))
@@ -22,25 +22,25 @@ def Equal(a: Tensor | NDArray[Any], b: Tensor | NDArray[Any]) -> Tensor:
 
 @op("Greater")
 def Greater(a: Tensor, b: Tensor) -> Tensor:
-    """a > b (ONNX Greater-13)."""
+    """Return a > b (ONNX Greater-13)."""
     return torch.gt(ordered(a), ordered(b))
 
 
 @op("GreaterOrEqual")
 def GreaterOrEqual(a: Tensor, b: Tensor) -> Tensor:
-    """a >= b (ONNX GreaterOrEqual-16)."""
+    """Return a >= b (ONNX GreaterOrEqual-16)."""
     return torch.ge(ordered(a), ordered(b))
 
 
 @op("Less")
 def Less(a: Tensor, b: Tensor) -> Tensor:
-    """a < b (ONNX Less-13)."""
+    """Return a < b (ONNX Less-13)."""
     return torch.lt(ordered(a), ordered(b))
 
 
 @op("LessOrEqual")
 def LessOrEqual(a: Tensor, b: Tensor) -> Tensor:
-    """a <= b (ONNX LessOrEqual-16)."""
+    """Return a <= b (ONNX LessOrEqual-16)."""
     return torch.le(ordered(a), ordered(b))
 
 

@@ -1,10 +1,10 @@
-"""Ops that put elements elsewhere by axes alone: Transpose, Concat, Split, Slice, Tile, Pad, …; no index tensors here."""
+"""Ops that put elements elsewhere by axes alone: Transpose, Concat, Split, Slice, Tile, Pad and their kin."""
 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.model.ops._widen import ints, moves
 from faultsim.model.ops.registry import Context, op
@@ -52,7 +52,9 @@ def Split(
     return _split(x, None if split is None else ints(split), axis, num_outputs or len(ctx.outputs))
 
 
-def _slice(x: Tensor, starts: list[int], ends: list[int], axes: list[int] | None, steps: list[int] | None) -> Tensor:
+def _slice(
+    x: Tensor, starts: list[int], ends: list[int], axes: list[int] | None, steps: list[int] | None
+) -> Tensor:
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
         axis = (axes[i] if axes is not None else i) % x.ndim
         step = steps[i] if steps is not None else 1
@@ -62,7 +64,9 @@ def _slice(x: Tensor, starts: list[int], ends: list[int], axes: list[int] | None
         elif step > 0:
             x = x[(slice(None),) * axis + (slice(first, stop, step),)]
         else:
-            x = x.index_select(axis, torch.arange(first, stop, step, device=x.device) if first > stop else _none(x))
+            x = x.index_select(
+                axis, torch.arange(first, stop, step, device=x.device) if first > stop else _none(x)
+            )
     return x
 
 
@@ -79,7 +83,9 @@ def Slice_1(x: Tensor, *, starts: list[int], ends: list[int], axes: list[int] | 
 
 @op("Slice", since=10, codes="carry")
 @moves
-def Slice(x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None) -> Tensor:
+def Slice(
+    x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None
+) -> Tensor:
     """The part of *x* from *starts* to before *ends* in *steps*, backwards too (ONNX Slice-13)."""
     return _slice(
         x,
@@ -133,13 +139,13 @@ def _pad(x: Tensor, pads: list[int], mode: str, value: Tensor | float, axes: lis
     if isinstance(value, Tensor) and (value.requires_grad or value.dtype == torch.int64):
         return _filled(x, flat, value)
     number = value.item() if isinstance(value, Tensor) else value
-    return F.pad(x, flat, value=number)
+    return functional.pad(x, flat, value=number)
 
 
 def _filled(x: Tensor, flat: list[int], value: Tensor) -> Tensor:
     """Pad with a number that must keep its gradient, or that is too long for a float."""
-    inside = F.pad(torch.ones(x.shape, dtype=torch.bool, device=x.device), flat, value=False)
-    return torch.where(inside, F.pad(x, flat), value.reshape(()).to(x.dtype))
+    inside = functional.pad(torch.ones(x.shape, dtype=torch.bool, device=x.device), flat, value=False)
+    return torch.where(inside, functional.pad(x, flat), value.reshape(()).to(x.dtype))
 
 
 @op("Pad", codes="carry")
@@ -190,7 +196,7 @@ def SpaceToDepth(x: Tensor, *, blocksize: int) -> Tensor:
 @op("ReverseSequence", codes="carry")
 @moves
 def ReverseSequence(x: Tensor, lengths: Tensor, *, time_axis: int = 0, batch_axis: int = 1) -> Tensor:
-    """The first ``lengths[b]`` steps of each sequence backwards, the rest as it is (ONNX ReverseSequence-10)."""
+    """The first ``lengths[b]`` steps of each sequence backwards (ONNX ReverseSequence-10)."""
     steps, batch = x.shape[time_axis], x.shape[batch_axis]
     t = torch.arange(steps, device=x.device)[None, :]
     length = lengths.to(x.device)[:, None]
@@ -203,6 +209,6 @@ def ReverseSequence(x: Tensor, lengths: Tensor, *, time_axis: int = 0, batch_axi
 @op("Trilu", codes="carry")
 @moves
 def Trilu(x: Tensor, k: Tensor | None = None, *, upper: int = 1) -> Tensor:
-    """The upper (or lower) triangles of the last two axes from the *k*-th diagonal, zeros elsewhere (ONNX Trilu-14)."""
+    """The upper (or lower) triangles of the last two axes from the *k*-th diagonal (ONNX Trilu-14)."""
     offset = 0 if k is None else ints(k)[0]
     return torch.triu(x, offset) if upper else torch.tril(x, offset)

@@ -1,6 +1,6 @@
-"""Element-wise, pooling and moving ops of onnxruntime's quantizer (com.microsoft): float arithmetic between codes.
+"""Element-wise, pooling and moving ops of onnxruntime's quantizer (com.microsoft): float arithmetic on codes.
 
-onnxruntime builds its tables and kernels the same way: dequantize, compute in float32, quantize.
+onnxruntime builds most of its tables and kernels the same way: dequantize, compute in float32, quantize.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from faultsim.model.ops._codes import dequantize, quantize_codes
+from faultsim.model.ops._codes import centred, dequantize, quantize_codes
 from faultsim.model.ops.registry import Context, find, op
-from faultsim.model.values import Codes, carried, elem_type_of
+from faultsim.model.ste import round_ste, saturate
+from faultsim.model.values import Codes, carried, code_range, elem_type_of
 
 MICROSOFT = "com.microsoft"
 Number = Tensor | Codes
@@ -30,8 +31,10 @@ def QLinearAdd(
     c_zero_point: Number | None = None,
 ) -> Codes:
     """Codes of the sum of two quantized tensors (com.microsoft QLinearAdd)."""
-    total = _real(a, a_scale, a_zero_point) + _real(b, b_scale, b_zero_point)
-    return _codes(total, c_scale, c_zero_point, a)
+    scale = _number(c_scale)
+    left = centred(a, a_zero_point) * (_number(a_scale) / scale)
+    right = centred(b, b_zero_point) * (_number(b_scale) / scale)
+    return _rounded(left + right, c_zero_point, a)
 
 
 @op("QLinearMul", domain=MICROSOFT, codes="aware")
@@ -46,8 +49,8 @@ def QLinearMul(
     c_zero_point: Number | None = None,
 ) -> Codes:
     """Codes of the product of two quantized tensors (com.microsoft QLinearMul)."""
-    product = _real(a, a_scale, a_zero_point) * _real(b, b_scale, b_zero_point)
-    return _codes(product, c_scale, c_zero_point, a)
+    scale = _number(a_scale) * _number(b_scale) / _number(c_scale)
+    return _rounded(centred(a, a_zero_point) * centred(b, b_zero_point) * scale, c_zero_point, a)
 
 
 @op("QLinearSigmoid", domain=MICROSOFT, codes="aware")
@@ -187,6 +190,17 @@ def QLinearAveragePool(
         **extra,
     )
     return _codes(pooled.movedim(1, -1) if channels_last else pooled, y_scale, y_zero_point, x)
+
+
+def _number(scale: Number) -> Tensor:
+    return carried(scale).float().reshape(())
+
+
+def _rounded(scaled: Tensor, zero_point: Number | None, like: Number) -> Codes:
+    """Codes of numbers in units of the output's scale. The zero point comes before rounding: it decides ties."""
+    elem = elem_type_of(like)
+    shifted = scaled if zero_point is None else scaled + carried(zero_point).reshape(())
+    return Codes(saturate(round_ste(shifted), *code_range(elem)), elem)
 
 
 def _real(x: Number, scale: Number, zero_point: Number | None) -> Tensor:

@@ -39,7 +39,8 @@ def _l1(x: Tensor, axes: list[int], keep: bool) -> Tensor:
 def _l2(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     if x.is_floating_point():
         wide = x.float() if x.dtype in HALVES else x
-        return torch.linalg.vector_norm(wide, dim=axes, keepdim=keep).to(x.dtype)
+        norm: Tensor = torch.linalg.vector_norm(wide, dim=axes, keepdim=keep)
+        return norm.to(x.dtype)
     wide = widened(x).double()
     return narrowed(torch.sqrt(torch.sum(wide * wide, axes, keepdim=keep)), x.dtype)
 

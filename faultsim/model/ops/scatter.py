@@ -1,15 +1,30 @@
 """Writing elements by index tensors into a copy: ScatterElements, ScatterND, TensorScatter."""
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from faultsim.model.ops._widen import moves
+from faultsim.model.ops._widen import SIGNED_VIEW, moves, ordered, reordered
 from faultsim.model.ops.gather import tuples, wrapped
 from faultsim.model.ops.registry import op
 
+F = TypeVar("F", bound=Callable[..., Any])
 _REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
+
+
+def _comparing(function: F) -> F:
+    """Let max and min scatters take awkward unsigned tensors, whose order `moves` does not keep."""
+
+    @functools.wraps(function)
+    def wrapper(x: Any, indices: Tensor, updates: Any, **kwargs: Any) -> Any:
+        if kwargs.get("reduction") in ("max", "min") and getattr(x, "dtype", None) in SIGNED_VIEW:
+            return reordered(function(ordered(x), indices, ordered(updates), **kwargs), x.dtype)
+        return function(x, indices, updates, **kwargs)
+
+    return cast(F, wrapper)
 
 
 def _scatter_elements(x: Tensor, at: Tensor, updates: Tensor, axis: int, reduction: str) -> Tensor:
@@ -23,15 +38,17 @@ def _scatter_elements(x: Tensor, at: Tensor, updates: Tensor, axis: int, reducti
 
 @op("Scatter", codes="carry")
 @op("ScatterElements", codes="carry")
+@_comparing
 @moves
 def ScatterElements(
     x: Tensor, indices: Tensor, updates: Tensor, *, axis: int = 0, reduction: str = "none"
 ) -> Tensor:
-    """*x* with *updates* at *indices* along *axis*, replaced or reduced (ONNX ScatterElements-18, Scatter-9)."""
+    """*x* with *updates* at *indices* along *axis*, replaced or reduced (ONNX ScatterElements-18)."""
     return _scatter_elements(x, wrapped(indices, x.shape[axis], x.device), updates, axis, reduction)
 
 
 @op("ScatterND", codes="carry")
+@_comparing
 @moves
 def ScatterND(x: Tensor, indices: Tensor, updates: Tensor, *, reduction: str = "none") -> Tensor:
     """*x* with *updates* at the index tuples in the last axis of *indices* (ONNX ScatterND-18)."""
@@ -64,7 +81,7 @@ def TensorScatter(
     axis: int = -2,
     mode: str = "linear",
 ) -> Any:
-    """*cache* with each sample's *update* written from its write index on along *axis* (ONNX TensorScatter-24)."""
+    """*cache* with each sample's *update* written from its write index on (ONNX TensorScatter-24)."""
     axis %= cache.ndim
     batch, length, room = cache.shape[0], update.shape[axis], cache.shape[axis]
     device = cache.device

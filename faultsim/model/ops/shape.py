@@ -1,4 +1,4 @@
-"""Ops that rename axes and never touch an element's order: Reshape, Squeeze, Flatten, Expand, Shape, Identity, …"""
+"""Ops that keep the order of elements: Reshape, Squeeze, Flatten, Expand, Shape, Size, Identity."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -114,4 +114,8 @@ def Unsqueeze(x: Tensor, axes: Tensor) -> Tensor:
 @moves
 def Expand(x: Tensor, shape: Tensor) -> Tensor:
     """*x* broadcast with *shape*, both ways (ONNX Expand-13)."""
-    return x.expand(torch.broadcast_shapes(x.shape, tuple(ints(shape))))
+    wanted = ints(shape)
+    rank = max(x.ndim, len(wanted))
+    have = [1] * (rank - x.ndim) + list(x.shape)
+    ask = [1] * (rank - len(wanted)) + wanted
+    return x.expand([h if w == 1 else w for h, w in zip(have, ask, strict=True)])

@@ -1,4 +1,4 @@
-"""Functions of one number: roots, exponentials, trigonometry, rounding, signs, IsNaN and IsInf. Activations live apart."""
+"""Functions of one number: roots, exponentials, trigonometry, rounding, signs. Activations live apart."""
 
 from typing import Any
 
@@ -47,13 +47,13 @@ for _name, _function in _PLAIN.items():
 
 @op("Abs")
 def Abs(x: Tensor) -> Tensor:
-    """\\|x\\| (ONNX Abs-13)."""
+    """Absolute values (ONNX Abs-13); the least integer of its type stays itself."""
     return torch.abs(x) if x.dtype == signed(x).dtype else x
 
 
 @op("Sign")
 def Sign(x: Tensor) -> Tensor:
-    """-1, 0, 1, or NaN for NaN (ONNX Sign-13); straight-through where \\|x\\| <= 1, as in [Hubara2016]_ eq. 4.
+    """-1, 0, 1, or NaN for NaN (ONNX Sign-13); straight-through in [-1, 1], as [Hubara2016]_ eq. 4.
 
     References:
         .. [Hubara2016] I. Hubara et al. Binarized neural networks. NeurIPS 2016.

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from onnx import TensorProto
-from one_node import both, steps_apart
+from onnx import TensorProto, helper
+from one_node import both, one_node, session, steps_apart
 
+from faultsim.model.backend import FaultsimBackend
 from faultsim.model.ops.qlinear import MatMulInteger, QLinearConv
 from faultsim.model.values import Codes
 
@@ -31,7 +32,12 @@ def within_one_step(op_type, inputs, **options):
 
 @pytest.mark.parametrize("depth", [7, 300, 5000])
 def test_integer_matmul_is_exact(depth):
-    inputs = {"a": codes(3, depth), "b": codes(depth, 4, dtype=np.int8), "za": np.uint8(255), "zb": np.int8(-128)}
+    inputs = {
+        "a": codes(3, depth),
+        "b": codes(depth, 4, dtype=np.int8),
+        "za": np.uint8(255),
+        "zb": np.int8(-128),
+    }
     ((ours, theirs),) = both("MatMulInteger", inputs, constants=("b",))
     assert np.array_equal(ours, theirs)
 
@@ -107,28 +113,24 @@ def test_quantized_arithmetic(op_type, dtype):
     [
         ("QLinearSigmoid", {}),
         ("QLinearLeakyRelu", {"alpha": 0.2}),
-        ("QLinearSoftmax", {"axis": 1, "opset_": 13}),
-        ("QLinearSoftmax", {"axis": 2, "opset_": 11}),
         ("QLinearGlobalAveragePool", {}),
         ("QLinearAveragePool", {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 0, 1]}),
         ("QLinearAveragePool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
     ],
 )
 def test_quantized_functions_of_one_tensor(op_type, options):
-    inputs = {**triple("x", codes(2, 3, 6, 8), 0.03, 120), "ys": F(0.01), "yz": np.uint8(60)}
-    if "opset_" in options:
-        options = {"axis": options["axis"]}, options["opset_"]
-        import onnx
-        from one_node import one_node, session
-
-        from faultsim.model.backend import FaultsimBackend
-
-        model = one_node(op_type, inputs, domain=MS, **options[0])
-        model.graph.node[0].attribute.append(onnx.helper.make_attribute("opset", options[1]))
-        ours, theirs = FaultsimBackend.prepare(model).run(inputs)[0], session(model).run(None, inputs)[0]
-        assert steps_apart(ours, theirs) <= 1
-        return
+    inputs = {**triple("x", codes(2, 3, 6, 8), 0.03, 120), "ys": F(0.01137), "yz": np.uint8(60)}
     within_one_step(op_type, inputs, domain=MS, **options)
+
+
+@pytest.mark.parametrize(("axis", "opset"), [(1, 13), (2, 11)])
+def test_quantized_softmax(axis, opset):
+    inputs = {**triple("x", codes(2, 3, 6, 8), 0.03, 120), "ys": F(0.00371), "yz": np.uint8(60)}
+    model = one_node("QLinearSoftmax", inputs, domain=MS, axis=axis)
+    model.graph.node[0].attribute.append(helper.make_attribute("opset", opset))
+    feeds = {n: np.asarray(a) for n, a in inputs.items()}
+    ours, theirs = FaultsimBackend.prepare(model).run(feeds)[0], session(model).run(None, feeds)[0]
+    assert steps_apart(ours, theirs) <= 1
 
 
 def test_quantized_concat_and_where():

@@ -1,0 +1,70 @@
+"""What an assessment can be asked for, with defaults and ranges. Nothing is computed here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from faultsim.device import Conditions
+from faultsim.errors import OptionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to assess.
+
+    Attributes:
+        trials: Chips to draw, at least 1.
+        seed: Seed of every draw.
+        batch_size: Samples a batch, at least 1.
+        level: Two-sided confidence of every interval, in (0, 1).
+        confidence: Quantile over chips that the budgets hold at, in (0, 1); the profile's own where None.
+        sites: Globs of the sites to corrupt; all stored ones where empty.
+        exclude: Globs of the sites to leave alone.
+        require: Requirements such as ``accuracy_drop<=0.01@p95``.
+        task: Name of the task; told from the data where None.
+        output: Name of the output that is scored; the first one where None.
+        preprocess: A preprocessing file for the data.
+        limit: The first so many samples only.
+        threads: Threads of onnxruntime and torch; the machine's own number where 0.
+        conditions: Conditions other than the profile's own.
+        search_gradients: Most gradients that the worst-case search takes, at least 1.
+        search_samples: Most samples that the search sees; what it finds is scored on all.
+        site_trials: Chips for each row of the tables by site and by kind; 0 leaves the random part out.
+        site_samples: Most samples that those rows are scored on.
+
+    Raises:
+        OptionError: If a value is out of its range.
+    """
+
+    trials: int = 50
+    seed: int = 0
+    batch_size: int = 250
+    level: float = 0.95
+    confidence: float | None = None
+    sites: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    require: tuple[str, ...] = ()
+    task: str | None = None
+    output: str | None = None
+    preprocess: Path | None = None
+    limit: int | None = None
+    threads: int = 0
+    conditions: Conditions | None = None
+    search_gradients: int = 12
+    search_samples: int = 1000
+    site_trials: int = 3
+    site_samples: int = 256
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        least = {"trials": 1, "batch_size": 1, "threads": 0, "search_gradients": 1, "search_samples": 1,
+                 "site_trials": 0, "site_samples": 1}  # fmt: skip
+        for name, low in least.items():
+            value = getattr(self, name)
+            if value < low:
+                raise OptionError(f"{name} is {value}, it must be at least {low}")
+        if self.limit is not None and self.limit < 1:
+            raise OptionError(f"limit is {self.limit}, it must be at least 1")
+        for name in ("level", "confidence"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise OptionError(f"{name} is {value:g}, it must lie strictly between 0 and 1, such as 0.95")

@@ -1,0 +1,180 @@
+"""The phases of an assessment: random chips, random corruption in the set, worst case, tables. No files, no printing."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultsim.assess.setting import Setting
+from faultsim.assess.sets import ChipSet, chip_set
+from faultsim.constraints import NoMaximiserError, TensorSet, log10_trials_for_even_chance
+from faultsim.corruption import Corruption, apply_edit
+from faultsim.engine.evaluate import Progress, Scorer
+from faultsim.engine.objective import NetworkObjective
+from faultsim.engine.summary import interval, row
+from faultsim.metrics import Tally
+from faultsim.results import SiteRandom, SiteWorst, TrialRow, WorstCase
+from faultsim.rng import generator
+from faultsim.search import FixedPoint, OneStep, RandomPoints, worst_case
+from faultsim.search.objective import Score
+
+Numbers = dict[str, NDArray[Any]]
+
+
+def chip_numbers(setting: Setting, trial: int, names: Sequence[str] | None = None) -> Numbers:
+    """Return the numbers that chip *trial* computes with; only the faults in *names* where given."""
+    corruption: Corruption = setting.device.sample(
+        setting.stored, setting.options.seed, trial, conditions=setting.options.conditions
+    )
+    numbers = setting.fault_free()
+    for name, edit in corruption.items():
+        if names is None or name in names:
+            numbers[name] = apply_edit(edit, setting.stored[name])
+    return numbers
+
+
+def random_chips(setting: Setting, rows: list[TrialRow], progress: Progress) -> None:
+    """Draw and score the chips, appending a row each: what is in *rows* stays when the caller is interrupted."""
+    for trial in range(len(rows), setting.options.trials):
+        progress("chips", trial, setting.options.trials)
+        rows.append(row(trial, setting.scorer.score(chip_numbers(setting, trial))))
+    progress("chips", setting.options.trials, setting.options.trials)
+
+
+def random_in_set(setting: Setting, found: ChipSet, rows: list[TrialRow], progress: Progress) -> None:
+    """Draw and score random corruptions of the set (the closed-form solver on a normal direction)."""
+    if found.constraint is None:
+        return
+    objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
+    shapes = {name: one.site.shape for name, one in setting.stored.items()}
+    trials = setting.options.trials
+    for trial in range(len(rows), trials):
+        progress("random in the set", trial, trials)
+        delta = found.constraint.random(generator(setting.options.seed, trial, "random_in_set"), shapes)
+        rows.append(row(trial, setting.scorer.score(objective.numbers(delta))))
+    progress("random in the set", trials, trials)
+
+
+class Worst(NamedTuple):
+    """The worst case as the result has it, and the search's objective for the tables."""
+
+    case: WorstCase
+    nonfinite: int
+
+
+def find_worst(setting: Setting, found: ChipSet, progress: Progress) -> Worst | None:
+    """Search the set on the search samples, score the best candidates on all data, keep the worst.
+
+    Returns:
+        None where the device gives no set.
+
+    Raises:
+        FaultsimError: If no gradient reaches the stored tensors.
+    """
+    if found.constraint is None:
+        return None
+    options = setting.options
+    part = setting.subset(options.search_samples)
+    objective = _Counted(NetworkObjective(setting.model, setting.stored, part), progress, options.search_gradients)
+    result = worst_case(
+        objective,
+        found.constraint,
+        methods=(OneStep(), RandomPoints(), FixedPoint(), FixedPoint(loss="margin")),
+        budget_gradients=options.search_gradients,
+        seed=options.seed,
+    )
+    candidates = [(result.method, result.delta), (result.least_accurate.method, result.least_accurate.delta)]
+    whole = objective if part is setting.scorer else NetworkObjective(setting.model, setting.stored, setting.scorer)
+    scores = [(whole.score(delta), method) for method, delta in candidates]
+    score, method = min(scores, key=lambda item: _severity(item[0]))
+    extra = 0 if whole is objective else len(scores)
+    elements = sum(one.site.elements for one in setting.stored.values())
+    case = WorstCase(
+        accuracy=score.accuracy if setting.task.counts_correct else None,
+        loss=score.loss if score.finite else None,
+        method=method,
+        gradients=result.gradients,
+        forwards=result.forwards + extra,
+        indicator=result.indicator if math.isfinite(result.indicator) else None,
+        constraint=found.words,
+        forecast_log10_trials=log10_trials_for_even_chance(0.5, elements) if elements > 1 else None,
+        note=_null_note(score, counted=setting.task.counts_correct, indicator=result.indicator),
+    )
+    progress("worst case", options.search_gradients, options.search_gradients)
+    return Worst(case, score.nonfinite)
+
+
+def table_row(
+    setting: Setting, part: Scorer, objective: NetworkObjective, names: Sequence[str], level: float
+) -> tuple[SiteWorst | None, SiteRandom | None]:
+    """Return the worst case (one gradient step) and random chips with faults in *names* alone, on *part*."""
+    worst = None
+    found = chip_set(setting, names)
+    if found.constraint is not None:
+        worst = _one_step(setting, objective, found.constraint)
+    trials = setting.options.site_trials
+    if trials == 0:
+        return worst, None
+    tallies = [part.score(chip_numbers(setting, trial, names)) for trial in range(trials)]
+    return worst, _random_row(tallies, level, counted=setting.task.counts_correct)
+
+
+def _one_step(setting: Setting, objective: NetworkObjective, constraint: TensorSet) -> SiteWorst | None:
+    gradient = objective.gradient(None, "cross_entropy")
+    if not gradient.usable:
+        return None
+    try:
+        delta = constraint.argmax(gradient.grads)
+    except NoMaximiserError:
+        return None
+    score = objective.score(delta)
+    return SiteWorst(
+        accuracy=score.accuracy if setting.task.counts_correct else None, loss=score.loss if score.finite else None
+    )
+
+
+def _random_row(tallies: Sequence[Tally], level: float, *, counted: bool) -> SiteRandom:
+    accuracies = [t.counts.accuracy for t in tallies]
+    mean, low, high = interval(accuracies, level)
+    losses = [t.mean_loss for t in tallies]
+    finite = all(math.isfinite(x) for x in losses) and not any(t.counts.nonfinite for t in tallies)
+    return SiteRandom(
+        trials=len(tallies),
+        accuracy=mean if counted else None,
+        loss=float(np.mean(losses)) if finite else None,
+        low=low if counted else None,
+        high=high if counted else None,
+    )
+
+
+def _severity(score: Score) -> tuple[float, float]:
+    accuracy = score.accuracy if math.isfinite(score.accuracy) else 0.0
+    return accuracy, -score.loss if math.isfinite(score.loss) else -math.inf
+
+
+def _null_note(score: Score, *, counted: bool, indicator: float) -> str | None:
+    said = []
+    if not counted:
+        said.append("the task counts no correct answers")
+    if not score.finite:
+        said.append(f"{score.nonfinite} samples have outputs that are not finite")
+    if not math.isfinite(indicator):
+        said.append("the gradient is not finite")
+    return "; ".join(said) or None
+
+
+class _Counted(NetworkObjective):
+    """An objective that reports every gradient."""
+
+    def __init__(self, inner: NetworkObjective, progress: Progress, total: int) -> None:
+        super().__init__(inner.model, inner.stored, inner.scorer)
+        self._progress = progress
+        self._total = total
+
+    def gradient(self, delta: Mapping[str, NDArray[np.float64]] | None, loss: Any) -> Any:
+        self._progress("worst case", min(self.gradients, self._total), self._total)
+        return super().gradient(delta, loss)
+
+

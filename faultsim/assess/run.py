@@ -1,0 +1,189 @@
+"""`assess`: the order of the phases, their times, and what becomes of an interruption. The phases live in `phases.py`."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from faultsim.assess.assemble import (
+    agreement_entry,
+    assemble,
+    event_probability,
+    notes,
+)
+from faultsim.assess.options import Options
+from faultsim.assess.phases import Worst, find_worst, random_chips, random_in_set, table_row
+from faultsim.assess.setting import Setting, make_setting
+from faultsim.assess.sets import ChipSet, chip_set
+from faultsim.criteria import judge_all, parse_criteria
+from faultsim.data.spec import DataSet
+from faultsim.device import Device
+from faultsim.engine.evaluate import Progress
+from faultsim.engine.objective import NetworkObjective
+from faultsim.engine.summary import summarise
+from faultsim.errors import ModelError
+from faultsim.metrics import Tally
+from faultsim.results import KindResult, RandomResult, Result, SiteResult, TrialRow
+
+
+class Interrupted(Exception):  # noqa: N818  (an outcome, not a failure)
+    """Ctrl-C in the middle; `result` holds what was computed until then, None where that is not a result yet."""
+
+    def __init__(self, result: Result | None) -> None:
+        super().__init__("interrupted")
+        self.result = result
+
+
+def assess(
+    model: Any,
+    device: str | Path | Device,
+    data: str | Path | DataSet | None = None,
+    *,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    torch_device: str = "cpu",
+) -> Result:
+    """Assess a deployed model on a chip: random hardware noise against the worst case under the same constraint.
+
+    Args:
+        model: Path of an ``.onnx`` file, or a `Model`.
+        device: Name or path of a device profile, or a `Device`.
+        data: Labelled samples (`faultsim.data.load_data`); None looks beside the model, and draws inputs where nothing
+            lies there: labels are then the clean model's own answers.
+        options: How; the defaults where None.
+        progress: Told of every step.
+        torch_device: Where gradients are computed.
+
+    Raises:
+        FaultsimError: If model, device, data or an option cannot be used.
+        Interrupted: On Ctrl-C once chips were scored; it carries the partial result.
+    """
+    options = options or Options()
+    criteria = parse_criteria(options.require)
+    tell = progress or (lambda phase, done, total: None)
+    started = time.perf_counter()
+    phases: dict[str, float] = {}
+    with _timed(phases, "load and check"):
+        tell("load and check", 0, 1)
+        setting = make_setting(model, device, data, options, torch_device=torch_device)
+    with _timed(phases, "clean"):
+        clean, clean_stored = _clean(setting)
+    chips: list[TrialRow] = []
+    in_set: list[TrialRow] = []
+    sites: list[SiteResult] = []
+    kinds: list[KindResult] = []
+    worst: Worst | None = None
+    said: list[str] = []
+    interrupted = False
+    found = ChipSet(None, "", "")
+    try:
+        with _timed(phases, "random chips"):
+            random_chips(setting, chips, tell)
+        found = chip_set(setting)
+        with _timed(phases, "random in the set"):
+            random_in_set(setting, found, in_set, tell)
+        with _timed(phases, "worst case"):
+            try:
+                worst = find_worst(setting, found, tell)
+            except ModelError as error:
+                said.append(f"No worst case: {error}")
+        with _timed(phases, "tables"):
+            _tables(setting, sites, kinds, tell, with_worst=worst is not None)
+    except KeyboardInterrupt:
+        interrupted = True
+        if not chips:
+            raise
+    stopped = f"interrupted after {len(chips)} of {options.trials} chips" if interrupted and len(chips) < options.trials else None
+    scored = setting.task.counts_correct
+    random = summarise(
+        chips, level=options.level, scored=scored, event_probability=event_probability(setting), stopped=stopped
+    )
+    random_set: RandomResult | None = None
+    if in_set:
+        cut = f"interrupted after {len(in_set)} of {options.trials}" if len(in_set) < options.trials else None
+        random_set = summarise(in_set, level=options.level, scored=scored, constraint=found.words, stopped=cut)
+    if found.why_not:
+        said.append(f"No worst case and no random corruption in the set: {found.why_not}.")
+    if interrupted:
+        said.append("Interrupted: what is missing here was not computed.")
+    result = assemble(
+        setting,
+        clean=clean,
+        clean_stored=clean_stored,
+        random=random,
+        random_in_set=random_set,
+        worst=worst,
+        sites=tuple(sites),
+        kinds=tuple(kinds),
+        notes=(*notes(setting, worst), *said),
+        agreement=agreement_entry(setting),
+        phases=phases,
+        wall_s=time.perf_counter() - started,
+        command=" ".join(["faultsim", *sys.argv[1:]]) if Path(sys.argv[0]).name in ("faultsim", "cli.py") else "faultsim.assess",
+    )
+    result = result.model_copy(update={"verdict": judge_all(criteria, result)}) if criteria else result
+    if interrupted:
+        raise Interrupted(result)
+    return result
+
+
+def _clean(setting: Setting) -> tuple[Tally, Tally | None]:
+    """Score the deployed model and, where the memory rounds it, the fault-free chip; its answers become golden."""
+    scorer = setting.scorer
+    if not setting.changed_by_storage:
+        scorer.set_golden()
+        return scorer.score(), None
+    clean = scorer.score()
+    scorer.set_golden(setting.fault_free())
+    return clean, scorer.score(setting.fault_free())
+
+
+def _tables(
+    setting: Setting, sites: list[SiteResult], kinds: list[KindResult], tell: Progress, *, with_worst: bool
+) -> None:
+    """Fill the tables by site and by kind, a row at a time."""
+    options = setting.options
+    part = setting.subset(options.site_samples)
+    objective = NetworkObjective(setting.model, setting.stored, part)
+    grouped: dict[str, list[str]] = {}
+    for name, one in setting.stored.items():
+        grouped.setdefault(one.site.kind, []).append(name)
+    total = len(setting.stored) + len(grouped)
+    for position, (name, one) in enumerate(setting.stored.items()):
+        tell("sites", position, total)
+        worst, random = table_row(setting, part, objective, [name], options.level)
+        stored_format = None if one.format.name == one.site.format.name else one.format.name
+        sites.append(
+            SiteResult(
+                name=name,
+                kind=one.site.kind,
+                role=one.site.role,
+                format=one.site.format.name,
+                stored_format=stored_format,
+                elements=one.site.elements,
+                depth=one.site.depth,
+                worst_case=worst if with_worst else None,
+                random=random,
+            )
+        )
+    for position, (kind, names) in enumerate(grouped.items()):
+        tell("sites", len(setting.stored) + position, total)
+        worst, random = table_row(setting, part, objective, names, options.level)
+        elements = sum(setting.stored[n].site.elements for n in names)
+        kinds.append(
+            KindResult(
+                kind=kind, sites=len(names), elements=elements, worst_case=worst if with_worst else None, random=random
+            )
+        )
+    tell("sites", total, total)
+
+
+@contextmanager
+def _timed(phases: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        phases[name] = round(time.perf_counter() - start, 3)

@@ -1,0 +1,86 @@
+"""The corruption set of a device on a model: budgets to constraints, and both to words. No search lives here."""
+
+import math
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+
+from faultsim.assess.setting import Setting
+from faultsim.constraints import Global, LpL0, PerTensor, TensorSet
+from faultsim.formats import IntFormat
+from faultsim.results import Budget as BudgetEntry
+
+
+class ChipSet(NamedTuple):
+    """The set that random corruption and the worst case share.
+
+    Attributes:
+        constraint: The set; None where the device gives no useful ball.
+        words: The set in words, for the report.
+        why_not: Why there is none.
+    """
+
+    constraint: TensorSet | None
+    words: str
+    why_not: str = ""
+
+
+def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
+    """Return the corruption set of the device, over all stored sites or over *names* alone.
+
+    Rare upsets (chips drawn given an event) share one global number of words, each off by at most its top bit;
+    everything else is an L2 ball with at most n elements for each tensor.
+    """
+    kept = {n: s for n, s in setting.stored.items() if names is None or n in names}
+    conditions, options = setting.options.conditions, setting.options
+    if setting.device.is_conditional(setting.stored, conditions=conditions):
+        events = [
+            b
+            for b in setting.device.budgets(kept, confidence=options.confidence, p=math.inf, conditions=conditions)
+            if b.scope == "global"
+        ]
+        n = max((b.n for b in events), default=0)
+        integer = all(isinstance(s.format, IntFormat) for s in kept.values())
+        if n and integer:
+            scale = np.concatenate([np.broadcast_to(_step(s.format), s.site.shape).reshape(-1) for s in kept.values()])
+            bits = max(s.format.bits for s in kept.values())
+            words = f"given an event: at most {n} wrong words on the chip, each by at most its top bit"
+            return ChipSet(Global(tuple(kept), LpL0(math.inf, float(2 ** (bits - 1)), n=n, scale=scale)), words)
+    found = setting.device.combined_budget(kept, confidence=options.confidence, p=2, conditions=conditions)
+    usable = {n: LpL0(2, b.eps, n=b.n) for n, b in found.items() if 0 < b.eps < math.inf and b.n > 0}
+    if not usable:
+        return ChipSet(None, "", "the device's faults give no useful ball on this model (flipped exponent bits, or none)")
+    level = next(iter(found.values())).confidence
+    return ChipSet(PerTensor(usable), f"each tensor: L2 ball and element count that {level:.0%} of the chips stay in")
+
+
+def budget_entries(setting: Setting) -> tuple[BudgetEntry, ...]:
+    """Return every mechanism's budget as the result has it; sets without a useful ball are left out."""
+    entries = []
+    options = setting.options
+    for b in setting.device.budgets(setting.stored, confidence=options.confidence, p=2, conditions=options.conditions):
+        if not math.isfinite(b.eps):
+            continue
+        single = setting.stored.get(b.scope)
+        norm = 0.0 if single is None else float(np.linalg.norm(single.values.astype(np.float64)))
+        entries.append(
+            BudgetEntry(
+                mechanism=b.mechanism,
+                scope="per_tensor" if single is not None else b.scope,
+                site=b.scope if single is not None else None,
+                p=b.p,
+                eps=b.eps,
+                eps_relative=b.eps / norm if norm > 0 else None,
+                n=b.n,
+                elements=single.site.elements if single else sum(s.site.elements for s in setting.stored.values()),
+                confidence=b.confidence,
+            )
+        )
+    return tuple(entries)
+
+
+def _step(form: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.asarray(form.scale if isinstance(form, IntFormat) else 1.0, dtype=np.float64)
+
+

@@ -1,0 +1,181 @@
+"""What an assessment stands on: model, data, task, device, chosen sites, all checked against each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from faultsim.assess.options import Options
+from faultsim.corruption import Stored
+from faultsim.data import load_data
+from faultsim.data.spec import Batch, DataSet
+from faultsim.device import Device, load_device
+from faultsim.engine.evaluate import Scorer
+from faultsim.engine.runner import Runner
+from faultsim.engine.scored import ScoredOutput, scored_output
+from faultsim.errors import DataError, DeviceError, OptionError
+from faultsim.library import closest
+from faultsim.metrics import GoldenAgreement, Task, infer_task, named_task
+from faultsim.model import Agreement, Model, check_agreement, load_model
+
+CHECKED_SAMPLES = 256
+"""Most samples that the model is checked on against onnxruntime."""
+
+
+@dataclass(eq=False)
+class Setting:
+    """Everything that the phases of an assessment share."""
+
+    model: Model
+    device: Device
+    data: DataSet
+    options: Options
+    task: Task
+    output: ScoredOutput
+    scorer: Scorer
+    stored: dict[str, Stored]
+    agreement: Agreement
+    golden_labels: bool
+    changed_by_storage: bool
+
+    def fault_free(self) -> dict[str, NDArray[Any]]:
+        """The numbers of the chip without faults, by site."""
+        return {name: one.values for name, one in self.stored.items()}
+
+    def subset(self, samples: int) -> Scorer:
+        """Return a scorer on evenly spaced samples of the data, *samples* at most: the whole scorer if it is smaller."""
+        if samples >= len(self.data):
+            return self.scorer
+        picks = np.unique(np.linspace(0, len(self.data) - 1, samples).round().astype(np.int64))
+        part = _Picked(self.data, picks)
+        full = self.scorer
+        return Scorer(
+            full.runner,
+            full.output,
+            full.task,
+            part,
+            full.batch_size,
+            golden=None if full.golden is None else full.golden[picks],
+            labels=None if full.labels is None else full.labels[picks],
+        )
+
+
+class _Picked:
+    """Some samples of a data set, in order (`data.spec.DataSet`)."""
+
+    def __init__(self, data: DataSet, picks: NDArray[np.int64]) -> None:
+        self.data = data
+        self.picks = picks
+        self.source = data.source
+        self.notes = data.notes
+
+    def __len__(self) -> int:
+        return len(self.picks)
+
+    def inputs(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
+        """Return the inputs of the picked samples ``start … stop - 1``."""
+        rows = [self.data.inputs(int(i), int(i) + 1) for i in self.picks[start:stop]]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    def labels(self, start: int, stop: int) -> NDArray[Any] | None:
+        """Return their labels."""
+        rows = [self.data.labels(int(i), int(i) + 1) for i in self.picks[start:stop]]
+        return None if rows[0] is None else np.concatenate([row for row in rows if row is not None])
+
+
+def make_setting(
+    source: Any, device: str | Path | Device, data: str | Path | DataSet | None, options: Options, *, torch_device: str
+) -> Setting:
+    """Load and check everything; nothing is scored yet.
+
+    Raises:
+        FaultsimError: If model, device or data cannot be used, or do not go together.
+    """
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    chip = device if isinstance(device, Device) else load_device(device)
+    model = source if isinstance(source, Model) else load_model(source, torch_device=torch_device)
+    if data is None or isinstance(data, str | Path):
+        samples = load_data(
+            data,
+            model_path=model.path,
+            inputs=model.inputs,
+            preprocess=options.preprocess,
+            limit=options.limit,
+            seed=options.seed,
+        )
+    else:
+        samples = data
+    if len(samples) == 0:
+        raise DataError(f"{samples.source} holds no samples; give at least one")
+    output = scored_output(model, options.output)
+    batch_size = _batch_size(model, options.batch_size)
+    first = Batch(samples.inputs(0, min(batch_size, len(samples))), samples.labels(0, min(batch_size, len(samples))), 0, 0)
+    agreement = check_agreement(model, _few(model, samples, batch_size))
+    seen = output.real(np.asarray(model.run(first.inputs)[output.name]))
+    task = _task(options, output, seen, first.labels)
+    scorer = Scorer(Runner(model, output.name, threads=options.threads), output, task, samples, batch_size)
+    golden = isinstance(task, GoldenAgreement)
+    if isinstance(task, GoldenAgreement):
+        scorer.set_labels_from_clean(task)
+    stored = _store(model, chip, options)
+    numbers = model.numbers
+    changed = any(not np.array_equal(one.values, numbers[name]) for name, one in stored.items())
+    return Setting(model, chip, samples, options, task, output, scorer, stored, agreement, golden, changed)
+
+
+def _batch_size(model: Model, asked: int) -> int:
+    fixed = {spec.fixed_batch for spec in model.inputs} - {None}
+    return fixed.pop() or asked if len(fixed) == 1 else asked
+
+
+def _few(model: Model, samples: DataSet, batch_size: int) -> dict[str, NDArray[Any]]:
+    fixed = any(spec.fixed_batch for spec in model.inputs)
+    return samples.inputs(0, min(batch_size if fixed else CHECKED_SAMPLES, len(samples)))
+
+
+def _task(options: Options, output: ScoredOutput, seen: NDArray[Any], labels: NDArray[Any] | None) -> Task:
+    if options.task is not None:
+        task = named_task(options.task, output_is_probability=output.is_probability)
+        return task if labels is not None else GoldenAgreement(task)
+    return infer_task(seen.shape, labels, output_dtype=_kind(seen), output_is_probability=output.is_probability)
+
+
+def _kind(seen: NDArray[Any]) -> np.dtype[Any]:
+    # int8 logits of a quantized graph are scores, not tokens
+    return np.dtype(np.float32) if seen.dtype in (np.int8, np.uint8) else seen.dtype
+
+
+def _store(model: Model, device: Device, options: Options) -> dict[str, Stored]:
+    numbers = model.numbers
+    chosen = {site.name: (site, numbers[site.name]) for site in model.select(device.spec.storage.stores)}
+    if not chosen:
+        raise DeviceError(
+            f"{model.name} has no tensor of the roles that {device.name} stores ({', '.join(device.spec.storage.stores)}); "
+            "add roles to storage.stores"
+        )
+    for option, patterns in (("--sites", options.sites), ("--exclude", options.exclude)):
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in chosen):
+                near = closest(pattern, chosen)
+                hint = f"did you mean {near!r}?" if near else f"the stored sites are {', '.join(list(chosen)[:6])} …"
+                raise OptionError(f"{option} {pattern!r} fits no site of {model.name}; {hint}")
+    kept = {
+        name: tensor
+        for name, tensor in chosen.items()
+        if (not options.sites or any(fnmatchcase(name, p) for p in options.sites))
+        and not any(fnmatchcase(name, p) for p in options.exclude)
+    }
+    if not kept:
+        raise OptionError(f"--sites and --exclude leave no site of {model.name}; widen them")
+    return device.store(kept)
+
+
+def parameters(stored: Mapping[str, Stored]) -> int:
+    """Return the number of stored elements."""
+    return sum(one.site.elements for one in stored.values())

@@ -1,0 +1,116 @@
+"""Scores a model under given numbers over a data set, a batch at a time. Where the numbers come from lives elsewhere."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from faultsim.data.spec import Batch, DataSet, batches
+from faultsim.engine.runner import Runner
+from faultsim.engine.scored import ScoredOutput
+from faultsim.errors import DataError, OptionError
+from faultsim.metrics import GoldenAgreement, Tally, Task
+
+Array = NDArray[Any]
+KEEP_BYTES = 1 << 28
+"""Batches up to this many bytes together are kept in memory between chips; more are read again for each chip."""
+
+
+@dataclass
+class Scorer:
+    """A model's task on a data set, ready to be scored under any numbers.
+
+    Attributes:
+        runner: Runs the model.
+        output: The output that is judged.
+        task: Judges it.
+        data: The samples.
+        batch_size: Samples a batch.
+        golden: Predictions of the fault-free model, one a sample, once `set_golden` has run.
+        labels: Labels in place of the data's own, for agreement with the clean model.
+    """
+
+    runner: Runner
+    output: ScoredOutput
+    task: Task
+    data: DataSet
+    batch_size: int
+    golden: Array | None = None
+    labels: Array | None = None
+    _kept: list[Batch] = field(default_factory=list)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the data set's batches, from memory where they fit."""
+        if self._kept:
+            yield from self._kept
+            return
+        kept: list[Batch] = []
+        size = 0
+        for batch in batches(self.data, self.batch_size):
+            size += sum(a.nbytes for a in batch.inputs.values())
+            if size <= KEEP_BYTES:
+                kept.append(batch)
+            yield batch
+        if size <= KEEP_BYTES:
+            self._kept = kept
+
+    def batch_labels(self, batch: Batch) -> Array:
+        """Return the labels of a batch.
+
+        Raises:
+            DataError: If there are none.
+        """
+        labels = batch.labels if self.labels is None else self.labels[batch.start : batch.stop]
+        if labels is None:
+            raise DataError(f"{self.data.source} holds no labels; give data with labels, or none at all")
+        return labels
+
+    def set_golden(self, numbers: Mapping[str, Array] | None = None) -> None:
+        """Take the predictions of the model under *numbers* as those of the fault-free chip."""
+        run = self.runner.open(numbers)
+        self.golden = np.concatenate(
+            [self.task.predict(self.output.real(run(batch.inputs))) for batch in self.batches()]
+        )
+
+    def set_labels_from_clean(self, task: GoldenAgreement) -> None:
+        """Take the clean model's own predictions as the labels.
+
+        Raises:
+            DataError: If a clean output is not finite.
+        """
+        run = self.runner.open()
+        self.labels = np.concatenate(
+            [task.labels_from(self.output.real(run(batch.inputs)), batch.start) for batch in self.batches()]
+        )
+
+    def score(self, numbers: Mapping[str, Array] | None = None, *, margins: list[float] | None = None) -> Tally:
+        """Return the tally over all samples under *numbers*; *margins* collects the sum of margins and its n.
+
+        Raises:
+            DataError: If the data do not go with the model.
+            ModelError: If the numbers do not.
+        """
+        run = self.runner.open(numbers)
+        total = Tally()
+        for batch in self.batches():
+            output = self.output.real(run(batch.inputs))
+            labels = self.batch_labels(batch)
+            golden = None if self.golden is None else self.golden[batch.start : batch.stop]
+            total += Tally.of(self.task.judge(output, labels, golden))
+            if margins is not None:
+                margins.append(self._margin(output, labels))
+        return total
+
+    def _margin(self, output: Array, labels: Array) -> float:
+        try:
+            with torch.no_grad():
+                return float(self.task.loss(torch.from_numpy(np.ascontiguousarray(output)), torch.from_numpy(labels), "margin").total)
+        except OptionError:
+            return 0.0
+
+
+Progress = Callable[[str, int, int], None]
+"""Told of every step: phase, steps done, steps in all."""

@@ -1,0 +1,95 @@
+"""`NetworkObjective`: a model on its data as the searches see it (`search.Objective`). No search lives here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from faultsim.constraints import Tensors
+from faultsim.corruption import Stored
+from faultsim.engine.evaluate import Scorer
+from faultsim.formats import IntFormat
+from faultsim.model import Model
+from faultsim.search.objective import Gradient, Loss, Score
+
+Deltas = Mapping[str, NDArray[np.float64]]
+
+
+class NetworkObjective:
+    """Losses, gradients and scores of a stored model under deltas; every candidate is scored as it is deployed.
+
+    Where a tensor is stored as integer codes, a corrupted number is rounded to the nearest code and saturates, as
+    the memory can hold nothing else; the gradient passes straight through.
+
+    Attributes:
+        gradients: Gradients taken so far, each over the whole data set of the scorer.
+        forwards: Forward passes scored so far.
+    """
+
+    def __init__(self, model: Model, stored: Mapping[str, Stored], scorer: Scorer) -> None:
+        self.model = model
+        self.stored = dict(stored)
+        self.scorer = scorer
+        self.gradients = 0
+        self.forwards = 0
+        self._clean: dict[str, Gradient] = {}
+
+    def gradient(self, delta: Deltas | None, loss: Loss) -> Gradient:
+        """Return the mean loss at *delta* and its gradient by every stored tensor, per unit of its numbers.
+
+        The gradient without corruption is computed once and kept: searches share it.
+        """
+        if delta is None and loss in self._clean:
+            return self._clean[loss]
+        self.gradients += 1
+        numbers = self.numbers(delta)
+        output, task = self.scorer.output, self.scorer.task
+        total, units = 0.0, 0
+        sums: Tensors = {name: np.zeros(one.site.shape) for name, one in self.stored.items()}
+        for batch in self.scorer.batches():
+            labels = torch.from_numpy(np.ascontiguousarray(self.scorer.batch_labels(batch))).to(self.model.device)
+            counted = 0
+
+            def batch_loss(outputs: dict[str, torch.Tensor], labels: torch.Tensor = labels) -> torch.Tensor:
+                nonlocal counted
+                found = task.loss(output.real_tensor(outputs[output.name]), labels, loss)
+                counted = found.n
+                return found.total
+
+            value, grads = self.model.gradient(batch.inputs, batch_loss, sites=list(self.stored), numbers=numbers)
+            total += value
+            units += counted
+            for name, gradient in grads.items():
+                sums[name] += gradient
+        n = max(units, 1)
+        found = Gradient(total / n, {name: gradient / n for name, gradient in sums.items()})
+        if delta is None:
+            self._clean[loss] = found
+        return found
+
+    def score(self, delta: Deltas | None) -> Score:
+        """Return mean loss, mean margin and accuracy under *delta*; a sample that is not finite is wrong."""
+        self.forwards += 1
+        margins: list[float] = []
+        tally = self.scorer.score(self.numbers(delta), margins=margins)
+        counts = tally.counts
+        accuracy = counts.accuracy if self.scorer.task.counts_correct else float("nan")
+        return Score(tally.mean_loss, sum(margins) / max(counts.n, 1), accuracy, counts.nonfinite)
+
+    def numbers(self, delta: Deltas | None) -> dict[str, NDArray[Any]]:
+        """Return the numbers that the corrupted chip computes with, by site."""
+        corrupted = {name: one.values for name, one in self.stored.items()}
+        for name, change in (delta or {}).items():
+            corrupted[name] = settle(self.stored[name], change)
+        return corrupted
+
+
+def settle(stored: Stored, delta: NDArray[np.float64]) -> NDArray[Any]:
+    """Return ``values + delta`` as the memory holds it: rounded to codes where it stores codes, else as it is."""
+    moved = stored.values.astype(np.float64) + np.asarray(delta, dtype=np.float64).reshape(stored.site.shape)
+    if isinstance(stored.format, IntFormat):
+        return stored.format.decode(stored.format.encode(moved)).astype(stored.values.dtype, copy=False)
+    integer = stored.values.dtype.kind in "iu"
+    return moved.astype(np.float32) if integer else moved.astype(stored.values.dtype)

@@ -1,0 +1,84 @@
+"""Which output of a graph is scored, and how its numbers become logits or probabilities. Nothing runs here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from faultsim.errors import OptionError
+from faultsim.model import Model
+from faultsim.model.graph import Node
+from faultsim.model.values import to_numpy
+
+_MOVES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Transpose", "QuantizeLinear", "DequantizeLinear"})
+
+
+@dataclass(frozen=True)
+class ScoredOutput:
+    """The output that a task judges.
+
+    Attributes:
+        name: Its name in the graph.
+        is_probability: Whether the graph ends in a softmax or a sigmoid.
+        scale: For integer codes, their step in real units; 1 for floats.
+        zero_point: For integer codes, the code of 0.
+        shape: As the graph declares it; empty where it does not.
+    """
+
+    name: str
+    is_probability: bool
+    scale: float
+    zero_point: float
+    shape: tuple[int | str | None, ...]
+
+    def real(self, output: NDArray[Any]) -> NDArray[Any]:
+        """Return the output in real units, floating point, the same shape."""
+        if output.dtype.kind in "iu" and self.scale != 1:
+            return ((output.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)).astype(np.float32)
+        return output if output.dtype in (np.float32, np.float64) or output.dtype.kind in "iub" else output.astype(np.float32)
+
+    def real_tensor(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the output in real units, differentiable."""
+        return (output - self.zero_point) * self.scale if self.scale != 1 else output
+
+
+def scored_output(model: Model, name: str | None = None) -> ScoredOutput:
+    """Return the output called *name*, or the first one.
+
+    Raises:
+        OptionError: If there is no such output.
+    """
+    chosen = model.output_names[0] if name is None else name
+    if chosen not in model.output_names:
+        raise OptionError(f"{model.name} has no output {chosen!r}; its outputs are {', '.join(model.output_names)}")
+    makers: dict[str, Node] = {o: n for n in model.program.graph.nodes for o in n.outputs if o}
+    scale, zero, probability = 1.0, 0.0, False
+    node = makers.get(chosen)
+    first = True
+    while node is not None:
+        if node.op_type == "QuantizeLinear" and first:
+            found = [_scalar(model, i) for i in node.inputs[1:3]]
+            scale = found[0] if found and found[0] is not None else 1.0
+            zero = found[1] if len(found) > 1 and found[1] is not None else 0.0
+        first = first and node.op_type in ("Reshape", "Flatten", "Identity")
+        if node.op_type in ("Softmax", "Sigmoid", "QLinearSoftmax", "QLinearSigmoid"):
+            probability = True
+            break
+        node = makers.get(node.inputs[0]) if node.op_type in _MOVES and node.inputs else None
+    return ScoredOutput(chosen, probability, scale, zero, _declared(model, chosen))
+
+
+def _scalar(model: Model, name: str) -> float | None:
+    value = model.program.tensors.get(model.program.graph.constants.get(name, ""))
+    array = None if value is None else np.asarray(to_numpy(value))
+    return float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
+
+
+def _declared(model: Model, name: str) -> tuple[int | str | None, ...]:
+    for value in model.proto.graph.output:
+        if value.name == name and value.type.HasField("tensor_type"):
+            dims = value.type.tensor_type.shape.dim
+            return tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in dims)
+    return ()

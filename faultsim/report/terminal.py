@@ -1,0 +1,225 @@
+"""A result as text for a terminal: answer, intervals, assumptions, what was left out, verdict, next step.
+
+Read-only: no figure is computed here but differences to the clean model. No torch, no onnx: a laptop
+renders a cluster's result.
+"""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePath
+
+from rich.console import Console
+from rich.text import Text
+
+from faultsim.report.figures import fragile_measure, kinds, sites, table
+from faultsim.report.words import block, counted, interval, percent, plain, speakable
+from faultsim.results import Judgement, Result
+
+_NARROW, _WIDE = 80, 100
+_UNSURE = ("secondary", "recalled", "illustrative")
+_MOST = 6  # assumptions shown in full
+Line = tuple[str, str]  # text, rich style
+
+
+def render(result: Result, console: Console | None = None, *, out: str | None = None) -> None:
+    """Print a result to *console*, by default standard output.
+
+    Colour is never the only cue: the text is the same without it, which is how it comes where ``NO_COLOR``
+    is set or the output is piped. Names from the file are shown without control characters.
+
+    Args:
+        result: What to show.
+        console: Where to; its width is used between 80 and 100 columns.
+        out: The folder that ``result.json`` was written to, for the last line; ``None`` leaves it out.
+    """
+    console = console or Console()
+    width = min(max(console.width, _NARROW), _WIDE)
+    for text, style in lines(result, width=width, out=out):
+        console.print(
+            Text(speakable(text, console.encoding), style=style), soft_wrap=True, highlight=False, emoji=False
+        )
+
+
+def lines(result: Result, *, width: int = _NARROW, out: str | None = None) -> list[Line]:
+    """Return the lines of the report, each with its rich style, none wider than *width* columns."""
+    parts: tuple[Iterable[Line], ...] = (
+        _head(result, width),
+        [(text, "bold" if position == 0 else "") for position, text in enumerate(table(result))],
+        _about(result, width),
+        _parts(result, width),
+        _origin(result, width),
+        _verdict(result, width),
+        _foot(result, width, out),
+    )
+    found: list[Line] = []
+    for part in map(list, parts):
+        if part and found:
+            found.append(("", ""))
+        found += part
+    return found
+
+
+def _head(result: Result, width: int) -> Iterable[Line]:
+    model, device = result.model, result.device
+    name = plain(PurePath(model.path).name or model.path)
+    formats = f", {', '.join(map(plain, model.formats))}" if model.formats else ""
+    left = f"{name}  {counted(model.parameters, 'parameter')}, {counted(model.sites, 'site')}{formats}"
+    right = plain(device.summary) + (f" {plain(device.conditions)}" if device.conditions else "")
+    yield from _styled(block("", [left], width, indent=0), "bold")
+    yield from _styled(block("on", [f"{plain(device.name)}: {right}"], width, indent=3), "bold")
+    agreement = result.agreement
+    if agreement is None:
+        yield from _styled(block("", ["not checked against a reference runtime"], width, indent=0), "yellow")
+    else:
+        said = (
+            f"agrees with {plain(agreement.runtime)} on {counted(agreement.samples, 'sample')} "
+            f"(max |Δ| {agreement.max_abs_difference:.1g}, tolerance {agreement.tolerance:.1g})"
+        )
+        yield from _styled(block("", [said], width, indent=0), "dim")
+    if result.data.labels == "golden":
+        said = "no labels: accuracy is agreement with the clean model's own answers, not with the truth"
+        yield from _styled(block("", [said], width, indent=0), "yellow")
+
+
+def _about(result: Result, width: int) -> Iterable[Line]:
+    found: list[str] = []
+    data, random, worst = result.data, result.random, result.worst_case
+    samples = f"{counted(data.samples, 'sample')} of {plain(data.source)}"
+    if random is not None:
+        found += block(
+            "sampled",
+            [f"{counted(random.trials, 'chip')}, each scored on {samples}; seed {result.seed}"],
+            width,
+        )
+        if random.stopped:
+            found += block("", [plain(random.stopped)], width)
+        rate = random.mismatch_rate
+        between = interval(rate.low, rate.high, of_fractions=True)
+        found += block(
+            "answers", [f"{percent(rate.mean)} {between} differ from the fault-free chip's, mean chip"], width
+        )
+        if random.nonfinite_trials:
+            said = f"{random.nonfinite_trials} of {counted(random.trials, 'chip')} gave a NaN or an infinity"
+            found += block("non-finite", [said], width)
+        if random.event_probability is not None:
+            said = (
+                f"all given a fault event, which a chip meets with probability {random.event_probability:.3g}"
+            )
+            found += block("rare", [said], width)
+    else:
+        found += block("sampled", [f"no chips; {samples}"], width)
+    if worst is not None:
+        forwards = counted(worst.forwards, "forward pass", "forward passes")
+        limits = f"; {plain(worst.constraint)}" if worst.constraint else ""
+        search = [f"{plain(worst.method)}: {counted(worst.gradients, 'gradient')}, {forwards}{limits}"]
+        if worst.forecast_log10_trials is not None:
+            chips = f"10^{worst.forecast_log10_trials:,.0f}"
+            search.append(f"random testing would need about {chips} chips to see half of it (first order)")
+        found += block("worst case", search, width)
+    found += block("budget", _budget(result), width)
+    found += block(
+        "cost", [f"{result.provenance.wall_s:.1f} s on {plain(result.provenance.hardware)}"], width
+    )
+    return _styled(found, "")
+
+
+def _budget(result: Result) -> list[str]:
+    """Return one line for each mechanism and norm: an entry for each tensor is too long to show."""
+    groups: dict[tuple[str, str, str, float], list[float]] = {}
+    for entry in result.budget:
+        key = (plain(entry.mechanism), str(entry.p).removesuffix(".0"), plain(entry.scope), entry.confidence)
+        groups.setdefault(key, []).append(entry.eps)
+    found = []
+    for (mechanism, p, scope, confidence), radii in groups.items():
+        ends = sorted({f"{min(radii):.3g}", f"{max(radii):.3g}"}, key=float)
+        sets = counted(len(radii), "set")
+        found.append(
+            f"{mechanism}: p = {p}, eps {' to '.join(ends)}, {sets} ({scope}), holds {100 * confidence:g} %"
+        )
+    return found
+
+
+def _parts(result: Result, width: int) -> Iterable[Line]:
+    bars, rows = sites(result), kinds(result)
+    if bars or rows:
+        yield f"most fragile   ({fragile_measure(result)})", "bold"
+    yield from ((f"  {line}"[:width], "") for line in bars)
+    if bars and rows:
+        yield "", ""
+    yield from ((f"  {line}"[:width], "") for line in rows)
+
+
+def _origin(result: Result, width: int) -> Iterable[Line]:
+    """Say what the figures rest on; what is not verified is named one by one."""
+    assumptions = result.device.assumptions
+    if assumptions:
+        counts = Counter(one.status for one in assumptions)
+        said = ", ".join(f"{number} {status}" for status, number in counts.most_common())
+        yield from _styled(block("assumptions", [said], width), "")
+        unsure = sorted(
+            (one for one in assumptions if one.status in _UNSURE), key=lambda one: -_UNSURE.index(one.status)
+        )
+        shown = []
+        for one in unsure[:_MOST]:
+            owner = f"{plain(one.mechanism)}." if one.mechanism else ""
+            shown.append(f"? {one.status}: {owner}{plain(one.parameter)} = {plain(one.value)}")
+        if len(unsure) > _MOST:
+            shown.append(f"? and {len(unsure) - _MOST} more, in result.json")
+        yield from _styled(block("", shown, width), "yellow")
+    left_out = [f"{plain(one.what)}: {plain(one.why)}" for one in result.not_simulated]
+    yield from _styled(block("not simulated", left_out, width), "")
+    yield from _styled(block("note", [plain(note) for note in result.notes], width), "")
+
+
+def _verdict(result: Result, width: int) -> Iterable[Line]:
+    if not result.verdict.criteria:
+        yield "NO VERDICT  no requirement was given", "bold"
+    for one in result.verdict.criteria:
+        word, style = ("PASSED", "bold green") if one.passed else ("FAILED", "bold red")
+        yield from _styled(block(word, [f"{plain(one.explanation)} ({_place(one)})"], width, indent=8), style)
+        if one.inconclusive:
+            fractions = one.metric in ("accuracy", "accuracy_drop", "mismatch")
+            between = interval(one.low, one.high, of_fractions=fractions)
+            unit = {"accuracy_drop": " pt", "accuracy": " %", "mismatch": " %"}.get(one.metric, "")
+            said = (
+                f"inconclusive: its interval {between}{unit} allows the other answer; more chips would tell"
+            )
+            yield from _styled(block("", [said], width, indent=8), "yellow")
+
+
+def _place(one: Judgement) -> str:
+    return f"{plain(one.source)} {plain(one.text)}"
+
+
+def _foot(result: Result, width: int, out: str | None) -> Iterable[Line]:
+    if out is not None:
+        yield from _styled(
+            block("result", [plain(str(PurePath(out) / "result.json"))], width, indent=8), "dim"
+        )
+    yield from _styled(block("next", [_next(result)], width, indent=8), "dim")
+
+
+def _next(result: Result) -> str:
+    verdict = result.verdict
+    model, device = (shlex.quote(plain(name)) for name in (result.model.path, result.device.name))
+    command = f"faultsim assess {model} --device {device}"
+    if not verdict.criteria:
+        return f'{command} --require "accuracy_drop<=0.01@p95"'
+    if any(one.inconclusive for one in verdict.criteria) and result.random is not None:
+        return f"{command} --trials {4 * result.random.trials}"
+    ranked = sorted((one for one in result.sites if one.worst_case), key=_remaining)
+    if verdict.passed is False and ranked:
+        return f"{command} --exclude {shlex.quote(plain(ranked[0].name))}  (as if that tensor were protected)"
+    return f"{command} --seed {result.seed + 1}  (the same answer from other chips?)"
+
+
+def _remaining(site: object) -> float:
+    worst = getattr(site, "worst_case", None)
+    accuracy = getattr(worst, "accuracy", None)
+    loss = getattr(worst, "loss", None)
+    return accuracy if accuracy is not None else -(loss if loss is not None else float("inf"))
+
+
+def _styled(texts: Iterable[str], style: str) -> list[Line]:
+    return [(text, style) for text in texts]

@@ -1,0 +1,39 @@
+"""Fixtures and settings for all tests. Examples of one module's values live beside that module's tests."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+hypothesis.settings.register_profile(
+    "ci",
+    deadline=None,  # a machine under load is no reason to fail
+    max_examples=int(os.environ.get("FAULTSIM_HYPOTHESIS_EXAMPLES", "50")),
+    derandomize="CI" in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("ci")
+
+
+def pytest_configure() -> None:
+    """One torch thread a worker: two fight on a small machine and are slower than one."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The reference data beside the checkout: real models, data sets, golden numbers; else skips."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("the reference data folder 'shared' does not lie beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT

@@ -1,0 +1,25 @@
+"""The registry of laws."""
+
+from typing import ClassVar
+
+import pytest
+
+from faultsim.errors import OptionError
+from faultsim.faults import FAULTS, BitFlip, register
+
+
+def test_every_law_is_registered_under_its_kind() -> None:
+    assert set(FAULTS) == {
+        "analog_chain", "bit_flip", "conductance_noise", "drift", "read_noise_1f", "read_noise_relative",
+        "upset_rate", "voltage_bit_errors",
+    }  # fmt: skip
+    assert all(law.kind == kind for kind, law in FAULTS.items())
+
+
+def test_a_kind_is_taken_once() -> None:
+    class Other(BitFlip):
+        kind: ClassVar[str] = "bit_flip"
+
+    with pytest.raises(OptionError, match="'bit_flip' is taken by BitFlip"):
+        register(Other)
+    assert register(BitFlip) is BitFlip

@@ -1,0 +1,24 @@
+"""The one list of ONNX backend tests that faultsim does not pass, each with its reason. No test lives here."""
+
+RANDOM = "draws from a generator of its own; ONNX fixes no random numbers, so the expected ones cannot be met"
+WRAPS = (
+    "expects int8 codes to wrap around at overflow, which the specification forbids (QLinearMatMul saturates); "
+    "onnxruntime returns what faultsim returns"
+)
+TRAINING = "an op of ai.onnx.preview.training: it trains a model, and deployed graphs hold none"
+
+EXCLUSIONS: dict[str, str] = {
+    "test_adam_multiple": TRAINING,
+    "test_bernoulli": RANDOM,
+    "test_bernoulli_double": RANDOM,
+    "test_bernoulli_double_expanded": RANDOM,
+    "test_bernoulli_expanded": RANDOM,
+    "test_bernoulli_seed": RANDOM,
+    "test_bernoulli_seed_expanded": RANDOM,
+    "test_gradient_of_add": TRAINING,
+    "test_gradient_of_add_and_mul": TRAINING,
+    "test_qlinearmatmul_2D_int8_float16": WRAPS,
+    "test_qlinearmatmul_2D_int8_float32": WRAPS,
+    "test_qlinearmatmul_3D_int8_float16": WRAPS,
+    "test_qlinearmatmul_3D_int8_float32": WRAPS,
+}
