@@ -153,3 +153,31 @@ def _list(files: Mapping[str, Path]) -> str:
 
 def _short(word: str) -> str:
     return repr(word if len(word) <= 80 else f"{word[:77]}...")
+
+
+def find_model(name: str | Path) -> Path:
+    """Return the file of a model: an existing file, or a bundled one by name.
+
+    ``digits_int8`` is ``scenarios/digits/digits_int8.onnx``; the folder's own name, ``digits``, is its float model.
+
+    Args:
+        name: Path of an ``.onnx`` file, or the name of a bundled model.
+
+    Raises:
+        OptionError: If there is no such file and no such name.
+    """
+    word = str(name)
+    if Path(word).exists() or isinstance(name, Path) or "/" in word or "\\" in word:
+        return Path(name)
+    bundled: dict[str, Path] = {}
+    for root in _roots():
+        for path in sorted((root / "scenarios").glob("*/*.onnx")):
+            bundled.setdefault(path.stem, path)
+            if path.stem == f"{path.parent.name}_float":
+                bundled.setdefault(path.parent.name, path)
+    stem = word.removesuffix(".onnx")
+    if stem in bundled:
+        return bundled[stem]
+    near = closest(stem, bundled)
+    hint = f", did you mean the bundled model {near!r}?" if near else "; give the path of an .onnx file"
+    raise OptionError(f"{_short(word)}: no such file{hint}")

@@ -107,7 +107,9 @@ def example(*require: str, trials: int = 100, **changed: object) -> Result:
                     status="verified",
                     source="IBM aihwkit 1.1.0",
                 ),
-                Assumption(mechanism="read_noise", parameter="sigma", value="0.01 of g_max", status="recalled"),
+                Assumption(
+                    mechanism="read_noise", parameter="sigma", value="0.01 of g_max", status="recalled"
+                ),
                 Assumption(parameter="array.rows", value="256", status="illustrative"),
             ),
         ),

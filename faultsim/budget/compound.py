@@ -46,21 +46,24 @@ def compound_quantile(
         return 0.0
     top = float(jumps.max())
     reach = _reach(jumps, lam, total, top, confidence, given_event)
-    step = reach / _CELLS
+    # Many jumps pile up far from 0: only the window that holds the sum is resolved, the grid wraps around it.
+    start = max(0.0, float(lam @ jumps) - 12 * math.sqrt(float(lam @ jumps**2)))
+    step = (reach - start) / _CELLS
+    first = math.floor(start / step)
     place = jumps / step
     low = np.floor(place).astype(np.int64)
     upper = place - low
-    severity = np.bincount(low, lam * (1 - upper), 2 * _CELLS) + np.bincount(
-        np.minimum(low + 1, 2 * _CELLS - 1), lam * upper, 2 * _CELLS
-    )
+    size = 2 * _CELLS
+    severity = np.bincount(low % size, lam * (1 - upper), size)
+    severity += np.bincount((low + 1) % size, lam * upper, size)
     zero_jumps = total - float(lam.sum())
     spectrum = np.asarray(fft.rfft(severity), dtype=np.complex128) + zero_jumps
     if given_event and total < 30:
         mass = fft.irfft(math.exp(-total) * np.expm1(spectrum)) / -math.expm1(-total)
     else:
         mass = fft.irfft(np.exp(spectrum - total))
-    reached = np.flatnonzero(np.cumsum(mass) >= confidence - 1e-9)
-    return float(reached[0] * step) if reached.size else reach
+    reached = np.flatnonzero(np.cumsum(np.roll(mass, -(first % size))) >= confidence - 1e-9)
+    return float((first + reached[0]) * step) if reached.size else reach
 
 
 def poisson_quantile(mean: float, confidence: float, *, given_event: bool = False) -> int:
@@ -74,9 +77,16 @@ def poisson_quantile(mean: float, confidence: float, *, given_event: bool = Fals
         return 0
     if not given_event:
         return int(stats.poisson.ppf(confidence, mean))
-    # The conditional tail (1 - q) P(N >= 1) by survival: 1 - q * tiny would round to 1 at terrestrial rates.
-    tail = (1 - confidence) * -math.expm1(-mean)
-    return max(1, int(stats.poisson.isf(tail, mean)))
+    if mean > 20:
+        return max(1, int(stats.poisson.isf((1 - confidence) * -math.expm1(-mean), mean)))
+    # Summed term by term: at terrestrial rates 1 - (1 - q) P(N >= 1) would round to 1.
+    count, share = 1, mean * math.exp(-mean) / -math.expm1(-mean)
+    reached = share
+    while reached < confidence and share > 1e-18:
+        count += 1
+        share *= mean / count
+        reached += share
+    return count
 
 
 def _reach(

@@ -1,1 +1,87 @@
+"""The command line: one file a verb, loaded when it is called, so that ``faultsim --help`` answers at once."""
 
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from faultsim.errors import FaultsimError
+
+_COMMANDS = {
+    "assess": (
+        "faultsim.cli.assess",
+        "Random hardware noise against the worst case, for one model on one chip.",
+    ),
+    "devices": ("faultsim.cli.devices", "List the device library, show or check a profile."),
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(_COMMANDS[cmd_name][0])
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from faultsim.library import closest
+
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = closest(args[0], _COMMANDS)
+            hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(_COMMANDS)}"
+            raise click.UsageError(f"no command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+def _version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if not value:
+        return
+    from importlib import metadata
+
+    try:
+        click.echo(f"faultsim {metadata.version('faultsim-nn')}")
+    except metadata.PackageNotFoundError:
+        click.echo("faultsim (not installed as a package)")
+    ctx.exit()
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version."
+)
+def cli() -> None:
+    """Will this network still work on the chip it ships on?
+
+    faultsim takes a deployed ONNX model and a device profile, and compares random hardware noise with the worst
+    case that gradients find under the same physical budget.
+    """
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Run the command line; exit with 0, 1 (a requirement is missed), 2 (bad input) or 130 (interrupted)."""
+    try:
+        code = cli.main(args=argv, prog_name="faultsim", standalone_mode=False)
+    except FaultsimError as error:
+        click.echo(f"faultsim: {error}", err=True)
+        sys.exit(2)
+    except click.Abort:
+        click.echo("faultsim: interrupted; nothing was computed yet", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -40,7 +40,7 @@ def fit(
         raw: What the loader found.
         inputs: The inputs of the model, at least one.
         preprocess: Declared preprocessing.
-        limit: The first so many samples only.
+        limit: The first so many samples only, at least 1.
 
     Raises:
         DataError: If names, lengths, shapes or types do not go together, or there is no sample.
@@ -193,8 +193,6 @@ def _learn_sizes(feed: Feed, sizes: dict[str, int]) -> None:
 
 
 def _whole_batches(inputs: Iterable[InputSpec], length: int, place: str, notes: list[str]) -> int:
-    if length < 1:
-        raise DataError(f"limit {length} leaves no sample of {place}; give at least 1")
     fixed = max((spec.fixed_batch or 1 for spec in inputs), default=1)
     whole = length // fixed * fixed
     if whole == 0:

@@ -1,8 +1,8 @@
 """``.npz`` and ``.npy`` files as columns that are read from disk, never unpickled, never whole in memory.
 
-A stored member is memory-mapped in place. A compressed one is decompressed once, as far as it is needed, into
-a nameless temporary file that is memory-mapped: disk space bounded by the array, memory by the slice. Checksums are
-compared where a member is read to its end, so not under a limit.
+A stored member is memory-mapped in place. A compressed one is decompressed once, as far as it is needed,
+into a nameless temporary file that is memory-mapped: disk space bounded by the array, memory by the slice.
+Checksums are compared where a member is read to its end, so not under a limit.
 """
 
 import contextlib

@@ -86,7 +86,9 @@ class Scorer:
             [task.labels_from(self.output.real(run(batch.inputs)), batch.start) for batch in self.batches()]
         )
 
-    def score(self, numbers: Mapping[str, Array] | None = None, *, margins: list[float] | None = None) -> Tally:
+    def score(
+        self, numbers: Mapping[str, Array] | None = None, *, margins: list[float] | None = None
+    ) -> Tally:
         """Return the tally over all samples under *numbers*; *margins* collects the sum of margins and its n.
 
         Raises:
@@ -107,7 +109,11 @@ class Scorer:
     def _margin(self, output: Array, labels: Array) -> float:
         try:
             with torch.no_grad():
-                return float(self.task.loss(torch.from_numpy(np.ascontiguousarray(output)), torch.from_numpy(labels), "margin").total)
+                return float(
+                    self.task.loss(
+                        torch.from_numpy(np.ascontiguousarray(output)), torch.from_numpy(labels), "margin"
+                    ).total
+                )
         except OptionError:
             return 0.0
 

@@ -53,7 +53,11 @@ class Runner:
         numbers = numbers or {}
         if self.runtime == "torch" or not all(self._storable(name, array) for name, array in numbers.items()):
             return self._torch(numbers)
-        opened = session(self.model.with_numbers(numbers) if numbers else self.model.proto, optimised=True, threads=self.threads)
+        opened = session(
+            self.model.with_numbers(numbers) if numbers else self.model.proto,
+            optimised=True,
+            threads=self.threads,
+        )
         wanted = [self.output]
 
         def run(feeds: Mapping[str, Array]) -> Array:
@@ -61,7 +65,9 @@ class Runner:
                 return np.asarray(opened.run(wanted, dict(feeds))[0])
             except Exception as error:  # onnxruntime's own types, without a common base
                 text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-                raise DataError(f"{self.model.name}: onnxruntime failed on the data ({text}); check shapes and types") from None
+                raise DataError(
+                    f"{self.model.name}: onnxruntime failed on the data ({text}); check shapes and types"
+                ) from None
 
         return run
 

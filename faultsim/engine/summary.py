@@ -66,7 +66,15 @@ def summarise(
     else:
         why = "the task counts no correct answers"
         accuracy = Accuracies(
-            mean=None, low=None, high=None, p05=None, p05_low=None, p05_high=None, min=None, max=None, note=why
+            mean=None,
+            low=None,
+            high=None,
+            p05=None,
+            p05_low=None,
+            p05_high=None,
+            min=None,
+            max=None,
+            note=why,
         )
     losses = [r.loss for r in rows if r.loss is not None]
     finite = len(losses) == len(rows)

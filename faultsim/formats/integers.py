@@ -37,7 +37,8 @@ class IntFormat(NumberFormat):
         zero_point: Code of the value 0: an integer, or an array broadcastable to the tensor.
         dtype: NumPy dtype name of decoded values; ``None`` takes float32 up to 22 bits and float64 above, the
             widths at which every code survives the way through a float. An integer dtype needs scale 1.
-        narrow: Whether the smallest two's complement code is left out when encoding (symmetric quantization).
+        narrow: Whether the smallest two's complement code is left out when encoding. A flipped bit can still make its word: it
+            decodes, but does not come back by encoding, so leave this off where a scale keeps values clear of it.
 
     Raises:
         OptionError: If a field is out of its range or two do not fit each other.

@@ -81,7 +81,7 @@ def parse_format(name: str) -> NumberFormat:
 def quantize_symmetric(values: Values, bits: int, axis: int | None = None) -> IntFormat:
     """Return the symmetric integer format that just holds *values*.
 
-    ``scale = max|values| / (2**(bits-1) - 1)``, zero point 0 and the smallest code left out
+    ``scale = max|values| / (2**(bits-1) - 1)``, zero point 0 and the smallest code is never written
     (Krishnamoorthi 2018, arXiv 1806.08342, §2.3, "restricted range"). An all-zero tensor or channel takes
     scale 1. The stored tensor is ``f.decode(f.encode(values))``.
 
@@ -106,4 +106,4 @@ def quantize_symmetric(values: Values, bits: int, axis: int | None = None) -> In
         raise OptionError("cannot quantize a tensor that holds an infinity or a NaN; remove it first")
     top = peaks(values, axis)
     scale = np.where(top > 0, top / (2 ** (bits - 1) - 1), 1.0)
-    return IntFormat(bits, scale=np.maximum(scale, float(np.finfo(np.float32).tiny)), narrow=True)
+    return IntFormat(bits, scale=np.maximum(scale, float(np.finfo(np.float32).tiny)))

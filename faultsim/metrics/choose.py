@@ -97,9 +97,9 @@ def infer_task(
     """Return the task that an output and its labels most plainly are.
 
     Whole-number labels, one a sample: classification. One a position: token classification, or language
-    modelling where the caller says so. Labels shaped like the output, or fractions: regression. Whole-number
-    outputs N×T: BLEU. Without labels: agreement with the clean model, on classes for N×C and N×T×C (C > 1),
-    on values otherwise.
+    modelling where the caller says so. Labels shaped like the output, or fractions: regression. Token ids
+    N×T (int32, int64): BLEU. Without labels: agreement with the clean model, on classes for N×C and N×T×C
+    (C > 1), on values otherwise. Outputs of 8 bits are quantized logits.
 
     Args:
         output_shape: Declared or seen shape of the output that is scored, samples first.
@@ -115,11 +115,11 @@ def infer_task(
     rank = len(output_shape)
     while rank > 2 and output_shape[rank - 1] == 1:  # N×C×1×1
         rank -= 1
-    whole = np.dtype(output_dtype).kind in "iu"
+    ids = np.dtype(output_dtype).name in ("int32", "int64")  # 8 bits: the codes of quantized logits
     tokens = LanguageModel if language_model else TokenClassification
     pixels = tokens(class_axis=1, output_is_probability=output_is_probability, ignore_index=ignore_index)
     positions = tokens(output_is_probability=output_is_probability, ignore_index=ignore_index)
-    if whole and rank == 2:
+    if ids and rank == 2 and (labels is None or np.ndim(labels) == 2 or np.asarray(labels).dtype.kind == "U"):
         return Bleu() if labels is not None else GoldenAgreement(Bleu())
     if labels is None:
         if rank == 2 and output_shape[1] != 1:

@@ -1,4 +1,4 @@
-"""faultsim as an ONNX backend, so that ONNX's own conformance suite can run over the executor. Nothing else lives here."""
+"""faultsim as an ONNX backend, so that ONNX's own conformance suite runs over the executor."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ class PreparedModel(BackendRep):
         self.device = device
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Run on *inputs*: a sequence in the order of the graph's inputs that are no initializers, or a dict by name."""
+        """Run on *inputs*: a sequence in the order of the graph's real inputs, or a dict by name."""
         graph = self.program.graph
         if isinstance(inputs, dict):
             feeds = {name: _value(value) for name, value in inputs.items()}

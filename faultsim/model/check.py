@@ -68,12 +68,17 @@ def check_agreement(model: Model, feeds: Mapping[str, Array]) -> Agreement:
         return _check_qonnx(model, feeds, ours, samples)
     try:
         reference = session(model.proto)
-        theirs = dict(zip(model.output_names, reference.run(list(model.output_names), dict(feeds)), strict=True))
+        theirs = dict(
+            zip(model.output_names, reference.run(list(model.output_names), dict(feeds)), strict=True)
+        )
     except ModelError as error:
         return Agreement(None, None, 0, f"not checked: {error}")
     except Exception as error:  # a run-time failure of onnxruntime, such as a float16 kernel it lacks
         return Agreement(None, None, 0, f"not checked: onnxruntime failed on the data ({_reason(error)})")
-    quantized = any("Quantize" in n.op_type or "QLinear" in n.op_type or "Integer" in n.op_type for n in model.program.nodes())
+    quantized = any(
+        "Quantize" in n.op_type or "QLinear" in n.op_type or "Integer" in n.op_type
+        for n in model.program.nodes()
+    )
     worst, allowed, differing = _compare(ours, theirs, quantized=quantized)
     if worst > allowed and not (quantized and differing <= 0.01):
         raise DisagreementError(
@@ -84,13 +89,18 @@ def check_agreement(model: Model, feeds: Mapping[str, Array]) -> Agreement:
     return Agreement(worst, allowed, samples, f"onnxruntime {ort.__version__}", differing)
 
 
-def _check_qonnx(model: Model, feeds: Mapping[str, Array], ours: Mapping[str, Any], samples: int) -> Agreement:
+def _check_qonnx(
+    model: Model, feeds: Mapping[str, Array], ours: Mapping[str, Any], samples: int
+) -> Agreement:
     try:
         from qonnx.core.modelwrapper import ModelWrapper
         from qonnx.core.onnx_exec import execute_onnx
     except ImportError:
         return Agreement(
-            None, None, 0, "not checked: onnxruntime has no QONNX ops; install the package qonnx to check against it"
+            None,
+            None,
+            0,
+            "not checked: onnxruntime has no QONNX ops; install the package qonnx to check against it",
         )
     spec = model.inputs[0]
     fixed = spec.fixed_batch
@@ -113,7 +123,9 @@ def _check_qonnx(model: Model, feeds: Mapping[str, Array], ours: Mapping[str, An
     return Agreement(worst, allowed, rows, "qonnx executor", differing)
 
 
-def _compare(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, quantized: bool) -> tuple[float, float, float]:
+def _compare(
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], *, quantized: bool
+) -> tuple[float, float, float]:
     """Largest |Δ|, what is allowed, and the share of elements beyond it, over all outputs."""
     worst, allowed, beyond, count = 0.0, 0.0, 0, 0
     for name, other in theirs.items():

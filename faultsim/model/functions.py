@@ -1,6 +1,6 @@
 """Nodes that no op function serves: model-local functions, ONNX function bodies, the NumPy fallback.
 
-Ops of our own live in `ops/`. A node that ends in the fallback has no gradient, and `Program.fallbacks` says so.
+Ops of our own live in `ops/`. No gradient passes the fallback: `Program.fallbacks` names who needs it.
 """
 
 import importlib
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def way_without_op(node: NodeProto, opset: int) -> Literal["function", "reference"] | None:
     """Return how a node without an op function can run, None if it cannot.
 
-    ``function`` is the body that ONNX's schema gives the op: as good as an op of ours. ``reference`` is ONNX's
-    NumPy implementation: forward only.
+    ``function`` is the body that ONNX's schema gives the op: as good as an op of ours. ``reference`` is
+    ONNX's NumPy implementation: forward only.
     """
     schema = _schema(node.domain, node.op_type, opset)
     if schema is not None and (schema.has_function or schema.has_context_dependent_function):
@@ -39,7 +39,7 @@ def run_without_op(execution: "Execution", node: "Node", arguments: list[Value])
     """Run a node that the table of op functions does not serve, the way `way_without_op` tells.
 
     Raises:
-        UnsupportedOpError: If the function body does not exist for these input types, nor a NumPy implementation.
+        UnsupportedOpError: If these input types have neither a function body nor a NumPy implementation.
     """
     local = node.bodies.get(())
     body = local if local is not None else _schema_body(execution.program, node, arguments)
@@ -48,8 +48,8 @@ def run_without_op(execution: "Execution", node: "Node", arguments: list[Value])
     if not _has_reference(node.domain, node.op_type, node.opset):
         types = ", ".join(helper.printable_type(_type(a)) for a in arguments)
         raise UnsupportedOpError(
-            f"node {node.name!r}: faultsim cannot execute the op {node.op_type!r} on inputs of these types ({types}); "
-            "export the model with standard ONNX ops"
+            f"node {node.name!r}: faultsim cannot execute the op {node.op_type!r} on inputs of these types "
+            f"({types}); export the model with standard ONNX ops"
         )
     execution.program.fallbacks.add(node.op_type)
     return _run_reference(execution, node, arguments)
@@ -59,8 +59,8 @@ def _run_body(execution: "Execution", body: "Program", arguments: list[Value]) -
     names = body.graph.input_names
     if len(arguments) > len(names):
         raise ModelError(
-            f"the function {body.graph.name!r} is called with {len(arguments)} inputs and takes {len(names)}; "
-            "run onnx.checker on the file"
+            f"the function {body.graph.name!r} is called with {len(arguments)} inputs and takes "
+            f"{len(names)}; run onnx.checker on the file"
         )
     inputs = dict(zip(names, [*arguments, *[None] * (len(names) - len(arguments))], strict=True))
     return execution.inside(body).run(body.graph, inputs)

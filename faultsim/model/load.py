@@ -48,11 +48,15 @@ def load_model(
         from faultsim.model.export import export_module
 
         if example_inputs is None:
-            raise ModelError("load_model(module) needs example_inputs: a batch that the module can be traced with")
+            raise ModelError(
+                "load_model(module) needs example_inputs: a batch that the module can be traced with"
+            )
         loaded = _in_memory(export_module(source, example_inputs, route=export))
         name = name or type(source).__name__
     else:
-        raise ModelError(f"cannot load a model from {type(source).__name__}; give a path, a ModelProto or a module")
+        raise ModelError(
+            f"cannot load a model from {type(source).__name__}; give a path, a ModelProto or a module"
+        )
     label = name or (loaded.path.name if loaded.path else loaded.proto.graph.name or "model")
     files.check_tensors(loaded.proto, name=label)
     try:
@@ -61,9 +65,20 @@ def load_model(
         sites = find_sites(program)
     except FaultsimError as error:
         raise type(error)(f"{label}: {error}") from None
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError, RuntimeError, AttributeError) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        OverflowError,
+        MemoryError,
+        RuntimeError,
+        AttributeError,
+    ) as error:
         text = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        raise ModelError(f"{label}: the graph is malformed ({text}); run onnx.checker on it and export it again") from error
+        raise ModelError(
+            f"{label}: the graph is malformed ({text}); run onnx.checker on it and export it again"
+        ) from error
     if not program.graph.output_names:
         raise ModelError(f"{label}: the graph has no outputs; export it again")
     return Model(
@@ -90,7 +105,9 @@ def _device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         text = str(error).splitlines()[0][:100]
-        raise ModelError(f"torch device {name!r} cannot be used here ({text}); use cpu, or install a torch build for it") from None
+        raise ModelError(
+            f"torch device {name!r} cannot be used here ({text}); use cpu, or install a torch build for it"
+        ) from None
     return device
 
 

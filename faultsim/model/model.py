@@ -90,7 +90,9 @@ class Model:
             ModelError: If there is none.
         """
         if name not in self._by_name:
-            raise ModelError(f"{self.name}: no site is named {name!r}; the first ones are {list(self._by_name)[:3]}")
+            raise ModelError(
+                f"{self.name}: no site is named {name!r}; the first ones are {list(self._by_name)[:3]}"
+            )
         return self._by_name[name]
 
     def select(self, roles: Sequence[str] = ("weight", "bias", "norm")) -> tuple[Site, ...]:
@@ -98,7 +100,11 @@ class Model:
         return tuple(site for site in self.sites if site.role in roles)
 
     def run(
-        self, feeds: Mapping[str, Array], numbers: Mapping[str, Array] | None = None, *, observer: Observer | None = None
+        self,
+        feeds: Mapping[str, Array],
+        numbers: Mapping[str, Array] | None = None,
+        *,
+        observer: Observer | None = None,
     ) -> dict[str, Any]:
         """Run the graph on a batch, with the numbers of some sites replaced.
 
@@ -121,7 +127,12 @@ class Model:
             return {name: to_numpy(value) for name, value in outputs.items()}
 
     def gradient(
-        self, feeds: Mapping[str, Array], loss: Loss, *, sites: Sequence[str], numbers: Mapping[str, Array] | None = None
+        self,
+        feeds: Mapping[str, Array],
+        loss: Loss,
+        *,
+        sites: Sequence[str],
+        numbers: Mapping[str, Array] | None = None,
     ) -> tuple[float, dict[str, Array]]:
         """Return a loss on a batch and its gradient at the stored numbers of *sites*.
 
@@ -154,8 +165,12 @@ class Model:
             outputs = self._execute(feeds, weights, None)
             total = loss({name: _tensor(value) for name, value in outputs.items()})
             if not total.requires_grad:
-                ops = f" (ops without gradients: {', '.join(sorted(self.fallbacks))})" if self.fallbacks else ""
-                raise ModelError(f"{self.name}: the loss does not depend on any chosen site{ops}; choose other --sites")
+                ops = (
+                    f" (ops without gradients: {', '.join(sorted(self.fallbacks))})" if self.fallbacks else ""
+                )
+                raise ModelError(
+                    f"{self.name}: the loss does not depend on any chosen site{ops}; choose other --sites"
+                )
             found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
         gradients: dict[str, Array] = {}
         for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
@@ -183,7 +198,9 @@ class Model:
         """
         files.write(self.with_numbers(numbers or {}), path)
 
-    def _execute(self, feeds: Mapping[str, Array], weights: Mapping[str, Value], observer: Observer | None) -> dict[str, Value]:
+    def _execute(
+        self, feeds: Mapping[str, Array], weights: Mapping[str, Value], observer: Observer | None
+    ) -> dict[str, Value]:
         graph = self.program.graph
         wanted = {spec.name for spec in self.inputs}
         if set(feeds) != wanted:
@@ -208,7 +225,9 @@ class Model:
         array = np.asarray(array)
         if array.dtype == ml_dtypes.bfloat16 or array.dtype.kind == "V":
             array = array.astype(np.float32)
-        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(carrier.dtype).reshape(shape).to(self.device)
+        tensor = (
+            torch.from_numpy(np.ascontiguousarray(array)).to(carrier.dtype).reshape(shape).to(self.device)
+        )
         return Codes(tensor, clean.elem_type) if isinstance(clean, Codes) else tensor
 
 
@@ -247,13 +266,17 @@ def input_specs(proto: ModelProto) -> tuple[InputSpec, ...]:
         if value.name in filled:
             continue
         if value.type.WhichOneof("value") != "tensor_type":
-            raise ModelError(f"input {value.name!r} is a sequence or an optional; faultsim feeds tensors: wrap the model")
+            raise ModelError(
+                f"input {value.name!r} is a sequence or an optional; faultsim feeds tensors: wrap the model"
+            )
         tensor = value.type.tensor_type
         dims = tuple(
             d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim
         )
-        dtype = np.dtype(object) if tensor.elem_type == onnx.TensorProto.STRING else np.dtype(
-            onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        dtype = (
+            np.dtype(object)
+            if tensor.elem_type == onnx.TensorProto.STRING
+            else np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
         )
         specs.append(InputSpec(value.name, dtype, dims, batch_axis=0 if dims else None))
     return tuple(specs)

@@ -100,7 +100,15 @@ def find_sites(program: Program) -> tuple[Site, ...]:
     return tuple(site for _, site in sites)
 
 
-_RANK: dict[Role, int] = {"weight": 0, "bias": 1, "norm": 2, "scale": 3, "zero_point": 4, "constant": 5, "activation": 6}
+_RANK: dict[Role, int] = {
+    "weight": 0,
+    "bias": 1,
+    "norm": 2,
+    "scale": 3,
+    "zero_point": 4,
+    "constant": 5,
+    "activation": 6,
+}
 
 
 def _site(
@@ -159,7 +167,11 @@ def _graphs(graph: Graph) -> Iterable[Graph]:
 
 def _element_type(value: Value) -> int | None:
     """Element type of a constant that can be a parameter, else None."""
-    if value is None or isinstance(value, list) or (isinstance(value, np.ndarray) and value.dtype.kind in "OUS"):
+    if (
+        value is None
+        or isinstance(value, list)
+        or (isinstance(value, np.ndarray) and value.dtype.kind in "OUS")
+    ):
         return None
     elem = elem_type_of(value)
     floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16, *FLOAT8)
@@ -214,9 +226,13 @@ def _kind(
 ) -> Kind:
     name = node.op_type
     if name in _CONV_KINDS:
-        return "depthwise" if int(node.attributes.get("group", 1)) > 1 and shape[:1] != () and (
-            len(shape) < 2 or shape[1] == 1
-        ) else "conv"
+        return (
+            "depthwise"
+            if int(node.attributes.get("group", 1)) > 1
+            and shape[:1] != ()
+            and (len(shape) < 2 or shape[1] == 1)
+            else "conv"
+        )
     if name in _GEMM_KINDS:
         return "gemm"
     if "Normalization" in name:
@@ -249,14 +265,19 @@ def _depths(program: Program) -> dict[int, int]:
             if _element_type(program.tensors[key]) is None:
                 continue
             _, use = _follow(local, users)
-            if use is not None and _POSITIONS.get(use.node.op_type, {}).get(use.position) in ("weight", "norm"):
+            if use is not None and _POSITIONS.get(use.node.op_type, {}).get(use.position) in (
+                "weight",
+                "norm",
+            ):
                 weighted.append(use.node)
     positions = {id(node): position for position, node in enumerate(program.nodes())}
     ordered = sorted({id(n): positions[id(n)] for n in weighted}.items(), key=lambda item: item[1])
     return {node: depth for depth, (node, _) in enumerate(ordered)}
 
 
-def _depth_before(position: int, depths: Mapping[int, int], order: Mapping[int, int], program: Program) -> int:
+def _depth_before(
+    position: int, depths: Mapping[int, int], order: Mapping[int, int], program: Program
+) -> int:
     return max((depth for node, depth in depths.items() if order[node] <= position), default=0)
 
 
@@ -332,8 +353,10 @@ def _scale(
             return None if inputs is None else np.asarray(inputs, dtype=np.float64) * step
         if step.size == 1:
             return step.reshape(())
-        axis = int(node.attributes.get("axis", 1)) if node.op_type == "DequantizeLinear" else (
-            0 if node.op_type == "QLinearConv" else len(shape) - 1
+        axis = (
+            int(node.attributes.get("axis", 1))
+            if node.op_type == "DequantizeLinear"
+            else (0 if node.op_type == "QLinearConv" else len(shape) - 1)
         )
         axis %= max(len(shape), 1)
         if step.ndim == 1 and len(shape) > axis and shape[axis] == step.size:

@@ -1,4 +1,4 @@
-"""Rounding and saturation with straight-through gradients, bit-equal to onnxruntime forward. Nothing else lives here."""
+"""Rounding and saturation with straight-through gradients, bit-equal to onnxruntime forward."""
 
 from typing import Any
 
@@ -111,10 +111,10 @@ def _tracked(x: Tensor) -> bool:
 
 
 def round_ste(x: Tensor) -> Tensor:
-    """Round half to even; the gradient passes as if nothing was rounded ([Bengio2013]_, the straight-through estimator).
+    """Round half to even; the gradient passes as if nothing was rounded (straight-through, [Bengio2013]_).
 
     References:
-        .. [Bengio2013] Y. Bengio et al. Estimating or propagating gradients through stochastic neurons. arXiv 1308.3432.
+        .. [Bengio2013] Y. Bengio et al. Estimating gradients through stochastic neurons. arXiv 1308.3432.
     """
     return _apply(_Round, x) if _tracked(x) else torch.round(x)
 
@@ -135,7 +135,7 @@ def replace_ste(x: Tensor, value: Tensor) -> Tensor:
 
 
 def saturate(x: Tensor, low: float, high: float) -> Tensor:
-    """Clamp to [low, high], NaN to *low* as onnxruntime's QuantizeLinear does; gradient only inside the range."""
+    """Clamp to [low, high], NaN to *low* as onnxruntime's QuantizeLinear does; gradient only inside."""
     if _tracked(x):
         return _apply(_Saturate, x, low, high)
     return torch.clamp(x, low, high).nan_to_num_(nan=low, posinf=high, neginf=low)

@@ -42,7 +42,7 @@ def render(result: Result, console: Console | None = None, *, out: str | None = 
 
 
 def lines(result: Result, *, width: int = _NARROW, out: str | None = None) -> list[Line]:
-    """Return the lines of the report, each with its rich style, none wider than *width* columns."""
+    """Return the lines of the report, each with its style; the command alone may be wider."""
     parts: tuple[Iterable[Line], ...] = (
         _head(result, width),
         [(text, "bold" if position == 0 else "") for position, text in enumerate(table(result))],
@@ -65,7 +65,7 @@ def _head(result: Result, width: int) -> Iterable[Line]:
     name = plain(PurePath(model.path).name or model.path)
     formats = f", {', '.join(map(plain, model.formats))}" if model.formats else ""
     left = f"{name}  {counted(model.parameters, 'parameter')}, {counted(model.sites, 'site')}{formats}"
-    right = plain(device.summary) + (f" {plain(device.conditions)}" if device.conditions else "")
+    right = plain(device.summary) + (f", {plain(device.conditions)}" if device.conditions else "")
     yield from _styled(block("", [left], width, indent=0), "bold")
     yield from _styled(block("on", [f"{plain(device.name)}: {right}"], width, indent=3), "bold")
     agreement = result.agreement
@@ -85,7 +85,10 @@ def _head(result: Result, width: int) -> Iterable[Line]:
 def _about(result: Result, width: int) -> Iterable[Line]:
     found: list[str] = []
     data, random, worst = result.data, result.random, result.worst_case
-    samples = f"{counted(data.samples, 'sample')} of {plain(data.source)}"
+    source = (
+        "drawn from the model's declared inputs" if data.source == "drawn" else f"of {plain(data.source)}"
+    )
+    samples = f"{counted(data.samples, 'sample')} {source}"
     if random is not None:
         found += block(
             "sampled",
@@ -135,7 +138,7 @@ def _budget(result: Result) -> list[str]:
         ends = sorted({f"{min(radii):.3g}", f"{max(radii):.3g}"}, key=float)
         sets = counted(len(radii), "set")
         found.append(
-            f"{mechanism}: p = {p}, eps {' to '.join(ends)}, {sets} ({scope}), holds {100 * confidence:g} %"
+            f"{mechanism}: p = {p}, eps {' to '.join(ends)}, {sets} {scope}, confidence {100 * confidence:g}%"
         )
     return found
 
@@ -197,15 +200,18 @@ def _foot(result: Result, width: int, out: str | None) -> Iterable[Line]:
         yield from _styled(
             block("result", [plain(str(PurePath(out) / "result.json"))], width, indent=8), "dim"
         )
-    yield from _styled(block("next", [_next(result)], width, indent=8), "dim")
+    yield f"next    {_next(result)}", "dim"  # unbroken, to be copied
 
 
 def _next(result: Result) -> str:
     verdict = result.verdict
-    model, device = (shlex.quote(plain(name)) for name in (result.model.path, result.device.name))
-    command = f"faultsim assess {model} --device {device}"
+    command = plain(result.provenance.command)
+    if not command.startswith("faultsim assess "):
+        model, device = (shlex.quote(plain(name)) for name in (result.model.path, result.device.name))
+        command = f"faultsim assess {model} --device {device}"
     if not verdict.criteria:
-        return f'{command} --require "accuracy_drop<=0.01@p95"'
+        wish = "loss_increase<=0.1@p95" if result.clean.accuracy is None else "accuracy_drop<=0.01@p95"
+        return f'{command} --require "{wish}"'
     if any(one.inconclusive for one in verdict.criteria) and result.random is not None:
         return f"{command} --trials {4 * result.random.trials}"
     ranked = sorted((one for one in result.sites if one.worst_case), key=_remaining)

@@ -7,12 +7,14 @@ import time
 import zipfile
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from faultsim.data import DataSet, InputSpec, batches, check_labels, load_data
+from faultsim.data import InputSpec, batches, check_labels, load_data
+from faultsim.data.npz import read_npz
 from faultsim.errors import DataError, FaultsimError
 
 F32 = np.dtype(np.float32)
@@ -253,7 +255,7 @@ def test_sidecars_beside_the_model_are_found(tmp_path):
     _save(tmp_path / "net.npz", x=np.ones((3, 2), np.float32))
     data = load_data(None, model_path=model, inputs=[InputSpec("x", F32, ("N", 2))])
     assert data.source == str(tmp_path / "net.npz")
-    assert isinstance(data, DataSet.__class__) or len(data) == 3
+    assert len(data) == 3
 
 
 @pytest.mark.parametrize(
@@ -369,11 +371,14 @@ def _good_compressed() -> bytes:
 def test_archives_that_are_broken_are_refused(tmp_path):
     path = tmp_path / "d.npz"
     good = _good()
+    at = good.index(b"PK\x01\x02") + 20
+    huge = good[:at] + b"\x00\xff\xff\xff" * 2 + good[at + 8 :]
     for content, message in (
         (b"", "is no readable ZIP archive"),
         (good[:-30], "is no readable ZIP archive"),
         (b"PK\x03\x04" + bytes(40), "is no readable ZIP archive"),
         (good.replace(b"PK\x03\x04", b"PK\x03\x05", 1), "member 'x.npy' cannot be read"),
+        (huge, "member 'x.npy' cannot be read .declares 4,294,967,040 bytes, the file ends before"),
     ):
         path.write_bytes(content)
         with pytest.raises(DataError, match=message):
@@ -398,6 +403,41 @@ def test_a_changed_number_is_noticed_by_its_checksum(tmp_path):
     (tmp_path / "d.npz").write_bytes(bytes(content))
     with pytest.raises(DataError, match=r"member 'x.npy' cannot be read \(Bad CRC-32"):
         _load(tmp_path / "d.npz")
+
+
+def test_a_body_shorter_than_two_headers_say_is_refused(tmp_path):
+    path = _zip(tmp_path / "d.npz", {"x.npy": _npy(HEADER % b"2, 3", bytes(20))}, zipfile.ZIP_DEFLATED)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"PK\x01\x02") + 24
+    content[at] += 4  # the directory's size of the member, as its own header claims
+    path.write_bytes(bytes(content))
+    with pytest.raises(
+        DataError, match=r"(ends 4 bytes before its declared size; save it again|cannot be read)"
+    ):
+        _load(path)
+
+
+def test_too_many_members_and_paths_that_are_no_file_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(DataError, match=r"none.npz is no file; give an existing file of data"):
+        read_npz(tmp_path / "none.npz")
+    monkeypatch.setattr("faultsim.data.archive.MAX_MEMBERS", 1)
+    (tmp_path / "d.npz").write_bytes(_good())
+    with pytest.raises(DataError, match="lists 2 members, at most 1 are allowed; use a folder"):
+        _load(tmp_path / "d.npz")
+
+
+def test_int4_and_bfloat16_inputs_are_fed(tmp_path):
+    path = _save(tmp_path / "d.npz", a=np.array([[7, -8]]), b=np.array([[0.5]], np.float32))
+    specs = [
+        InputSpec("a", np.dtype(ml_dtypes.int4), ("N", 2)),
+        InputSpec("b", np.dtype(ml_dtypes.bfloat16), ("N", 1)),
+    ]
+    got = _load(path, *specs).inputs(0, 1)
+    assert got["a"].dtype == ml_dtypes.int4
+    assert got["a"].astype(int).tolist() == [[7, -8]]
+    assert got["b"].dtype == ml_dtypes.bfloat16
+    with pytest.raises(DataError, match=r"holds 8 at \[0, 0\], outside the range -8…7 of int4"):
+        _load(_save(tmp_path / "d.npz", a=np.array([[8, 0]]), b=np.zeros((1, 1), np.float32)), *specs)
 
 
 def test_pickled_arrays_are_never_loaded(tmp_path):

@@ -7,6 +7,8 @@ import torch
 from onnx import numpy_helper
 
 from faultsim.data import InputSpec, batches, load_data, read_reference, resolve
+from faultsim.data.protos import read_protos
+from faultsim.data.synthetic import synthetic
 from faultsim.errors import DataError, OptionError
 
 F32, I64 = np.dtype(np.float32), np.dtype(np.int64)
@@ -94,6 +96,23 @@ def test_a_wrong_number_of_files_is_refused(tmp_path):
         DataError, match=r"holds 1 input_\*.pb files, but the model has 2 inputs: 'a', 'b'; give one"
     ):
         load_data(tmp_path, model_path=None, inputs=[A, B])
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path, monkeypatch):
+    (tmp_path / "test_data_set_0" / "input_0.pb").mkdir(parents=True)
+    with pytest.raises(
+        DataError, match=r"input_0.pb cannot be read \(Is a directory\); give a readable file"
+    ):
+        load_data(tmp_path, model_path=None, inputs=[A])
+    with pytest.raises(
+        DataError, match=r"holds no test_data_set_\*/input_\*.pb; give such a folder, or an .npz file"
+    ):
+        read_protos(tmp_path / "nothing", [A])
+    assert read_reference(tmp_path / "nothing") is None
+    _set(tmp_path / "other" / "test_data_set_0", [np.zeros((1, 2), np.float32)])
+    monkeypatch.setattr("faultsim.data.protos.MAX_BYTES", 3)
+    with pytest.raises(DataError, match=r"input_0.pb is over 2 GiB, more than protobuf can hold; split it"):
+        load_data(tmp_path / "other", model_path=None, inputs=[A])
 
 
 # Functions
@@ -294,6 +313,11 @@ def test_open_sizes_are_said_and_can_be_given():
 def test_shapes_that_do_not_go_with_the_model_are_refused(spec, shape, message):
     with pytest.raises(DataError, match=message):
         _drawn(spec, input_shape=shape).inputs(0, 1)
+
+
+def test_no_samples_cannot_be_drawn():
+    with pytest.raises(DataError, match="0 samples cannot be drawn; give a limit of at least 1"):
+        synthetic([A], samples=0)
 
 
 def test_torch_is_not_needed_to_read_data():

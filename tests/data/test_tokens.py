@@ -177,3 +177,14 @@ def test_ptb_has_its_published_number_of_tokens(shared, tmp_path):
     (tmp_path / "v.txt").write_text("\n".join(words))
     data = _load(path, text="tokens: {vocabulary: v.txt, window: 35}", tmp_path=tmp_path)
     assert len(data) == (82430 - 1) // 35
+
+
+def test_sizes_are_limited(tmp_path, monkeypatch):
+    (tmp_path / "t.vocab.txt").write_text("a\n")
+    (tmp_path / "t.txt").write_text("a a a\n" * 100)
+    monkeypatch.setattr("faultsim.data.tokens.MAX_TOKENS", 50)
+    with pytest.raises(DataError, match="holds more than 50 tokens; cut it, or give a limit"):
+        _load(tmp_path / "t.txt")
+    monkeypatch.setattr("faultsim.data.tokens.MAX_VOCABULARY_BYTES", 1)
+    with pytest.raises(DataError, match=r"t.vocab.txt is over 0 MiB; give one token a line"):
+        _load(tmp_path / "t.txt")

@@ -421,6 +421,8 @@ def test_own_tasks_that_score_nothing_are_refused(module, name, error, message):
         (("N", "T"), np.zeros((2, 9), int), {"output_dtype": "int64"}, Bleu()),
         (("N", "T"), None, {"output_dtype": "int64"}, GoldenAgreement(Bleu())),
         (("N", 10), None, {}, GoldenAgreement(Classification())),
+        (("N", 10), np.zeros(3, int), {"output_dtype": "int8"}, Classification()),
+        (("N", 10), None, {"output_dtype": "uint8"}, GoldenAgreement(Classification())),
         (("N", 1), None, {}, GoldenAgreement(Regression())),
         (("N", "T", 17), None, {}, GoldenAgreement(TokenClassification())),
         (("N", 3, 8, 8), None, {}, GoldenAgreement(Regression())),

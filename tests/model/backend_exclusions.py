@@ -1,8 +1,8 @@
-"""The one list of ONNX backend tests that faultsim does not pass, each with its reason. No test lives here."""
+"""The one list of ONNX backend tests that faultsim does not pass, each with its reason."""
 
 RANDOM = "draws from a generator of its own; ONNX fixes no random numbers, so the expected ones cannot be met"
 WRAPS = (
-    "expects int8 codes to wrap around at overflow, which the specification forbids (QLinearMatMul saturates); "
+    "expects int8 codes to wrap around at overflow, where the specification saturates; "
     "onnxruntime returns what faultsim returns"
 )
 TRAINING = "an op of ai.onnx.preview.training: it trains a model, and deployed graphs hold none"

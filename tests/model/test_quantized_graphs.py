@@ -1,4 +1,4 @@
-"""Whole quantized networks against onnxruntime without optimisations: within one step of the output's codes."""
+"""Whole quantized networks against unoptimised onnxruntime: within one step of the output's codes."""
 
 from pathlib import Path
 

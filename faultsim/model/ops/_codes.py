@@ -68,7 +68,7 @@ def quantize_codes(
 
 
 def round_to_float(x: Tensor, elem_type: int, *, saturating: bool = True) -> Tensor:
-    """Return the nearest numbers of a float format below 16 bits, ties to even; straight-through gradients."""
+    """Return the nearest numbers of a float format below 16 bits, ties to even, straight-through."""
     kind = FLOAT_KINDS[elem_type]
     data = x.detach().float()
     exponent = torch.frexp(data).exponent - 1
@@ -144,7 +144,7 @@ def exact_product(
 
 
 def requantize(total: Tensor, multiplier: Tensor, zero_point: Tensor | Codes | None, elem_type: int) -> Codes:
-    """Return the codes of ``total * multiplier``: a product, where QuantizeLinear divides (as onnxruntime)."""
+    """Return the codes of ``total * multiplier``: a product where QuantizeLinear divides."""
     scaled = round_ste(total.float() * multiplier)
     zero = None if zero_point is None else _non_zero(carried(zero_point))
     low, high = code_range(elem_type)

@@ -1,5 +1,7 @@
 """Activations: functions of one number that networks put between layers. Softmax lives in `softmax.py`."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -106,9 +108,10 @@ def Softsign(x: Tensor) -> Tensor:
 @in_float32
 def Gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
     """Return x times the normal distribution at x, exactly or by *approximate* ``tanh`` (ONNX Gelu-20)."""
-    if approximate == "none":
-        return functional.gelu(x)
-    return functional.gelu(x, approximate="tanh")
+    if approximate == "none" and x.device.type == "cpu":
+        # torch's kernel for the CPU makes NaN of infinity, where onnxruntime keeps it
+        return 0.5 * x * (1 + torch.erf(x * math.sqrt(0.5)))
+    return functional.gelu(x, approximate=approximate)
 
 
 @op("Mish")

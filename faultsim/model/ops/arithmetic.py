@@ -1,6 +1,8 @@
 """Sums, products, quotients, powers and bits, element by element. Order lives in `extremes.py`."""
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -8,25 +10,47 @@ from torch import Tensor
 
 from faultsim.model.ops._widen import HALVES, modular, narrowed, signed, through_numpy, unsigned, widened
 from faultsim.model.ops.registry import op
-from faultsim.model.values import TORCH_DTYPES
+from faultsim.model.ste import replace_ste
+from faultsim.model.values import CODE_BITS, Codes, carried, code_range, concrete
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-@op("Add")
-@modular
+def _coded(function: F) -> F:
+    """Let sums and products take codes: straight-through where gradients are on, else as integers."""
+    plain = modular(function)
+
+    @functools.wraps(function)
+    def wrapper(a: Any, b: Any) -> Any:
+        codes = a if isinstance(a, Codes) else b
+        if not isinstance(codes, Codes):
+            return plain(a, b)
+        if not torch.is_grad_enabled() or codes.elem_type not in CODE_BITS:
+            return plain(concrete(a), concrete(b))
+        total = function(carried(a), carried(b))
+        low, high = code_range(codes.elem_type)
+        wrapped = torch.remainder(total.detach() - low, high - low + 1) + low
+        return Codes(replace_ste(total, wrapped), codes.elem_type)
+
+    return cast(F, wrapper)
+
+
+@op("Add", codes="aware")
+@_coded
 def Add(a: Tensor, b: Tensor) -> Tensor:
     """Return a + b (ONNX Add-14); integers wrap."""
     return torch.add(a, b)
 
 
-@op("Sub")
-@modular
+@op("Sub", codes="aware")
+@_coded
 def Sub(a: Tensor, b: Tensor) -> Tensor:
     """Return a - b (ONNX Sub-14); integers wrap."""
     return torch.sub(a, b)
 
 
-@op("Mul")
-@modular
+@op("Mul", codes="aware")
+@_coded
 def Mul(a: Tensor, b: Tensor) -> Tensor:
     """Return a · b (ONNX Mul-14); integers wrap."""
     return torch.mul(a, b)
@@ -74,10 +98,8 @@ def Pow(base: Tensor, exponent: Tensor) -> Tensor:
             base.float() if base.dtype in HALVES else base,
             exponent.float() if exponent.dtype in HALVES else widened(exponent),
         )
-    elif exponent.is_floating_point():
-        power = torch.pow(widened(base).double(), exponent.double())
-    else:
-        power = torch.pow(widened(base).long(), widened(exponent).long())
+    else:  # onnxruntime raises integers as doubles
+        power = torch.pow(widened(base).double(), widened(exponent).double())
     return narrowed(power, base.dtype)
 
 
@@ -133,9 +155,3 @@ def BitShift(x: Tensor, by: Tensor, *, direction: str) -> Tensor:
     wide, steps = widened(x), widened(by)
     moved = wide << steps if direction == "LEFT" else wide >> steps
     return narrowed(moved, x.dtype)
-
-
-@op("BitCast")
-def BitCast(x: Tensor, *, to: int) -> Tensor:
-    """The same bits read as the element type *to* of the same width (ONNX BitCast-26)."""
-    return x.view(TORCH_DTYPES[to])

@@ -1,11 +1,12 @@
-"""Changes of the element type: Cast and CastLike. Quantization with a scale lives in `quantize.py`."""
+"""Changes of the element type: Cast, CastLike, BitCast. Quantization with a scale lives in `quantize.py`."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto
+from onnx.helper import tensor_dtype_to_np_dtype
 from torch import Tensor
 
 from faultsim.model.ops._codes import FLOAT_KINDS, round_to_float
@@ -18,7 +19,10 @@ from faultsim.model.values import (
     Value,
     carrier_dtype,
     code_range,
+    concrete,
     elem_type_of,
+    from_numpy,
+    to_numpy,
 )
 
 Castable = Tensor | Codes | NDArray[Any]
@@ -60,6 +64,20 @@ def Cast(x: Castable, *, to: int, saturate: int = 1, round_mode: str = "up") -> 
 def CastLike(x: Castable, like: Castable, *, saturate: int = 1, round_mode: str = "up") -> Value:
     """*x* in the element type of *like* (ONNX CastLike-25)."""
     return Cast(x, to=elem_type_of(like), saturate=saturate, round_mode=round_mode)
+
+
+@op("BitCast", codes="aware")
+def BitCast(x: Tensor | Codes, *, to: int) -> Value:
+    """The same bits read as the element type *to* of the same width (ONNX BitCast-26)."""
+    whole = concrete(x)
+    if isinstance(whole, Tensor) and to in TORCH_DTYPES:
+        return whole.view(TORCH_DTYPES[to])
+    device = x.values.device if isinstance(x, Codes) else x.device
+    bits = to_numpy(whole).view(np.uint8)
+    if CODE_BITS.get(to, 8) < 8:
+        bits = bits & ((1 << CODE_BITS[to]) - 1)
+    read = from_numpy(bits.view(tensor_dtype_to_np_dtype(to)), elem_type=to)
+    return Codes(read.values.to(device), to) if isinstance(read, Codes) else cast(Tensor, read).to(device)
 
 
 def _float_to_integer(x: Tensor, dtype: torch.dtype) -> bool:
@@ -126,7 +144,6 @@ def _whole(word: str) -> int:
 def _printed(x: Tensor | Codes) -> NDArray[Any]:
     numbers = x.values if isinstance(x, Codes) else x
     integers = isinstance(x, Codes) and x.elem_type in CODE_BITS
-    digits = 17 if numbers.dtype == torch.float64 else 8
     words = []
     for number in numbers.detach().reshape(-1).tolist():
         if integers or isinstance(number, int):
@@ -136,5 +153,5 @@ def _printed(x: Tensor | Codes) -> NDArray[Any]:
         elif number in (float("inf"), float("-inf")):
             words.append("INF" if number > 0 else "-INF")
         else:
-            words.append(f"{number:.{digits}g}")
+            words.append(f"{number:.8g}")  # as onnxruntime prints, doubles too
     return np.array(words, dtype=object).reshape(tuple(numbers.shape))

@@ -1,4 +1,4 @@
-"""Control flow: If, Loop and Scan. Subgraphs run in the scope of the node; gradients flow through the bodies."""
+"""Control flow: If, Loop and Scan. Subgraphs run in the node's scope, and gradients flow through them."""
 
 from collections.abc import Sequence
 from typing import Any

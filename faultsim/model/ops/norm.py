@@ -32,7 +32,8 @@ def LayerNormalization(
         inverse = torch.rsqrt((centred * centred).mean(dim=axes, keepdim=True) + epsilon)
         y = centred * inverse
         y = y if scale is None else y * scale
-        return (y if bias is None else y + bias).to(x.dtype), mean, inverse
+        kept = torch.float32 if stash_type == 1 else x.dtype
+        return (y if bias is None else y + bias).to(x.dtype), mean.to(kept), inverse.to(kept)
     return layer_norm(wide, shape, scale, bias, epsilon).to(x.dtype)
 
 

@@ -197,7 +197,7 @@ def _number(scale: Number) -> Tensor:
 
 
 def _rounded(scaled: Tensor, zero_point: Number | None, like: Number) -> Codes:
-    """Codes of numbers in units of the output's scale. The zero point comes before rounding: it decides ties."""
+    """Codes of numbers in units of the output's scale. The zero point goes in first: it decides ties."""
     elem = elem_type_of(like)
     shifted = scaled if zero_point is None else scaled + carried(zero_point).reshape(())
     return Codes(saturate(round_ste(shifted), *code_range(elem)), elem)

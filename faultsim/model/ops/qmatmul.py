@@ -1,6 +1,7 @@
-"""Matrix products of onnxruntime's quantizers (com.microsoft): QGemm, MatMulIntegerToFloat, DynamicQuantizeMatMul,
-MatMulNBits, GatherBlockQuantized.
-"""  # noqa: D205
+"""Matrix products and look-ups of onnxruntime's quantizers (com.microsoft).
+
+QGemm, MatMulIntegerToFloat, DynamicQuantizeMatMul, MatMulNBits, GatherBlockQuantized.
+"""
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ def QGemm(
     transA: int = 0,
     transB: int = 0,
 ) -> Number:
-    """Codes of ``alpha * A @ B + C`` with an int32 C; floats where no output scale is given (com.microsoft QGemm)."""
+    """Codes of ``alpha * A @ B + C`` with an int32 C; floats if no output scale is given (QGemm)."""
     left, right = (_transposed(a) if transA else a), (_transposed(b) if transB else b)
     total = integer_matmul(left, right, a_zero_point, b_zero_point, c)
     multiplier = alpha * carried(a_scale).float() * carried(b_scale).float()
@@ -116,7 +117,7 @@ def GatherBlockQuantized(
     gather_axis: int = 0,
     quantize_axis: int = 1,
 ) -> Tensor:
-    """Rows of a table quantized in blocks (com.microsoft GatherBlockQuantized); bytes hold several codes each."""
+    """Rows of a table quantized in blocks, several codes a byte (com.microsoft GatherBlockQuantized)."""
     packed = CODE_BITS[code_type(data)] > bits
     codes = unpacked(data, bits) if packed else carried(data)
     axis = quantize_axis % codes.ndim
@@ -132,7 +133,7 @@ def GatherBlockQuantized(
 
 
 def unpacked(packed: Number, bits: int) -> Tensor:
-    """Return the codes of packed bytes, the least significant first, one after the other along the last axis."""
+    """Return the codes of packed bytes, the least significant first, along the last axis."""
     data = carried(packed).detach().float()
     if bits == 8:
         return data

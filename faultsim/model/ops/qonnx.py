@@ -1,4 +1,4 @@
-"""QONNX ops: Quant (IntQuant), BipolarQuant, Trunc, FloatQuant and FINN's MultiThreshold, as the qonnx executor has them.
+"""QONNX ops as the qonnx executor has them: Quant, BipolarQuant, Trunc, FloatQuant; FINN's MultiThreshold.
 
 All work on floats; NaN stays NaN, for these graphs have no integer tensors that could not hold it.
 """
@@ -67,7 +67,7 @@ def Quant(
 
 
 def BipolarQuant(x: Tensor, scale: Tensor) -> Tensor:
-    """Minus or plus the scale (QONNX BipolarQuant); the gradient passes where ``|x| <= 1`` ([Courbariaux2016]_).
+    """Minus or plus the scale (QONNX BipolarQuant); gradient where ``|x| <= 1`` ([Courbariaux2016]_).
 
     References:
         .. [Courbariaux2016] M. Courbariaux et al. Binarized neural networks. arXiv 1602.02830, eq. 4.

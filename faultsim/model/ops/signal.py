@@ -55,7 +55,7 @@ def _transform(x: Tensor, length: Tensor | None, axis: int, inverse: int, onesid
         real: Tensor = torch.fft.irfft(signal, n=count, dim=axis).unsqueeze(-1)
         return real
     if inverse:
-        return torch.view_as_real(torch.fft.ifft(signal, n=count, dim=axis))
+        return torch.view_as_real(torch.fft.ifft(signal, n=count, dim=axis).resolve_conj())
     if onesided and not signal.is_complex():
         return torch.view_as_real(torch.fft.rfft(signal, n=count, dim=axis))
     spectrum = torch.fft.fft(signal, n=count, dim=axis)

@@ -73,7 +73,7 @@ def TfIdfVectorizer(
     weights: Sequence[float] | None = None,
     ctx: Context,
 ) -> Tensor:
-    """How often each n-gram of a pool occurs in each row, or whether it does, weighted (TfIdfVectorizer-9)."""
+    """How often each n-gram of a pool occurs in a row, or whether it does, weighted (TfIdfVectorizer-9)."""
     pool = list(pool_strings) if pool_strings is not None else list(pool_int64s or [])
     column: dict[tuple[Any, ...], int] = {}
     for size, start in enumerate(ngram_counts, start=1):

@@ -1,4 +1,4 @@
-"""One-node models, run by faultsim and by onnxruntime. Test modules beside this one import it; no test lives here."""
+"""One-node models, run by faultsim and by onnxruntime. Test modules beside this one import it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

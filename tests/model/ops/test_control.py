@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
 from one_node import session
+from onnx import TensorProto, helper
 
 from faultsim.model.backend import FaultsimBackend
 from faultsim.model.graph import compile_model

@@ -1,10 +1,10 @@
-"""Integer products and onnxruntime's quantized ops against onnxruntime: accumulators exact, codes within one step."""
+"""Integer products and onnxruntime's quantized ops against it: accumulators exact, codes within a step."""
 
 import numpy as np
 import pytest
 import torch
-from onnx import TensorProto, helper
 from one_node import both, one_node, session, steps_apart
+from onnx import TensorProto, helper
 
 from faultsim.model.backend import FaultsimBackend
 from faultsim.model.ops.qlinear import MatMulInteger, QLinearConv

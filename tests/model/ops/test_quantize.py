@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from onnx import TensorProto
 from one_node import both
+from onnx import TensorProto
 
 from faultsim.model import ste
 from faultsim.model.ops._codes import FLOAT_KINDS, round_to_float

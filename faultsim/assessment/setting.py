@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from faultsim.assess.options import Options
+from faultsim.assessment.options import Options
 from faultsim.corruption import Stored
 from faultsim.data import load_data
 from faultsim.data.spec import Batch, DataSet
@@ -89,7 +89,12 @@ class _Picked:
 
 
 def make_setting(
-    source: Any, device: str | Path | Device, data: str | Path | DataSet | None, options: Options, *, torch_device: str
+    source: Any,
+    device: str | Path | Device,
+    data: str | Path | DataSet | None,
+    options: Options,
+    *,
+    torch_device: str,
 ) -> Setting:
     """Load and check everything; nothing is scored yet.
 
@@ -115,7 +120,12 @@ def make_setting(
         raise DataError(f"{samples.source} holds no samples; give at least one")
     output = scored_output(model, options.output)
     batch_size = _batch_size(model, options.batch_size)
-    first = Batch(samples.inputs(0, min(batch_size, len(samples))), samples.labels(0, min(batch_size, len(samples))), 0, 0)
+    first = Batch(
+        samples.inputs(0, min(batch_size, len(samples))),
+        samples.labels(0, min(batch_size, len(samples))),
+        0,
+        0,
+    )
     agreement = check_agreement(model, _few(model, samples, batch_size))
     seen = output.real(np.asarray(model.run(first.inputs)[output.name]))
     task = _task(options, output, seen, first.labels)
@@ -143,7 +153,9 @@ def _task(options: Options, output: ScoredOutput, seen: NDArray[Any], labels: ND
     if options.task is not None:
         task = named_task(options.task, output_is_probability=output.is_probability)
         return task if labels is not None else GoldenAgreement(task)
-    return infer_task(seen.shape, labels, output_dtype=_kind(seen), output_is_probability=output.is_probability)
+    return infer_task(
+        seen.shape, labels, output_dtype=_kind(seen), output_is_probability=output.is_probability
+    )
 
 
 def _kind(seen: NDArray[Any]) -> np.dtype[Any]:
@@ -163,7 +175,11 @@ def _store(model: Model, device: Device, options: Options) -> dict[str, Stored]:
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in chosen):
                 near = closest(pattern, chosen)
-                hint = f"did you mean {near!r}?" if near else f"the stored sites are {', '.join(list(chosen)[:6])} …"
+                hint = (
+                    f"did you mean {near!r}?"
+                    if near
+                    else f"the stored sites are {', '.join(list(chosen)[:6])} …"
+                )
                 raise OptionError(f"{option} {pattern!r} fits no site of {model.name}; {hint}")
     kept = {
         name: tensor

@@ -1,6 +1,6 @@
 """The main job: one model on one chip, from the files to the result. Only names are handed on here."""
 
-from faultsim.assess.options import Options
-from faultsim.assess.run import assess
+from faultsim.assessment.options import Options
+from faultsim.assessment.run import assess
 
 __all__ = ["Options", "assess"]

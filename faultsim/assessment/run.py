@@ -1,5 +1,6 @@
 """`assess`: the order of the phases, their times, and what becomes of an interruption. The phases live in `phases.py`."""
 
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -7,16 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from faultsim.assess.assemble import (
+from faultsim.assessment.assemble import (
     agreement_entry,
     assemble,
     event_probability,
     notes,
 )
-from faultsim.assess.options import Options
-from faultsim.assess.phases import Worst, find_worst, random_chips, random_in_set, table_row
-from faultsim.assess.setting import Setting, make_setting
-from faultsim.assess.sets import ChipSet, chip_set
+from faultsim.assessment.options import Options
+from faultsim.assessment.phases import Worst, find_worst, random_chips, random_in_set, table_row
+from faultsim.assessment.setting import Setting, make_setting
+from faultsim.assessment.sets import ChipSet, chip_set
 from faultsim.criteria import judge_all, parse_criteria
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
@@ -95,15 +96,25 @@ def assess(
         interrupted = True
         if not chips:
             raise
-    stopped = f"interrupted after {len(chips)} of {options.trials} chips" if interrupted and len(chips) < options.trials else None
+    stopped = (
+        f"interrupted after {len(chips)} of {options.trials} chips"
+        if interrupted and len(chips) < options.trials
+        else None
+    )
     scored = setting.task.counts_correct
     random = summarise(
-        chips, level=options.level, scored=scored, event_probability=event_probability(setting), stopped=stopped
+        chips,
+        level=options.level,
+        scored=scored,
+        event_probability=event_probability(setting),
+        stopped=stopped,
     )
     random_set: RandomResult | None = None
     if in_set:
         cut = f"interrupted after {len(in_set)} of {options.trials}" if len(in_set) < options.trials else None
-        random_set = summarise(in_set, level=options.level, scored=scored, constraint=found.words, stopped=cut)
+        random_set = summarise(
+            in_set, level=options.level, scored=scored, constraint=found.words, stopped=cut
+        )
     if found.why_not:
         said.append(f"No worst case and no random corruption in the set: {found.why_not}.")
     if interrupted:
@@ -121,7 +132,9 @@ def assess(
         agreement=agreement_entry(setting),
         phases=phases,
         wall_s=time.perf_counter() - started,
-        command=" ".join(["faultsim", *sys.argv[1:]]) if Path(sys.argv[0]).name in ("faultsim", "cli.py") else "faultsim.assess",
+        command=shlex.join(["faultsim", *sys.argv[1:]])
+        if Path(sys.argv[0]).name in ("faultsim", "cli.py")
+        else "faultsim.assess(…)",
     )
     result = result.model_copy(update={"verdict": judge_all(criteria, result)}) if criteria else result
     if interrupted:
@@ -174,7 +187,11 @@ def _tables(
         elements = sum(setting.stored[n].site.elements for n in names)
         kinds.append(
             KindResult(
-                kind=kind, sites=len(names), elements=elements, worst_case=worst if with_worst else None, random=random
+                kind=kind,
+                sites=len(names),
+                elements=elements,
+                worst_case=worst if with_worst else None,
+                random=random,
             )
         )
     tell("sites", total, total)

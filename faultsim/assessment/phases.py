@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from faultsim.assess.setting import Setting
-from faultsim.assess.sets import ChipSet, chip_set
+from faultsim.assessment.setting import Setting
+from faultsim.assessment.sets import ChipSet, chip_set
 from faultsim.constraints import NoMaximiserError, TensorSet, log10_trials_for_even_chance
 from faultsim.corruption import Corruption, apply_edit
 from faultsim.engine.evaluate import Progress, Scorer
@@ -77,7 +77,9 @@ def find_worst(setting: Setting, found: ChipSet, progress: Progress) -> Worst | 
         return None
     options = setting.options
     part = setting.subset(options.search_samples)
-    objective = _Counted(NetworkObjective(setting.model, setting.stored, part), progress, options.search_gradients)
+    objective = _Counted(
+        NetworkObjective(setting.model, setting.stored, part), progress, options.search_gradients
+    )
     result = worst_case(
         objective,
         found.constraint,
@@ -86,7 +88,11 @@ def find_worst(setting: Setting, found: ChipSet, progress: Progress) -> Worst | 
         seed=options.seed,
     )
     candidates = [(result.method, result.delta), (result.least_accurate.method, result.least_accurate.delta)]
-    whole = objective if part is setting.scorer else NetworkObjective(setting.model, setting.stored, setting.scorer)
+    whole = (
+        objective
+        if part is setting.scorer
+        else NetworkObjective(setting.model, setting.stored, setting.scorer)
+    )
     scores = [(whole.score(delta), method) for method, delta in candidates]
     score, method = min(scores, key=lambda item: _severity(item[0]))
     extra = 0 if whole is objective else len(scores)
@@ -131,7 +137,8 @@ def _one_step(setting: Setting, objective: NetworkObjective, constraint: TensorS
         return None
     score = objective.score(delta)
     return SiteWorst(
-        accuracy=score.accuracy if setting.task.counts_correct else None, loss=score.loss if score.finite else None
+        accuracy=score.accuracy if setting.task.counts_correct else None,
+        loss=score.loss if score.finite else None,
     )
 
 
@@ -176,5 +183,3 @@ class _Counted(NetworkObjective):
     def gradient(self, delta: Mapping[str, NDArray[np.float64]] | None, loss: Any) -> Any:
         self._progress("worst case", min(self.gradients, self._total), self._total)
         return super().gradient(delta, loss)
-
-

@@ -1,0 +1,155 @@
+"""``faultsim assess``: options in, result.json and the terminal report out. What is computed lives in `assess`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("assess")
+@click.argument("model")
+@click.option("--device", "-d", required=True, help="Device profile: a name of the library, or a YAML file.")
+@click.option(
+    "--data",
+    help="Samples with labels: .npz, image folder or ZIP, test_data_set_* folder, text of tokens, "
+    "or module:function. Without: model.npz or test_data_set_0 beside the model, else drawn inputs.",
+)
+@click.option(
+    "--preprocess", type=click.Path(path_type=Path), help="YAML that says how the data become inputs."
+)
+@click.option(
+    "--task",
+    help="classification, top5, tagging, language-model, regression, bleu or module:function. "
+    "Told from data and output by default.",
+)
+@click.option("--output", help="Name of the output that is scored; the first one by default.")
+@click.option("--limit", type=int, help="Use the first so many samples only.")
+@click.option("--trials", type=int, default=50, show_default=True, help="Chips to draw.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
+@click.option(
+    "--batch-size", type=int, default=250, show_default=True, help="Samples a batch; the result is the same."
+)
+@click.option(
+    "--confidence", type=float, help="Part of the chips that the budgets hold; the profile's own by default."
+)
+@click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
+@click.option("--sites", multiple=True, metavar="GLOB", help="Corrupt these tensors alone (repeatable).")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
+@click.option(
+    "--require",
+    multiple=True,
+    metavar="TEXT",
+    help="A requirement such as 'accuracy_drop<=0.01@p95' or 'worst_case_accuracy>=0.5' (repeatable).",
+)
+@click.option(
+    "--search-gradients",
+    type=int,
+    default=12,
+    show_default=True,
+    help="Most gradients of the worst-case search.",
+)
+@click.option(
+    "--search-samples", type=int, default=1000, show_default=True, help="Most samples that the search sees."
+)
+@click.option(
+    "--site-trials", type=int, default=3, show_default=True, help="Chips for each row of the site table."
+)
+@click.option(
+    "--site-samples", type=int, default=256, show_default=True, help="Most samples for the site table."
+)
+@click.option(
+    "--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default."
+)
+@click.option(
+    "--torch-device",
+    default="cpu",
+    show_default=True,
+    help="Where gradients are computed: cpu, cuda, cuda:1.",
+)
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for result.json.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+def command(
+    model: str,
+    device: str,
+    data: str | None,
+    torch_device: str,
+    out: Path | None,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Assess MODEL on a chip: random hardware noise against the worst case under the same budget.
+
+    MODEL is an .onnx file (float, QDQ, QOperator or QONNX), or the name of a bundled one: digits, digits_int8.
+
+    \b
+    Examples:
+      faultsim assess digits --device reram
+      faultsim assess model.onnx --device my_chip.yaml --data test.npz \\
+          --require 'accuracy_drop<=1%@p95' --out out
+
+    Exit code: 0 if every requirement is met or none was given, 1 if one is missed, 2 for bad input.
+    """
+    from faultsim.assessment import Options, assess
+    from faultsim.assessment.run import Interrupted
+    from faultsim.cli.progress import progress_bar
+    from faultsim.library import find_model
+
+    _check_out(out)
+    chosen = Options(**options)
+    path = find_model(model)
+    interrupted = False
+    with progress_bar(quiet=quiet) as tell:
+        try:
+            result = assess(path, device, data, options=chosen, progress=tell, torch_device=torch_device)
+        except Interrupted as stop:
+            if stop.result is None:
+                raise click.Abort from None
+            result, interrupted = stop.result, True
+        except KeyboardInterrupt:
+            raise click.Abort from None
+    if out is not None:
+        _write(result, out)
+    _show(result, out)
+    if interrupted:
+        click.echo("faultsim: interrupted; what was computed until then stands above", err=True)
+        return 130
+    return 1 if result.verdict.passed is False else 0
+
+
+def _check_out(out: Path | None) -> None:
+    from faultsim.errors import OptionError
+
+    if out is None:
+        return
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"--out {out}: is a file; give a folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"--out {out}: cannot be made ({error.strerror}); give a folder that can be written"
+        ) from None
+
+
+def _write(result: Any, out: Path) -> None:
+    import os
+
+    from faultsim.errors import OptionError
+    from faultsim.results import to_json
+
+    target = out / "result.json"
+    partial = out / "result.json.partial"
+    try:
+        partial.write_text(to_json(result), encoding="utf-8")
+        os.replace(partial, target)
+    except OSError as error:
+        raise OptionError(f"{target}: cannot be written ({error.strerror}); give another --out") from None
+
+
+def _show(result: Any, out: Path | None) -> None:
+    from rich.console import Console
+
+    from faultsim.report.terminal import render
+
+    render(result, Console(file=sys.stdout, highlight=False), out=None if out is None else str(out))

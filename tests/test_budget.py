@@ -1,0 +1,345 @@
+"""Budgets: the table of MATH.md §4 against its reference Monte Carlo, and exact laws where there are some."""
+
+import itertools
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from faultsim.budget import (
+    Budget,
+    bit_errors,
+    compound_quantile,
+    converter,
+    drift_gain,
+    drift_radius,
+    flip_sizes,
+    gaussian,
+    level_confusion,
+    lognormal_radius,
+    poisson_quantile,
+    secded_ber,
+    secded_word_failure,
+    stored_bits,
+    stuck_pair,
+    upsets,
+)
+from faultsim.budget.dense import folded_normal_mean
+from faultsim.errors import OptionError
+from faultsim.formats import BinaryFormat, ConductancePair, FloatFormat, IntFormat
+
+NAMES: dict[str, Any] = {"mechanism": "m", "scope": "w"}
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, Any]:
+    path = Path(__file__).resolve().parents[2] / "shared" / "golden" / "analog" / "mapping_checks.json"
+    if not path.is_file():
+        pytest.skip("needs the reference data folder 'shared' beside the checkout")
+    loaded: dict[str, Any] = json.loads(path.read_text())
+    return loaded
+
+
+def int_errors(elements: int, bits: int, ber: float, p: float, confidence: float = 0.99) -> Budget:
+    fmt = IntFormat(bits, dtype="int8")
+    sizes = flip_sizes(fmt, np.zeros(1, np.int8))
+    return bit_errors(**NAMES, sizes=sizes, rates=ber, elements=elements, p=p, confidence=confidence)
+
+
+@pytest.mark.parametrize(
+    ("elements", "bits", "ber", "key"),
+    [
+        (100_000, 8, 1e-4, "bitflip k=100000 B=8 b=0.0001"),
+        (100_000, 8, 1e-2, "bitflip k=100000 B=8 b=0.01"),
+        (1_000_000, 8, 1e-6, "bitflip k=1000000 B=8 b=1e-06"),
+        (50_000, 4, 1e-3, "bitflip k=50000 B=4 b=0.001"),
+    ],
+)
+def test_bit_error_budgets_are_those_of_the_reference(
+    elements: int, bits: int, ber: float, key: str, golden: dict[str, Any]
+) -> None:
+    case = golden[key]
+    two = int_errors(elements, bits, ber, 2)
+    assert two.n == case["n_q99_pred"]
+    assert two.eps == pytest.approx(case["l2_q99_compound"], rel=0.01)
+    assert two.eps == pytest.approx(case["l2_q99"], rel=0.06)  # Monte Carlo of few chips
+    one = int_errors(elements, bits, ber, 1, confidence=0.5)
+    assert one.eps == pytest.approx(case["l1_pred"], rel=0.1)  # a median against a mean of few flips
+    most = int_errors(elements, bits, ber, math.inf).eps
+    assert most >= case["linf_single"]
+    assert most >= case["linf_max"] or elements == 1_000_000  # there one of hundreds of chips had two in a word
+
+
+def test_rare_flips_are_never_two_in_a_word() -> None:
+    assert int_errors(1_000_000, 8, 1e-6, math.inf).eps == 128
+
+
+@pytest.mark.parametrize(("elements", "ber"), [(2000, 1e-3), (300, 2e-2)])
+def test_bit_error_budgets_hold_at_their_confidence(elements: int, ber: float) -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-128, 128, elements).astype(np.int8)
+    flips = rng.random((1500, elements, 8)) < ber
+    masks = (flips << np.arange(8)).sum(axis=2).astype(np.uint8)
+    deltas = (codes.view(np.uint8) ^ masks).view(np.int8).astype(np.float64) - codes
+    for p in (1, 2, math.inf):
+        budget = int_errors(elements, 8, ber, p, confidence=0.9)
+        held = np.mean(np.linalg.norm(deltas, p, axis=1) <= budget.eps)
+        assert held >= 0.87, p
+        assert held <= 0.945 or p == math.inf
+        assert np.mean(np.count_nonzero(deltas, axis=1) <= budget.n) >= 0.87
+
+
+def test_no_likely_flip_needs_no_room() -> None:
+    assert int_errors(10, 8, 1e-9, 2) == Budget(**NAMES, p=2, eps=0.0, n=0, confidence=0.99)
+
+
+@pytest.mark.parametrize("encoding", ["twos_complement", "offset_binary", "sign_magnitude"])
+@pytest.mark.parametrize("scale", [0.5, [[0.25], [2.0]]])
+def test_flip_sizes_are_what_flips_change(encoding: Any, scale: Any) -> None:
+    fmt = IntFormat(4, encoding=encoding, scale=scale)
+    values = fmt.decode(np.array([[1, 6, 15], [0, 9, 7]], np.uint64))
+    sizes = np.broadcast_to(flip_sizes(fmt, values), (6, 4))
+    words = fmt.encode(values)
+    for bit in range(4):
+        changed = np.abs(fmt.decode(words ^ np.uint64(1 << bit)) - values)
+        np.testing.assert_allclose(sizes[:, bit], changed.ravel(), rtol=1e-6)
+    np.testing.assert_array_equal(stored_bits(fmt, values) @ (1 << np.arange(4)), words.ravel())
+
+
+def test_floats_bound_the_count_alone() -> None:
+    sizes = flip_sizes(FloatFormat(), np.ones(9, np.float32))
+    budget = bit_errors(**NAMES, sizes=sizes, rates=0.01, elements=9, p=2, confidence=0.99)
+    assert budget.eps == math.inf
+    assert budget.n == stats.binom.ppf(0.99, 9, 1 - 0.99**32)
+
+
+def test_a_rate_of_one_touches_every_element() -> None:
+    budget = int_errors(7, 8, 1.0, math.inf)
+    assert (budget.n, budget.eps) == (7, 255.0)
+
+
+@pytest.mark.parametrize("given_event", [False, True])
+def test_compound_quantiles_are_exact_on_an_enumerable_law(given_event: bool) -> None:
+    sizes, rates = np.array([1.0, 4.0, 16.0]), np.array([0.4, 0.2, 0.1])
+    total: dict[float, float] = {}
+    for counts in itertools.product(range(9), repeat=3):
+        if not given_event or sum(counts):
+            share = math.prod(stats.poisson.pmf(n, r) for n, r in zip(counts, rates, strict=True))
+            value = float(sizes @ np.array(counts))
+            total[value] = total.get(value, 0.0) + share
+    mass = sum(total.values())
+    for confidence in (0.6, 0.9, 0.99, 0.999):
+        running = 0.0
+        for value in sorted(total):
+            running += total[value] / mass
+            if running >= confidence:
+                break
+        got = compound_quantile(sizes, rates, confidence, given_event=given_event)
+        assert got == pytest.approx(value, rel=2e-3, abs=1e-2), confidence
+
+
+@given(lam=st.floats(1e-15, 1e-3), confidence=st.floats(0.5, 0.99))
+def test_given_one_rare_event_the_quantile_is_that_of_one_jump(lam: float, confidence: float) -> None:
+    got = compound_quantile([1.0, 10.0], [lam * 0.4, lam * 0.6], confidence, given_event=True)
+    assert got == pytest.approx(10.0, rel=0.11)
+    assert compound_quantile([1.0, 10.0], [lam * 0.4, lam * 0.6], confidence) == 0.0
+
+
+def test_many_jumps_are_nearly_normal() -> None:
+    sizes, rates = np.array([1.0, 4.0]), np.array([4e5, 1e5])
+    want = sizes @ rates + stats.norm.ppf(0.99) * math.sqrt(sizes**2 @ rates)
+    assert compound_quantile(sizes, rates, 0.99) == pytest.approx(want, rel=1e-4)
+    assert compound_quantile(sizes, rates, 0.99, given_event=True) == pytest.approx(want, rel=1e-4)
+
+
+@given(mean=st.floats(1e-12, 50), confidence=st.floats(0.01, 0.999))
+def test_poisson_quantiles_given_an_event(mean: float, confidence: float) -> None:
+    n = poisson_quantile(mean, confidence, given_event=True)
+    missed = stats.poisson.sf(n, mean) / -math.expm1(-mean)
+    assert n >= 1
+    assert missed <= (1 - confidence) * (1 + 1e-9)
+    assert poisson_quantile(mean, confidence) <= n
+    assert poisson_quantile(0.0, confidence) == 0
+
+
+def test_secded_is_that_of_the_reference(golden: dict[str, Any]) -> None:
+    for ber, key in ((1e-6, "1e-06"), (1e-4, "0.0001"), (1e-3, "0.001")):
+        case = golden[f"SECDED(72,64) b={key}"]
+        assert secded_word_failure(ber) == pytest.approx(case["p_uncorrectable_word"], rel=1e-6)
+        assert secded_ber(ber) == pytest.approx(case["post_ber_approx"], rel=40 * ber + 1e-6)
+    assert secded_ber(0.0) == 0.0
+    assert secded_ber(1.0) == 1.0
+
+
+def test_event_counts_are_those_of_the_reference(golden: dict[str, Any]) -> None:
+    case = golden["SEU 78FIT/Mb x 86.4Mb x 5y no scrub"]
+    assert -math.expm1(-case["lam"]) == pytest.approx(case["p_any"])
+    assert poisson_quantile(case["lam"], 0.99) == 2  # events; the reference's 3 are flips, some events have two
+    assert poisson_quantile(1e-9, 0.99, given_event=True) == 1
+
+
+def upset_budget(p: float, rate: float, *, conditional: bool = False, fmt: Any = None, share: float = 0.0) -> Budget:
+    fmt = fmt or IntFormat(8, dtype="int8")
+    values = np.arange(-100, 100).astype(np.int8)
+    return upsets(
+        **NAMES, fmt=fmt, values=values, events_per_bit=rate, multiplicity=(1 - share, share),
+        conditional=conditional, p=p, confidence=0.99,
+    )  # fmt: skip
+
+
+def test_one_upset_moves_one_word_by_at_most_its_top_bit() -> None:
+    for p in (1, 2, math.inf):
+        budget = upset_budget(p, 1e-12, conditional=True)
+        assert (budget.n, budget.conditional) == (1, True)
+        assert budget.eps == pytest.approx(128, rel=1e-3)
+        assert upset_budget(p, 1e-12).n == 0
+    assert upset_budget(math.inf, 1e-12, conditional=True, share=0.1).eps == 192  # both top bits, 0 to -64 - 128
+    assert upset_budget(2, 1e-3, fmt=FloatFormat()).eps == math.inf
+    assert upset_budget(2, 1e-12, conditional=True, fmt=BinaryFormat(), share=0.5).eps == pytest.approx(2, rel=1e-3)
+
+
+def test_gaussian_budgets_are_those_of_the_reference(golden: dict[str, Any]) -> None:
+    case = golden["gaussian k=20000 sigma=.02"]
+    two, most, one = (
+        gaussian(**NAMES, sigma=0.02, elements=20_000, p=p, confidence=q)
+        for p, q in ((2, 0.99), (math.inf, 0.99), (1, 0.5))
+    )
+    assert two.eps == pytest.approx(case["l2_q99_pred"], rel=1e-3)
+    assert two.eps == pytest.approx(0.02 * math.sqrt(stats.chi2.ppf(0.99, 20_000)), rel=1e-9)
+    assert most.eps == pytest.approx(case["linf_q99_pred"], rel=1e-6)
+    assert one.eps == pytest.approx(case["l1_pred"], rel=1e-6)
+    assert two.n == 20_000
+
+
+@given(
+    sigma=st.lists(st.floats(0.0, 2.0).filter(lambda s: s == 0 or s > 1e-6), min_size=1, max_size=6),
+    shift=st.floats(-1, 1),
+    p=st.sampled_from([1, 2, math.inf]),
+)
+def test_gaussian_budgets_hold_at_their_confidence(sigma: list[float], shift: float, p: float) -> None:
+    spread = np.repeat(sigma, 20)
+    draws = np.random.default_rng(1).normal(shift, spread, (1500, spread.size))
+    budget = gaussian(**NAMES, sigma=spread, mean=shift, elements=spread.size, p=p, confidence=0.9)
+    held = np.mean(np.linalg.norm(draws, p, axis=1) <= budget.eps * (1 + 1e-9))
+    assert held >= 0.86
+
+
+def test_a_fixed_shift_is_its_own_bound() -> None:
+    shift = np.array([3.0, -4.0, 0.0])
+    got = [gaussian(**NAMES, sigma=0.0, mean=shift, elements=3, p=p, confidence=0.9) for p in (1, 2, math.inf)]
+    assert [budget.eps for budget in got] == pytest.approx([7, 5, 4])
+    assert {budget.n for budget in got} == {2}
+    np.testing.assert_allclose(folded_normal_mean([0.0, 2.0], [1.0, 0.0]), [math.sqrt(2 / math.pi), 2.0])
+
+
+def test_lognormal_and_drift_are_those_of_the_reference(golden: dict[str, Any]) -> None:
+    assert lognormal_radius(1.0, 0.01) == pytest.approx(0.01, rel=1e-3)
+    case = golden["lognormal s=.1"]
+    w = case["l2_pred"] / lognormal_radius(1.0, 0.1)  # the reference's norm: 20,000 weights of spread 0.1
+    assert w == pytest.approx(math.sqrt(20_000) * 0.1, rel=0.01)
+    for mu, sigma, t, key in (
+        (0.05, 0.02, 86400.0, "drift nu=0.05+-0.02 t=86400s"),
+        (0.05, 0.02, 2.592e6, "drift nu=0.05+-0.02 t=2.6e+06s"),
+        (0.1, 0.05, 3.1536e7, "drift nu=0.1+-0.05 t=3.15e+07s"),
+    ):
+        case, length = golden[key], math.log(t / 20.0)
+        assert drift_gain(mu, sigma, length) == pytest.approx(case["gain_pred"], rel=0.01)
+        assert drift_radius(1.0, mu, sigma, length, compensated=False) == pytest.approx(case["rel_l2_pred"], rel=0.01)
+        got = drift_radius(1.0, mu, sigma, length, compensated=True)
+        assert got == pytest.approx(case["resid_pred"], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("p_lrs", "p_hrs", "key"),
+    [
+        (0.0904, 0.0175, "SAF pair LRS9.04/HRS1.75"),
+        (0.0175, 0.0904, "SAF pair LRS1.75/HRS9.04"),
+        (0.001, 0.001, "SAF pair MNSIM 0.1%/0.1%"),
+    ],
+)
+def test_stuck_pairs_are_those_of_the_reference(
+    p_lrs: float, p_hrs: float, key: str, golden: dict[str, Any]
+) -> None:
+    case = golden[key]
+    weights = np.clip(np.random.default_rng(0).normal(0, 0.25, 20_000), -1, 1)
+
+    def bound(p: float, confidence: float) -> Budget:
+        return stuck_pair(
+            **NAMES, pair=ConductancePair(1, 100, 1.0), values=weights, p_lrs=p_lrs, p_hrs=p_hrs, p=p,
+            confidence=confidence,
+        )  # fmt: skip
+
+    middle = bound(2, 0.5)
+    assert middle.n == pytest.approx(case["n_pred"], rel=0.005)
+    assert middle.eps**2 == pytest.approx(case["l2sq_pred"], rel=0.03)
+    assert 1.0 < bound(math.inf, 0.99).eps <= 2.0
+    assert bound(1, 0.99).eps > bound(1, 0.5).eps
+
+
+def test_one_failed_device_moves_a_weight_by_at_most_w_max() -> None:
+    budget = stuck_pair(
+        **NAMES, pair=ConductancePair(1, 100, 1.0), values=np.zeros(100), p_lrs=1e-3, p_hrs=0, p=math.inf, confidence=0.9
+    )
+    assert budget.eps == 1.0
+
+
+def test_confused_levels_move_the_top_cell() -> None:
+    def bound(p: float, error: float) -> Budget:
+        return level_confusion(
+            **NAMES, scale=0.5, bits=8, bits_per_cell=3, cell_error=error, elements=1000, p=p, confidence=0.99
+        )
+
+    assert bound(math.inf, 3.8e-3).eps == 0.5 * 2**6
+    assert bound(math.inf, 3.8e-3).n == stats.binom.ppf(0.99, 1000, 1 - (1 - 3.8e-3) ** 3)
+    want = 1000 * 3.8e-3 * 0.25 * (1 + 2**6 + 2**12)
+    assert bound(2, 3.8e-3).eps ** 2 > want
+    assert (bound(2, 0.0).eps, bound(2, 0.0).n) == (0.0, 0)
+    assert bound(1, 1.0).n == 1000
+
+
+def test_converters_are_those_of_the_reference(golden: dict[str, Any]) -> None:
+    for bits in (4, 6, 8):
+        case = golden[f"ADC {bits} bit"]
+        lsb = 2 * case["linf_pred"]
+        assert converter(**NAMES, lsb=lsb, outputs=9, p=math.inf, confidence=0.9).eps == case["linf_pred"]
+        many = converter(**NAMES, lsb=lsb, outputs=10**6, p=2, confidence=0.5)
+        assert many.eps / 1000 == pytest.approx(case["rms_pred"], rel=1e-6)
+    draws = np.random.default_rng(0).uniform(-0.5, 0.5, (3000, 40))
+    for p in (1, 2):
+        radius = converter(**NAMES, lsb=1.0, outputs=40, p=p, confidence=0.9).eps
+        assert 0.87 < np.mean(np.linalg.norm(draws, p, axis=1) <= radius) < 0.93
+    assert converter(**NAMES, lsb=0.0, outputs=4, p=2, confidence=0.9).n == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Budget(**NAMES, p=3, eps=1, n=1, confidence=0.9), "p must be 1, 2 or inf, got 3"),
+        (lambda: Budget(**NAMES, p=2, eps=-1, n=1, confidence=0.9), "eps >= 0"),
+        (lambda: Budget(**NAMES, p=2, eps=1, n=1, confidence=1.0), "strictly between 0 and 1"),
+        (lambda: compound_quantile([1.0], [1.0], 0.0), "strictly between"),
+        (lambda: secded_ber(2.0), "between 0 and 1, got 2"),
+        (lambda: gaussian(**NAMES, sigma=-1.0, elements=1, p=2, confidence=0.9), "sigma must be"),
+        (lambda: drift_gain(0.1, -0.1, 1.0), "nu_std must be"),
+        (lambda: lognormal_radius(1.0, math.inf), "sigma must be finite"),
+        (
+            lambda: stuck_pair(**NAMES, pair=ConductancePair(0, 1), values=np.ones(1), p_lrs=0.6, p_hrs=0.6, p=2, confidence=0.9),
+            "at most 1",
+        ),
+        (
+            lambda: level_confusion(**NAMES, scale=1, bits=4, bits_per_cell=5, cell_error=0, elements=1, p=2, confidence=0.9),
+            "bits_per_cell must be",
+        ),
+        (lambda: converter(**NAMES, lsb=-1.0, outputs=1, p=2, confidence=0.9), "lsb must be"),
+    ],
+)  # fmt: skip
+def test_impossible_budgets_are_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        make()
