@@ -17,7 +17,7 @@ _NAMES = {
     "load_model": "faultsim.model",
     "load_result": "faultsim.results",
 }
-__all__ = sorted(_NAMES)  # noqa: PLE0605
+__all__ = sorted(_NAMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -226,12 +226,7 @@ class Corruption(Mapping[str, Edit]):
             if key == "names":
                 continue
             pieces = key.split("/")
-            if (
-                len(pieces) != 3
-                or pieces[1] not in _EDITS
-                or not pieces[0].isdecimal()
-                or int(pieces[0]) >= len(names)
-            ):
+            if len(pieces) != 3 or pieces[1] not in _EDITS or not pieces[0].isdecimal() or int(pieces[0]) >= len(names):
                 raise ValueError(
                     f"corruption archive holds the unknown key {key!r}; write it with Corruption.to_arrays"
                 )

@@ -107,9 +107,7 @@ def example(*require: str, trials: int = 100, **changed: object) -> Result:
                     status="verified",
                     source="IBM aihwkit 1.1.0",
                 ),
-                Assumption(
-                    mechanism="read_noise", parameter="sigma", value="0.01 of g_max", status="recalled"
-                ),
+                Assumption(mechanism="read_noise", parameter="sigma", value="0.01 of g_max", status="recalled"),
                 Assumption(parameter="array.rows", value="256", status="illustrative"),
             ),
         ),
@@ -161,9 +159,7 @@ def example(*require: str, trials: int = 100, **changed: object) -> Result:
             KindResult(kind="conv", sites=2, elements=4752, worst_case=SiteWorst(accuracy=0.12, loss=4.0)),
             KindResult(kind="gemm", sites=1, elements=5120, worst_case=SiteWorst(accuracy=0.93, loss=0.2)),
         ),
-        agreement=Agreement(
-            runtime="onnxruntime 1.31.1", samples=256, max_abs_difference=3e-6, tolerance=1e-4
-        ),
+        agreement=Agreement(runtime="onnxruntime 1.31.1", samples=256, max_abs_difference=3e-6, tolerance=1e-4),
         not_simulated=(NotSimulated(what="ADC noise", why="activations are not perturbed; weights only"),),
         notes=("Biases are digital here and taken as safe.",),
         provenance=Provenance(

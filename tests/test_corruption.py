@@ -13,9 +13,7 @@ from faultsim.formats import FloatFormat, IntFormat, NumberFormat, quantize_symm
 
 
 def stored(values: NDArray[Any], fmt: NumberFormat) -> Stored:
-    site = Site(
-        name="w", shape=values.shape, format=FloatFormat(), layer="w", kind="gemm", role="weight", depth=0
-    )
+    site = Site(name="w", shape=values.shape, format=FloatFormat(), layer="w", kind="gemm", role="weight", depth=0)
     return Stored(site, fmt, values)
 
 

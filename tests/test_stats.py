@@ -28,9 +28,7 @@ from faultsim.stats import (
 LEVELS = st.sampled_from([0.5, 0.9, 0.95, 0.99, 0.999])
 
 
-@pytest.mark.parametrize(
-    "module", [faultsim.stats.means, faultsim.stats.proportions, faultsim.stats.quantiles]
-)
+@pytest.mark.parametrize("module", [faultsim.stats.means, faultsim.stats.proportions, faultsim.stats.quantiles])
 def test_examples_in_the_docstrings_hold(module):
     result = doctest.testmod(module)
     assert result.attempted > 0
@@ -51,9 +49,7 @@ def test_proportion_intervals_equal_scipys(trials, share, level):
 def _coverage(interval, trials, share):
     """Return the exact probability that the interval holds *share*, by summing over all outcomes."""
     law = scipy.stats.binom(trials, share)
-    return sum(
-        law.pmf(k) for k in range(trials + 1) if interval(k, trials).low <= share <= interval(k, trials).high
-    )
+    return sum(law.pmf(k) for k in range(trials + 1) if interval(k, trials).low <= share <= interval(k, trials).high)
 
 
 def test_clopper_pearson_never_covers_less_than_the_level_and_wilson_does_so_on_average():

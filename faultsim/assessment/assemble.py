@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from faultsim.assessment.phases import Worst
-from faultsim.assessment.setting import Setting
 from faultsim.assessment.sets import budget_entries
+from faultsim.assessment.setting import Setting
 from faultsim.corruption import Stored
 from faultsim.metrics import Tally
 from faultsim.results import (
@@ -185,10 +185,7 @@ def _short(value: Any) -> str:
 
 
 def _not_simulated(setting: Setting) -> tuple[NotSimulated, ...]:
-    said = [
-        NotSimulated(what=f"{one.id} ({one.target})", why=one.reason)
-        for one in setting.device.not_simulated()
-    ]
+    said = [NotSimulated(what=f"{one.id} ({one.target})", why=one.reason) for one in setting.device.not_simulated()]
     said += [NotSimulated(what="simplified", why=text) for text in setting.device.approximations()]
     return tuple(said)
 
@@ -219,13 +216,11 @@ def notes(setting: Setting, worst: Worst | None) -> list[str]:
     said = list(setting.data.notes)
     options = setting.options
     if setting.agreement.max_abs_difference is None:
-        said.append(
-            f"The execution could not be checked: {setting.agreement.runtime.removeprefix('not checked: ')}."
-        )
+        said.append(f"The execution could not be checked: {setting.agreement.runtime.removeprefix('not checked: ')}.")
     elif setting.agreement.differing:
         said.append(
-            f"{setting.agreement.differing:.2%} of the outputs differ from {setting.agreement.runtime} by more than one "
-            "step: quantized values on a rounding edge."
+            f"{setting.agreement.differing:.2%} of the outputs differ from {setting.agreement.runtime} by more than "
+            "one step: quantized values on a rounding edge."
         )
     if setting.golden_labels:
         said.append(

@@ -1,4 +1,4 @@
-"""The phases of an assessment: random chips, random corruption in the set, worst case, tables. No files, no printing."""
+"""The phases of an assessment: random chips, random corruption in the set, worst case, tables. No files here."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from faultsim.assessment.setting import Setting
 from faultsim.assessment.sets import ChipSet, chip_set
+from faultsim.assessment.setting import Setting
 from faultsim.constraints import NoMaximiserError, TensorSet, log10_trials_for_even_chance
 from faultsim.corruption import Corruption, apply_edit
 from faultsim.engine.evaluate import Progress, Scorer
@@ -77,9 +77,7 @@ def find_worst(setting: Setting, found: ChipSet, progress: Progress) -> Worst | 
         return None
     options = setting.options
     part = setting.subset(options.search_samples)
-    objective = _Counted(
-        NetworkObjective(setting.model, setting.stored, part), progress, options.search_gradients
-    )
+    objective = _Counted(NetworkObjective(setting.model, setting.stored, part), progress, options.search_gradients)
     result = worst_case(
         objective,
         found.constraint,
@@ -88,11 +86,7 @@ def find_worst(setting: Setting, found: ChipSet, progress: Progress) -> Worst | 
         seed=options.seed,
     )
     candidates = [(result.method, result.delta), (result.least_accurate.method, result.least_accurate.delta)]
-    whole = (
-        objective
-        if part is setting.scorer
-        else NetworkObjective(setting.model, setting.stored, setting.scorer)
-    )
+    whole = objective if part is setting.scorer else NetworkObjective(setting.model, setting.stored, setting.scorer)
     scores = [(whole.score(delta), method) for method, delta in candidates]
     score, method = min(scores, key=lambda item: _severity(item[0]))
     extra = 0 if whole is objective else len(scores)

@@ -1,4 +1,4 @@
-"""`assess`: the order of the phases, their times, and what becomes of an interruption. The phases live in `phases.py`."""
+"""`assess`: the order of the phases, their times, and what an interruption leaves. The phases live in `phases.py`."""
 
 import shlex
 import sys
@@ -16,8 +16,8 @@ from faultsim.assessment.assemble import (
 )
 from faultsim.assessment.options import Options
 from faultsim.assessment.phases import Worst, find_worst, random_chips, random_in_set, table_row
-from faultsim.assessment.setting import Setting, make_setting
 from faultsim.assessment.sets import ChipSet, chip_set
+from faultsim.assessment.setting import Setting, make_setting
 from faultsim.criteria import judge_all, parse_criteria
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
@@ -112,9 +112,7 @@ def assess(
     random_set: RandomResult | None = None
     if in_set:
         cut = f"interrupted after {len(in_set)} of {options.trials}" if len(in_set) < options.trials else None
-        random_set = summarise(
-            in_set, level=options.level, scored=scored, constraint=found.words, stopped=cut
-        )
+        random_set = summarise(in_set, level=options.level, scored=scored, constraint=found.words, stopped=cut)
     if found.why_not:
         said.append(f"No worst case and no random corruption in the set: {found.why_not}.")
     if interrupted:

@@ -37,22 +37,16 @@ def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
     if setting.device.is_conditional(setting.stored, conditions=conditions):
         events = [
             b
-            for b in setting.device.budgets(
-                kept, confidence=options.confidence, p=math.inf, conditions=conditions
-            )
+            for b in setting.device.budgets(kept, confidence=options.confidence, p=math.inf, conditions=conditions)
             if b.scope == "global"
         ]
         n = max((b.n for b in events), default=0)
         integer = all(isinstance(s.format, IntFormat) for s in kept.values())
         if n and integer:
-            scale = np.concatenate(
-                [np.broadcast_to(_step(s.format), s.site.shape).reshape(-1) for s in kept.values()]
-            )
+            scale = np.concatenate([np.broadcast_to(_step(s.format), s.site.shape).reshape(-1) for s in kept.values()])
             bits = max(s.format.bits for s in kept.values())
             words = f"given an event: at most {n} wrong words on the chip, each by at most its top bit"
-            return ChipSet(
-                Global(tuple(kept), LpL0(math.inf, float(2 ** (bits - 1)), n=n, scale=scale)), words
-            )
+            return ChipSet(Global(tuple(kept), LpL0(math.inf, float(2 ** (bits - 1)), n=n, scale=scale)), words)
     found = setting.device.combined_budget(kept, confidence=options.confidence, p=2, conditions=conditions)
     usable = {n: LpL0(2, b.eps, n=b.n) for n, b in found.items() if 0 < b.eps < math.inf and b.n > 0}
     if not usable:
@@ -60,18 +54,14 @@ def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
             None, "", "the device's faults give no useful ball on this model (flipped exponent bits, or none)"
         )
     level = next(iter(found.values())).confidence
-    return ChipSet(
-        PerTensor(usable), f"each tensor: L2 ball and element count that {level:.0%} of the chips stay in"
-    )
+    return ChipSet(PerTensor(usable), f"each tensor: L2 ball and element count that {level:.0%} of the chips stay in")
 
 
 def budget_entries(setting: Setting) -> tuple[BudgetEntry, ...]:
     """Return every mechanism's budget as the result has it; sets without a useful ball are left out."""
     entries = []
     options = setting.options
-    for b in setting.device.budgets(
-        setting.stored, confidence=options.confidence, p=2, conditions=options.conditions
-    ):
+    for b in setting.device.budgets(setting.stored, confidence=options.confidence, p=2, conditions=options.conditions):
         if not math.isfinite(b.eps):
             continue
         single = setting.stored.get(b.scope)
@@ -85,9 +75,7 @@ def budget_entries(setting: Setting) -> tuple[BudgetEntry, ...]:
                 eps=b.eps,
                 eps_relative=b.eps / norm if norm > 0 else None,
                 n=b.n,
-                elements=single.site.elements
-                if single
-                else sum(s.site.elements for s in setting.stored.values()),
+                elements=single.site.elements if single else sum(s.site.elements for s in setting.stored.values()),
                 confidence=b.confidence,
             )
         )

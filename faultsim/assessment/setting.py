@@ -48,7 +48,7 @@ class Setting:
         return {name: one.values for name, one in self.stored.items()}
 
     def subset(self, samples: int) -> Scorer:
-        """Return a scorer on evenly spaced samples of the data, *samples* at most: the whole scorer if it is smaller."""
+        """Return a scorer on evenly spaced samples of the data, *samples* at most, or on all."""
         if samples >= len(self.data):
             return self.scorer
         picks = np.unique(np.linspace(0, len(self.data) - 1, samples).round().astype(np.int64))
@@ -153,9 +153,7 @@ def _task(options: Options, output: ScoredOutput, seen: NDArray[Any], labels: ND
     if options.task is not None:
         task = named_task(options.task, output_is_probability=output.is_probability)
         return task if labels is not None else GoldenAgreement(task)
-    return infer_task(
-        seen.shape, labels, output_dtype=_kind(seen), output_is_probability=output.is_probability
-    )
+    return infer_task(seen.shape, labels, output_dtype=_kind(seen), output_is_probability=output.is_probability)
 
 
 def _kind(seen: NDArray[Any]) -> np.dtype[Any]:
@@ -168,18 +166,14 @@ def _store(model: Model, device: Device, options: Options) -> dict[str, Stored]:
     chosen = {site.name: (site, numbers[site.name]) for site in model.select(device.spec.storage.stores)}
     if not chosen:
         raise DeviceError(
-            f"{model.name} has no tensor of the roles that {device.name} stores ({', '.join(device.spec.storage.stores)}); "
-            "add roles to storage.stores"
+            f"{model.name} has no tensor of the roles that {device.name} stores "
+            f"({', '.join(device.spec.storage.stores)}); add roles to storage.stores"
         )
     for option, patterns in (("--sites", options.sites), ("--exclude", options.exclude)):
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in chosen):
                 near = closest(pattern, chosen)
-                hint = (
-                    f"did you mean {near!r}?"
-                    if near
-                    else f"the stored sites are {', '.join(list(chosen)[:6])} …"
-                )
+                hint = f"did you mean {near!r}?" if near else f"the stored sites are {', '.join(list(chosen)[:6])} …"
                 raise OptionError(f"{option} {pattern!r} fits no site of {model.name}; {hint}")
     kept = {
         name: tensor

@@ -54,9 +54,7 @@ def check_norm(p: float) -> None:
 def check_confidence(confidence: float) -> None:
     """Raise `OptionError` unless *confidence* lies strictly between 0 and 1."""
     if not 0 < confidence < 1:
-        raise OptionError(
-            f"confidence must lie strictly between 0 and 1, got {confidence:g}; use such as 0.99"
-        )
+        raise OptionError(f"confidence must lie strictly between 0 and 1, got {confidence:g}; use such as 0.99")
 
 
 def check_rate(name: str, value: float, *, top: float = 1.0) -> None:

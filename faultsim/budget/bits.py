@@ -126,9 +126,7 @@ def secded_ber(ber: float, *, word_bits: int = 72) -> float:
         word_bits: Data and check bits of a word.
     """
     check_rate("ber", ber)
-    return (
-        0.0 if ber == 0 else float(ber * -math.expm1((word_bits - 1) * math.log1p(-ber))) if ber < 1 else 1.0
-    )
+    return 0.0 if ber == 0 else float(ber * -math.expm1((word_bits - 1) * math.log1p(-ber))) if ber < 1 else 1.0
 
 
 def upsets(

@@ -12,9 +12,7 @@ _CELLS = 2**16
 """Grid cells up to the largest plausible sum: a quantile is read to within 1/65536 of it, upwards."""
 
 
-def compound_quantile(
-    sizes: ArrayLike, rates: ArrayLike, confidence: float, *, given_event: bool = False
-) -> float:
+def compound_quantile(sizes: ArrayLike, rates: ArrayLike, confidence: float, *, given_event: bool = False) -> float:
     """Return the quantile of a sum of independent jumps: ``sum_j Poisson(rates_j) * sizes_j``.
 
     The normal approximation reads low where few jumps happen; this inverts the characteristic function

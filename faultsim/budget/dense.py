@@ -78,9 +78,7 @@ def gaussian(
     return Budget(mechanism=mechanism, scope=scope, p=p, eps=eps, n=moved, confidence=confidence, note=note)
 
 
-def folded_normal_mean(
-    mean: ArrayLike, sigma: ArrayLike
-) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def folded_normal_mean(mean: ArrayLike, sigma: ArrayLike) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Return ``E|X|`` of normal X, same shape (Leone et al., Technometrics 3:543, 1961); σ may be 0."""
     m, s = np.asarray(mean, np.float64), np.asarray(sigma, np.float64)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -15,9 +15,7 @@ import click
     help="Samples with labels: .npz, image folder or ZIP, test_data_set_* folder, text of tokens, "
     "or module:function. Without: model.npz or test_data_set_0 beside the model, else drawn inputs.",
 )
-@click.option(
-    "--preprocess", type=click.Path(path_type=Path), help="YAML that says how the data become inputs."
-)
+@click.option("--preprocess", type=click.Path(path_type=Path), help="YAML that says how the data become inputs.")
 @click.option(
     "--task",
     help="classification, top5, tagging, language-model, regression, bleu or module:function. "
@@ -27,12 +25,8 @@ import click
 @click.option("--limit", type=int, help="Use the first so many samples only.")
 @click.option("--trials", type=int, default=50, show_default=True, help="Chips to draw.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
-@click.option(
-    "--batch-size", type=int, default=250, show_default=True, help="Samples a batch; the result is the same."
-)
-@click.option(
-    "--confidence", type=float, help="Part of the chips that the budgets hold; the profile's own by default."
-)
+@click.option("--batch-size", type=int, default=250, show_default=True, help="Samples a batch; the result is the same.")
+@click.option("--confidence", type=float, help="Part of the chips that the budgets hold; the profile's own by default.")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
 @click.option("--sites", multiple=True, metavar="GLOB", help="Corrupt these tensors alone (repeatable).")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
@@ -49,18 +43,10 @@ import click
     show_default=True,
     help="Most gradients of the worst-case search.",
 )
-@click.option(
-    "--search-samples", type=int, default=1000, show_default=True, help="Most samples that the search sees."
-)
-@click.option(
-    "--site-trials", type=int, default=3, show_default=True, help="Chips for each row of the site table."
-)
-@click.option(
-    "--site-samples", type=int, default=256, show_default=True, help="Most samples for the site table."
-)
-@click.option(
-    "--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default."
-)
+@click.option("--search-samples", type=int, default=1000, show_default=True, help="Most samples that the search sees.")
+@click.option("--site-trials", type=int, default=3, show_default=True, help="Chips for each row of the site table.")
+@click.option("--site-samples", type=int, default=256, show_default=True, help="Most samples for the site table.")
+@click.option("--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default.")
 @click.option(
     "--torch-device",
     default="cpu",
@@ -89,7 +75,7 @@ def command(
           --require 'accuracy_drop<=1%@p95' --out out
 
     Exit code: 0 if every requirement is met or none was given, 1 if one is missed, 2 for bad input.
-    """
+    """  # noqa: D301  (click needs the bare backspace)
     from faultsim.assessment import Options, assess
     from faultsim.assessment.run import Interrupted
     from faultsim.cli.progress import progress_bar

@@ -69,9 +69,7 @@ def _over_chips(criterion: Criterion, quantity: str, result: Result) -> Measured
 def _accuracy(random: RandomResult, at: str, level: float, criterion: Criterion) -> Measured:
     figures = random.accuracy
     if at == "mean":
-        return Measured(
-            _known(figures.mean, criterion, "the task has no accuracy"), figures.low, figures.high
-        )
+        return Measured(_known(figures.mean, criterion, "the task has no accuracy"), figures.low, figures.high)
     if at == "min":
         return _exact(_known(figures.min, criterion, "the task has no accuracy"))
     if at == "p05" and figures.p05 is not None:
@@ -128,6 +126,4 @@ def _known(value: float | None, criterion: Criterion, why: str) -> float:
 
 
 def _impossible(criterion: Criterion, why: str) -> OptionError:
-    return OptionError(
-        f"{criterion.source}: requirement {criterion.text!r} cannot be judged: {why}; drop or change it"
-    )
+    return OptionError(f"{criterion.source}: requirement {criterion.text!r} cannot be judged: {why}; drop or change it")

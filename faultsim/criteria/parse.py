@@ -37,20 +37,12 @@ class Metric(NamedTuple):
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric("higher", "fraction", "accuracy", "accuracy of a random chip"),
-    "accuracy_drop": Metric(
-        "lower", "fraction", "drop", "accuracy that a random chip loses to the clean model"
-    ),
+    "accuracy_drop": Metric("lower", "fraction", "drop", "accuracy that a random chip loses to the clean model"),
     "loss": Metric("lower", "loss", "loss", "loss of a random chip"),
     "loss_increase": Metric("lower", "loss", "increase", "loss that a random chip adds to the clean model's"),
-    "mismatch": Metric(
-        "lower", "fraction", "mismatch", "inputs a random chip answers unlike the fault-free model"
-    ),
-    "nonfinite": Metric(
-        "lower", "chips", None, "number of random chips with a NaN or an infinity in an output"
-    ),
-    "clean_accuracy": Metric(
-        "higher", "fraction", None, "accuracy of the model as the device stores it, no fault"
-    ),
+    "mismatch": Metric("lower", "fraction", "mismatch", "inputs a random chip answers unlike the fault-free model"),
+    "nonfinite": Metric("lower", "chips", None, "number of random chips with a NaN or an infinity in an output"),
+    "clean_accuracy": Metric("higher", "fraction", None, "accuracy of the model as the device stores it, no fault"),
     "worst_case_accuracy": Metric("higher", "fraction", None, "accuracy under the worst corruption found"),
     "worst_case_drop": Metric("lower", "fraction", None, "accuracy lost under the worst corruption found"),
     "worst_case_loss": Metric("lower", "loss", None, "loss under the worst corruption found"),
@@ -92,9 +84,7 @@ def parse_criterion(text: str, *, source: str = "--require") -> Criterion:
     shown = f"{source}: requirement {text[:80]!r}"
     match = _GRAMMAR.fullmatch(text)
     if match is None:
-        raise OptionError(
-            f"{shown} is not <metric><bound><limit>[@<chip>]; write e.g. accuracy_drop<=0.01@p95"
-        )
+        raise OptionError(f"{shown} is not <metric><bound><limit>[@<chip>]; write e.g. accuracy_drop<=0.01@p95")
     name, bound, number, at = match.groups()
     metric = METRICS.get(name)
     if metric is None:
@@ -128,9 +118,7 @@ def _limit(number: str, metric: Metric, shown: str) -> float:
     try:
         limit = float(number.removesuffix("%").replace("_", "x")) / (100 if percent else 1)
     except ValueError:
-        raise OptionError(
-            f"{shown}: limit {number[:40]!r} is not a number; write for example 0.01 or 1%"
-        ) from None
+        raise OptionError(f"{shown}: limit {number[:40]!r} is not a number; write for example 0.01 or 1%") from None
     if percent and metric.unit != "fraction":
         raise OptionError(f"{shown}: limit {number[:40]!r} is a percentage, but this metric is none")
     if metric.unit == "fraction" and not 0 <= limit <= 1:
@@ -145,9 +133,7 @@ def _limit(number: str, metric: Metric, shown: str) -> float:
 def _at(at: str | None, name: str, metric: Metric, shown: str) -> str | None:
     if metric.of is None:
         if at is not None:
-            raise OptionError(
-                f"{shown}: {name} is one figure for all chips, so @{at[:20]} says nothing; leave it out"
-            )
+            raise OptionError(f"{shown}: {name} is one figure for all chips, so @{at[:20]} says nothing; leave it out")
         return None
     worst, tail = ("min", "p05") if metric.better == "higher" else ("max", "p95")
     if at is None:
@@ -156,9 +142,7 @@ def _at(at: str | None, name: str, metric: Metric, shown: str) -> str | None:
         return at
     match = _PERCENTILE.fullmatch(at)
     if match is None or not 1 <= int(match[1]) <= 99:
-        raise OptionError(
-            f"{shown}: chip {at[:20]!r} is unknown; allowed: mean, {worst}, p01 to p99 such as {tail}"
-        )
+        raise OptionError(f"{shown}: chip {at[:20]!r} is unknown; allowed: mean, {worst}, p01 to p99 such as {tail}")
     percent = int(match[1])
     lenient = percent > 50 if metric.better == "higher" else percent < 50
     if lenient:

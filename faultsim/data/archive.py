@@ -45,22 +45,16 @@ class Archive:
         except ZIP_ERRORS as error:
             raise DataError(f"{path} is no readable ZIP archive ({_reason(error)}); save it again") from error
         if len(listed) > MAX_MEMBERS:
-            raise DataError(
-                f"{path} lists {len(listed):,} members, at most {MAX_MEMBERS:,} are allowed; use a folder"
-            )
+            raise DataError(f"{path} lists {len(listed):,} members, at most {MAX_MEMBERS:,} are allowed; use a folder")
         self.members: dict[str, zipfile.ZipInfo] = {}
         for info in listed:
             name = PurePosixPath(info.filename.replace("\\", "/"))
             if name.is_absolute() or ".." in name.parts or ":" in name.parts[:1]:
-                raise DataError(
-                    f"{path} holds a member named {info.filename!r}, outside the archive; remove it"
-                )
+                raise DataError(f"{path} holds a member named {info.filename!r}, outside the archive; remove it")
             if info.filename in self.members:
                 raise DataError(f"{path} lists the member {info.filename!r} twice; save the archive again")
             if info.flag_bits & 0x1:
-                raise DataError(
-                    f"{path} holds the encrypted member {info.filename!r}; save it without a password"
-                )
+                raise DataError(f"{path} holds the encrypted member {info.filename!r}; save it without a password")
             self.members[info.filename] = info
 
     @contextlib.contextmanager
@@ -94,16 +88,12 @@ class Archive:
         _, name_size, extra_size = _LOCAL.unpack(header)
         start = info.header_offset + _LOCAL.size + name_size + extra_size
         if start + info.file_size > size or info.compress_size != info.file_size:
-            raise self.unreadable(
-                name, ValueError(f"declares {info.file_size:,} bytes, the file ends before")
-            )
+            raise self.unreadable(name, ValueError(f"declares {info.file_size:,} bytes, the file ends before"))
         return int(start)
 
     def unreadable(self, name: str, error: Exception) -> DataError:
         """Return the error that says which member cannot be read and why."""
-        return DataError(
-            f"{self.path}: member {name!r} cannot be read ({_reason(error)}); save the archive again"
-        )
+        return DataError(f"{self.path}: member {name!r} cannot be read ({_reason(error)}); save the archive again")
 
 
 def _reason(error: Exception) -> str:

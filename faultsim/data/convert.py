@@ -45,17 +45,14 @@ def plan_conversion(spec: InputSpec, column: Column, what: str, preprocess: Prep
     if have == np.uint8 and kinds[1] == "float" and image_rule(spec, column.shape[1:]):
         return Conversion(
             lambda rows, start: _as_image(rows, want),
-            f"{what}: uint8 images {_image_axes(column)} were transposed to N,C,H,W and divided by 255 for "
-            f"{spec}",
+            f"{what}: uint8 images {_image_axes(column)} were transposed to N,C,H,W and divided by 255 for {spec}",
         )
     if kinds == ("float", "float"):
         return Conversion(
             lambda rows, start: narrowed(rows, want, what, start), f"{what}: {have} was rounded to {want}"
         )
     if set(kinds) <= {"int", "bool"}:
-        return Conversion(
-            lambda rows, start: fitted(rows, want, what, start), f"{what}: {have} was stored as {want}"
-        )
+        return Conversion(lambda rows, start: fitted(rows, want, what, start), f"{what}: {have} was stored as {want}")
     raise DataError(f"{what} is {have}, but {spec} wants {want}; {_remedy(*kinds, want)}")
 
 
@@ -112,8 +109,7 @@ def check_sample_shape(spec: InputSpec, converted: tuple[int, ...], raw: Column,
     else:
         remedy = "reshape the array, or declare resize, crop or layout in a preprocessing file"
     raise DataError(
-        f"{what} has samples of shape {show_shape(converted)}, but {spec} asks for {show_shape(want)}; "
-        f"{remedy}"
+        f"{what} has samples of shape {show_shape(converted)}, but {spec} asks for {show_shape(want)}; {remedy}"
     )
 
 
@@ -137,9 +133,7 @@ def fitted(rows: Array, want: np.dtype[Any], what: str, start: int) -> Array:
     """
     low, high = (0, 1) if want.name == "bool" else integer_range(want)
     values = rows.astype(np.uint8) if rows.dtype.name == "bool" else rows
-    _refuse_where(
-        (values < low) | (values > high), rows, what, start, f"outside the range {low}…{high} of {want}"
-    )
+    _refuse_where((values < low) | (values > high), rows, what, start, f"outside the range {low}…{high} of {want}")
     return rows.astype(want)
 
 
@@ -163,8 +157,7 @@ def _declared(spec: InputSpec, what: str, preprocess: Preprocess) -> Callable[[A
     want = spec.dtype if preprocess.dtype is None else np.dtype(preprocess.dtype)
     if want != spec.dtype:
         raise DataError(
-            f"the preprocessing gives {want}, but {spec} wants {spec.dtype}; change or leave out dtype: "
-            f"{want}"
+            f"the preprocessing gives {want}, but {spec} wants {spec.dtype}; change or leave out dtype: {want}"
         )
 
     def apply(rows: Array, start: int) -> Array:

@@ -71,9 +71,7 @@ class ColumnData:
                 row_bytes = feed.column.dtype.itemsize * max(1, int(np.prod(feed.column.shape[1:])))
                 step = max(1, _SCAN_ROWS_BYTES // row_bytes)
                 whole = feed.spec.batch_axis is None
-                for start in range(
-                    0, feed.column.shape[0] if whole and feed.column.ndim else self._length, step
-                ):
+                for start in range(0, feed.column.shape[0] if whole and feed.column.ndim else self._length, step):
                     refuse_nan(
                         feed.column[start : start + step] if feed.column.ndim else feed.column,
                         feed.what,

@@ -80,9 +80,7 @@ def _pop_labels(arrays: dict[str, Column], inputs: Sequence[InputSpec], place: s
     taken = {spec.name for spec in inputs}
     found = [name for name in LABEL_NAMES if name in arrays and name not in taken]
     if len(found) > 1:
-        raise DataError(
-            f"{place} holds {named(dict.fromkeys(found))}, which could all be labels; keep one of them"
-        )
+        raise DataError(f"{place} holds {named(dict.fromkeys(found))}, which could all be labels; keep one of them")
     return arrays.pop(found[0]) if found else None
 
 
@@ -92,9 +90,7 @@ def _by_name(
     filled = preprocess.fill if preprocess is not None else {}
     unknown = [name for name in filled if name not in {spec.name for spec in inputs}]
     if unknown:
-        raise DataError(
-            f"fill names {unknown[0]!r}, which is no input of the model{_meant(unknown[0], inputs)}"
-        )
+        raise DataError(f"fill names {unknown[0]!r}, which is no input of the model{_meant(unknown[0], inputs)}")
     wanted = [spec for spec in inputs if spec.name not in filled]
     if not arrays:
         raise DataError(f"{place} holds no array; save the inputs under their names: {_names(wanted)}")
@@ -106,11 +102,7 @@ def _by_name(
             near = closest(spec.name, arrays)
             raise DataError(
                 f"{place} has no array for {spec}; it holds {named(arrays)}"
-                + (
-                    f", did you mean to name {near!r} {spec.name!r}?"
-                    if near
-                    else f"; name the array {spec.name!r}"
-                )
+                + (f", did you mean to name {near!r} {spec.name!r}?" if near else f"; name the array {spec.name!r}")
             )
         chosen[spec.name] = (spec.name, arrays[spec.name])
     return chosen
@@ -125,8 +117,7 @@ def _length(
             key, column = chosen[spec.name]
             if not column.shape:
                 raise DataError(
-                    f"array {key!r} in {place} is a single number, but {spec} wants one row a sample; stack "
-                    "it"
+                    f"array {key!r} in {place} is a single number, but {spec} wants one row a sample; stack it"
                 )
             lengths[key] = column.shape[0]
     if labels is not None:
@@ -138,23 +129,17 @@ def _length(
         raise DataError(f"array {empty!r} in {place} is empty; give at least one sample")
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{key!r} has {count}" for key, count in lengths.items())
-        raise DataError(
-            f"the arrays in {place} differ in their number of samples: {listed}; cut them to one length"
-        )
+        raise DataError(f"the arrays in {place} differ in their number of samples: {listed}; cut them to one length")
     return next(iter(lengths.values()))
 
 
-def _declared_for(
-    spec: InputSpec, inputs: Sequence[InputSpec], preprocess: Preprocess | None
-) -> Preprocess | None:
+def _declared_for(spec: InputSpec, inputs: Sequence[InputSpec], preprocess: Preprocess | None) -> Preprocess | None:
     """Return the steps for this input; a file with nothing but tokens, fill or labels has none."""
     if preprocess is None or not preprocess.declares_steps:
         return None
     fed = [one for one in inputs if one.name not in preprocess.fill]
     if preprocess.input is None and len(fed) > 1:
-        raise DataError(
-            f"the preprocessing does not say which input it is for; add input: with one of {_names(fed)}"
-        )
+        raise DataError(f"the preprocessing does not say which input it is for; add input: with one of {_names(fed)}")
     if preprocess.input is not None and preprocess.input not in {one.name for one in fed}:
         raise DataError(
             f"the preprocessing is for {preprocess.input!r}, which is no input of the "
@@ -197,13 +182,10 @@ def _whole_batches(inputs: Iterable[InputSpec], length: int, place: str, notes: 
     whole = length // fixed * fixed
     if whole == 0:
         raise DataError(
-            f"{place} gives {length} samples, but the model runs on exactly {fixed} at once; give at least "
-            f"{fixed}"
+            f"{place} gives {length} samples, but the model runs on exactly {fixed} at once; give at least {fixed}"
         )
     if whole != length:
-        notes.append(
-            f"the last {length - whole} samples are left out: the model runs on exactly {fixed} at once"
-        )
+        notes.append(f"the last {length - whole} samples are left out: the model runs on exactly {fixed} at once")
     return whole
 
 
@@ -222,9 +204,7 @@ def _filled(
         value = preprocess.fill[spec.name]
         open_ = [size for size in spec.sample_shape if not isinstance(size, int) and size not in sizes]
         if open_:
-            raise DataError(
-                f"fill cannot make {spec}: the size of {open_[0] or 'one axis'!r} is not known; store it"
-            )
+            raise DataError(f"fill cannot make {spec}: the size of {open_[0] or 'one axis'!r} is not known; store it")
         shape = tuple(size if isinstance(size, int) else sizes[str(size)] for size in spec.sample_shape)
         rows: Array = constant(value, shape if spec.batch_axis is None else (length, *shape), spec.dtype)
         feeds.append(Feed(spec, rows, Conversion(lambda rows, start: rows, None), f"fill of {spec.name!r}"))

@@ -58,14 +58,11 @@ def resolve(name: str, error: type[FaultsimError] = DataError) -> Callable[..., 
         if not hasattr(value, part):
             near = closest(part, dir(value))
             raise error(
-                f"{module_name!r} has no {attribute!r}"
-                + (f", did you mean {near!r}?" if near else "; define it")
+                f"{module_name!r} has no {attribute!r}" + (f", did you mean {near!r}?" if near else "; define it")
             )
         value = getattr(value, part)
     if not callable(value):
-        raise error(
-            f"{name!r} is a {type(value).__name__}, not a function; name a function without arguments"
-        )
+        raise error(f"{name!r} is a {type(value).__name__}, not a function; name a function without arguments")
     found: Callable[..., Any] = value
     return found
 
@@ -93,9 +90,7 @@ def read_function(name: str, inputs: Sequence[InputSpec], *, limit: int | None =
     except DataError:
         raise
     except Exception as error:
-        raise DataError(
-            f"{name} raised {type(error).__name__}: {error}; run it on its own to see where"
-        ) from error
+        raise DataError(f"{name} raised {type(error).__name__}: {error}; run it on its own to see where") from error
     return Raw(arrays, None, name, name)
 
 
@@ -130,20 +125,15 @@ def _many(given: object, inputs: Sequence[InputSpec], name: str, limit: int | No
     spools: dict[str, Spool] = {}
     for number, batch in enumerate(given):
         if not _is_batch(batch) and not isinstance(batch, list):
-            raise DataError(
-                f"{name}: batch {number} is {type(batch).__name__}; give a mapping, a tuple or an array"
-            )
+            raise DataError(f"{name}: batch {number} is {type(batch).__name__}; give a mapping, a tuple or an array")
         arrays = _one(batch, inputs, name)
         if spools and arrays.keys() != spools.keys():
             raise DataError(
-                f"{name}: batch {number} holds {sorted(arrays)}, the first one {sorted(spools)}; give the "
-                "same"
+                f"{name}: batch {number} holds {sorted(arrays)}, the first one {sorted(spools)}; give the same"
             )
         for key, value in arrays.items():
             if not value.shape:
-                raise DataError(
-                    f"{name}: batch {number} holds a single number as {key!r}; give arrays, samples first"
-                )
+                raise DataError(f"{name}: batch {number} holds a single number as {key!r}; give arrays, samples first")
             spools.setdefault(key, Spool(f"{name}: array {key!r}")).append(np.asarray(value))
         if limit is not None and min(spool.rows for spool in spools.values()) >= limit:
             break

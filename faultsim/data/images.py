@@ -134,9 +134,7 @@ class _Images:
                         f"{what} declares {image.width}×{image.height} pixels, over 64 million; scale it down"
                     )
                 if image.mode not in _MODES:
-                    raise DataError(
-                        f"{what} has pixels of kind {image.mode!r}, not 8 bits; save it as an 8-bit image"
-                    )
+                    raise DataError(f"{what} has pixels of kind {image.mode!r}, not 8 bits; save it as an 8-bit image")
                 pixels = np.asarray(image.convert(self._mode))
         except DataError:
             raise
@@ -154,11 +152,7 @@ def _wants_grey(spec: InputSpec, preprocess: Preprocess | None) -> bool:
     if len(sample) == 2:
         return True
     layout = (
-        preprocess.layout
-        if preprocess and preprocess.layout
-        else "NCHW"
-        if family(spec.dtype) == "float"
-        else "NHWC"
+        preprocess.layout if preprocess and preprocess.layout else "NCHW" if family(spec.dtype) == "float" else "NHWC"
     )
     return len(sample) == 3 and sample[0 if layout == "NCHW" else -1] == 1
 
@@ -176,9 +170,7 @@ def _folder(root: Path) -> _Files:
         path = root / name
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
-                raise DataError(
-                    f"{path} is over {MAX_FILE_BYTES >> 20} MiB, too large for an image; remove it"
-                )
+                raise DataError(f"{path} is over {MAX_FILE_BYTES >> 20} MiB, too large for an image; remove it")
             return path.read_bytes()
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}); remove or replace it") from error
@@ -192,9 +184,7 @@ def _zip(root: Path) -> _Files:
 
     def read(name: str) -> bytes:
         if archive.members[name].file_size > MAX_FILE_BYTES:
-            raise DataError(
-                f"{root}: {name} is over {MAX_FILE_BYTES >> 20} MiB, too large for an image; remove it"
-            )
+            raise DataError(f"{root}: {name} is over {MAX_FILE_BYTES >> 20} MiB, too large for an image; remove it")
         with archive.stream(name) as file:
             return file.read(MAX_FILE_BYTES)
 
@@ -238,9 +228,7 @@ def _from_csv(root: Path, files: _Files, table: str, text: str) -> tuple[list[st
     label_at = next((head.index(name) for name in _LABEL_COLUMNS if name in head), None)
     if file_at is None or label_at is None:
         if len(head) != 2 or file_at is not None or label_at is not None:
-            raise DataError(
-                f"{table} needs the columns file and label, it has {', '.join(rows[0])}; rename them"
-            )
+            raise DataError(f"{table} needs the columns file and label, it has {', '.join(rows[0])}; rename them")
         file_at, label_at = 0, 1
     else:
         rows = rows[1:]

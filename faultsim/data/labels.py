@@ -26,9 +26,7 @@ def check_labels(data: DataSet, classes: int, *, ignore_index: int | None = None
         if labels is None:
             return
         if family(labels.dtype) != "int":
-            raise DataError(
-                f"the labels in {data.source} are {labels.dtype}, not class numbers; give whole numbers"
-            )
+            raise DataError(f"the labels in {data.source} are {labels.dtype}, not class numbers; give whole numbers")
         counted = labels if ignore_index is None else labels[labels != ignore_index]
         if counted.size:
             low, high = min(low, int(counted.min())), max(high, int(counted.max()))

@@ -83,16 +83,10 @@ def _beside(model_path: Path | None) -> Path | None:
     return model_path.parent if is_data_set(first) else None
 
 
-def _from_path(
-    path: Path, inputs: Sequence[InputSpec], preprocess: Path | None, limit: int | None
-) -> ColumnData:
+def _from_path(path: Path, inputs: Sequence[InputSpec], preprocess: Path | None, limit: int | None) -> ColumnData:
     if not path.exists():
-        near = (
-            closest(path.name, [one.name for one in path.parent.iterdir()]) if path.parent.is_dir() else None
-        )
-        raise DataError(
-            f"{path} does not exist" + (f", did you mean {near!r}?" if near else f"; give {_KINDS}")
-        )
+        near = closest(path.name, [one.name for one in path.parent.iterdir()]) if path.parent.is_dir() else None
+        raise DataError(f"{path} does not exist" + (f", did you mean {near!r}?" if near else f"; give {_KINDS}"))
     file = preprocess or _sidecar(path)
     steps = load_preprocess(file) if file else None
     base = file.parent if file else path.parent
@@ -122,9 +116,7 @@ def _from_path(
     return fit(raw, inputs, preprocess=steps, limit=limit)
 
 
-def _images(
-    path: Path, inputs: Sequence[InputSpec], steps: Preprocess | None, limit: int | None
-) -> ColumnData:
+def _images(path: Path, inputs: Sequence[InputSpec], steps: Preprocess | None, limit: int | None) -> ColumnData:
     filled = steps.fill if steps else {}
     name = steps.input if steps else None
     fed = [spec for spec in inputs if spec.name not in filled and name in (None, spec.name)]

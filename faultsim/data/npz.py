@@ -125,13 +125,9 @@ def _header(file: IO[bytes], what: str) -> _Header:
                 raise ValueError(f"version {version} of the format is unknown")
     except (*_HEADER_ERRORS, tokenize.TokenError) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(
-            f"{what} is no array in numpy's format ({reason}); save it again with numpy.save"
-        ) from error
+        raise DataError(f"{what} is no array in numpy's format ({reason}); save it again with numpy.save") from error
     if dtype.hasobject or "O" in dtype.str:
-        raise DataError(
-            f"{what} holds Python objects, which are never loaded; save numbers: array.astype('float32')"
-        )
+        raise DataError(f"{what} holds Python objects, which are never loaded; save numbers: array.astype('float32')")
     if dtype.names is not None or dtype.subdtype is not None or dtype.itemsize == 0:
         raise DataError(f"{what} holds records ({dtype}); save one plain array for each input")
     if any(type(size) is not int or size < 0 for size in shape) or len(shape) > 32:

@@ -109,9 +109,7 @@ class Preprocess(_Strict):
     @pydantic.model_validator(mode="after")
     def _channels_need_a_layout(self) -> "Preprocess":
         if self.layout is None and (isinstance(self.mean, tuple) or isinstance(self.std, tuple)):
-            raise ValueError(
-                "mean and std with one number a channel need to know the axes; add layout: NCHW or NHWC"
-            )
+            raise ValueError("mean and std with one number a channel need to know the axes; add layout: NCHW or NHWC")
         return self
 
     @property
@@ -125,9 +123,7 @@ class Preprocess(_Strict):
     @property
     def pixels(self) -> bool:
         """Whether a step needs to know which axes are height, width and channel."""
-        return any(
-            step is not None for step in (self.color, self.resize, self.crop, self.layout, self.data_layout)
-        )
+        return any(step is not None for step in (self.color, self.resize, self.crop, self.layout, self.data_layout))
 
     @property
     def declares_steps(self) -> bool:
@@ -203,11 +199,7 @@ def _resized(images: Array, size: int | tuple[int, int], interpolation: Interpol
     resample = Image.Resampling[interpolation.upper()]
     high, wide = resized_shape(images.shape[1:3], size)
     done = [
-        np.asarray(
-            Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).resize(
-                (wide, high), resample
-            )
-        )
+        np.asarray(Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).resize((wide, high), resample))
         for image in np.ascontiguousarray(images)
     ]
     return np.stack(done).reshape(len(done), high, wide, images.shape[-1])
@@ -232,8 +224,7 @@ def _cropped(images: Array, size: int | tuple[int, int], what: str) -> Array:
     have_high, have_wide = images.shape[1:3]
     if high > have_high or wide > have_wide:
         raise DataError(
-            f"{what} is {have_high}×{have_wide} pixels, smaller than crop: {high}×{wide}; add or enlarge "
-            "resize"
+            f"{what} is {have_high}×{have_wide} pixels, smaller than crop: {high}×{wide}; add or enlarge resize"
         )
     top, left = (have_high - high) // 2, (have_wide - wide) // 2
     return images[:, top : top + high, left : left + wide]

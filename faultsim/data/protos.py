@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from faultsim.data.dataset import named
@@ -56,8 +56,7 @@ def read_protos(folder: Path, inputs: Sequence[InputSpec]) -> Raw:
     for position, one in enumerate(files):
         arrays = first if position == 0 else {name: _read(path) for name, path in one.items()}
         if any(
-            array.shape[1:] != first[name].shape[1:] or array.ndim != first[name].ndim
-            for name, array in arrays.items()
+            array.shape[1:] != first[name].shape[1:] or array.ndim != first[name].ndim for name, array in arrays.items()
         ):
             left += 1
             continue
@@ -121,9 +120,7 @@ def _sets(folder: Path) -> list[Path]:
 
 
 def _numbered(folder: Path, word: str) -> list[Path]:
-    found = [
-        (int(match[1]), path) for path in folder.glob(f"{word}_*.pb") if (match := _INDEX.search(path.name))
-    ]
+    found = [(int(match[1]), path) for path in folder.glob(f"{word}_*.pb") if (match := _INDEX.search(path.name))]
     return [path for _, path in sorted(found)]
 
 
@@ -159,9 +156,7 @@ def _read(path: Path) -> Array:
 
 def _array(proto: onnx.TensorProto, path: Path) -> Array:
     if proto.data_location == onnx.TensorProto.EXTERNAL:
-        raise DataError(
-            f"{path} keeps its numbers in another file, which is not followed; write them into the tensor"
-        )
+        raise DataError(f"{path} keeps its numbers in another file, which is not followed; write them into the tensor")
     if proto.data_type in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
         raise DataError(f"{path} holds no numbers; write it with onnx.numpy_helper.from_array")
     try:

@@ -60,9 +60,7 @@ def synthetic(
     sizes = _sizes(inputs, given)
     feeds, open_ = [], []
     for spec in inputs:
-        shape = tuple(
-            size if isinstance(size, int) else sizes[_key(spec, i)] for i, size in enumerate(spec.shape)
-        )
+        shape = tuple(size if isinstance(size, int) else sizes[_key(spec, i)] for i, size in enumerate(spec.shape))
         open_ += [
             f"{spec.name!r} axis {i} ({size or '?'})"
             for i, size in enumerate(spec.shape)
@@ -72,15 +70,10 @@ def synthetic(
             and sizes[_key(spec, i)] == DEFAULT_SIZE
         ]
         feeds.append(_feed(spec, shape, count, seed))
-    notes = [
-        "inputs are drawn at random: the figures say how often faults change an answer, not how accurate it "
-        "is"
-    ]
+    notes = ["inputs are drawn at random: the figures say how often faults change an answer, not how accurate it is"]
     if open_:
         listed = ", ".join(open_)
-        notes.append(
-            f"the model leaves sizes open, {DEFAULT_SIZE} was taken for {listed}; set them with --input-shape"
-        )
+        notes.append(f"the model leaves sizes open, {DEFAULT_SIZE} was taken for {listed}; set them with --input-shape")
     return ColumnData(
         feeds,
         None,

@@ -70,9 +70,7 @@ def read_tokens(
         ids = _ids(path, vocabulary, options, needed)
     count = (len(ids) - 1) // window
     if count < 1:
-        raise DataError(
-            f"{path} holds {len(ids)} tokens, too few for one window of {window} and its next token"
-        )
+        raise DataError(f"{path} holds {len(ids)} tokens, too few for one window of {window} and its next token")
     _check_ids(ids, spec, None if vocabulary is None else len(vocabulary), path)
     rest = len(ids) - 1 - count * window
     note = f"{count:,} windows of {window} tokens, labels are the next tokens; {rest} tokens left over"
@@ -101,9 +99,7 @@ class _Windows:
 
 def _token_input(inputs: Sequence[InputSpec], path: Path) -> InputSpec:
     made = {*_EXTRA, "position_ids"}
-    found = [
-        one for one in inputs if one.name not in made and family(one.dtype) == "int" and len(one.shape) == 2
-    ]
+    found = [one for one in inputs if one.name not in made and family(one.dtype) == "int" and len(one.shape) == 2]
     if len(found) != 1 or found[0].batch_axis is None:
         raise DataError(
             f"{path.name} holds tokens, but the model has {len(found)} inputs of whole numbers and shape "
@@ -118,35 +114,24 @@ def _vocabulary(options: Tokens, path: Path, base: Path) -> dict[str, int] | Non
     if options.vocabulary is not None:
         file = base / options.vocabulary
         if not file.is_file():
-            raise DataError(
-                f"the vocabulary {file} is no file; give a path relative to the preprocessing file"
-            )
+            raise DataError(f"the vocabulary {file} is no file; give a path relative to the preprocessing file")
     else:
         stem = path.name.split(".")[0]
-        beside = [
-            path.parent / name
-            for name in (f"{stem}.vocab.txt", f"{stem}.vocab.json", "vocab.txt", "vocab.json")
-        ]
+        beside = [path.parent / name for name in (f"{stem}.vocab.txt", f"{stem}.vocab.json", "vocab.txt", "vocab.json")]
         file = next((one for one in beside if one.is_file() and one != path), path)
         if file == path:
             return None
     if file.stat().st_size > MAX_VOCABULARY_BYTES:
-        raise DataError(
-            f"the vocabulary {file} is over {MAX_VOCABULARY_BYTES >> 20} MiB; give one token a line"
-        )
+        raise DataError(f"the vocabulary {file} is over {MAX_VOCABULARY_BYTES >> 20} MiB; give one token a line")
     try:
         text = file.read_text("utf-8-sig")
         if file.suffix != ".json":
             return _listed([line.rstrip("\r") for line in text.split("\n")], file)
         table = json.loads(text)
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"the vocabulary {file} is not UTF-8 text (byte {error.start}); save it as UTF-8"
-        ) from error
+        raise DataError(f"the vocabulary {file} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except (json.JSONDecodeError, RecursionError) as error:
-        raise DataError(
-            f"the vocabulary {file} is no JSON ({error}); give an object of token and id"
-        ) from error
+        raise DataError(f"the vocabulary {file} is no JSON ({error}); give an object of token and id") from error
     if not isinstance(table, dict) or not all(type(value) is int and value >= 0 for value in table.values()):
         raise DataError(f'the vocabulary {file} is no object of token and id (from 0); write {{"the": 0, …}}')
     return table
@@ -199,9 +184,7 @@ def _lines(path: Path, options: Tokens, vocabulary: dict[str, int]) -> Iterator[
             while raw := file.readline(MAX_LINE):
                 number += 1
                 if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
-                    raise DataError(
-                        f"{path}: line {number} is over {MAX_LINE >> 20} MiB; break the text into lines"
-                    )
+                    raise DataError(f"{path}: line {number} is over {MAX_LINE >> 20} MiB; break the text into lines")
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
                 if options.level == "char":
                     yield list(text.rstrip("\r\n") if end else text) + end
@@ -226,6 +209,5 @@ def _check_ids(ids: Array, spec: InputSpec, words: int | None, path: Path) -> No
             at = int(np.argmax(bad))
             allowed = f"0…{upper - 1}" if upper is not None else "0 and more"
             raise DataError(
-                f"{path}: token {start + at} has the id {block[at]}, allowed are {allowed}; check the "
-                "vocabulary"
+                f"{path}: token {start + at} has the id {block[at]}, allowed are {allowed}; check the vocabulary"
             )

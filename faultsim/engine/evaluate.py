@@ -1,4 +1,4 @@
-"""Scores a model under given numbers over a data set, a batch at a time. Where the numbers come from lives elsewhere."""
+"""Scores a model under given numbers over a data set, a batch at a time. No numbers are made here."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -86,9 +86,7 @@ class Scorer:
             [task.labels_from(self.output.real(run(batch.inputs)), batch.start) for batch in self.batches()]
         )
 
-    def score(
-        self, numbers: Mapping[str, Array] | None = None, *, margins: list[float] | None = None
-    ) -> Tally:
+    def score(self, numbers: Mapping[str, Array] | None = None, *, margins: list[float] | None = None) -> Tally:
         """Return the tally over all samples under *numbers*; *margins* collects the sum of margins and its n.
 
         Raises:

@@ -49,9 +49,7 @@ class NetworkObjective:
         total, units = 0.0, 0
         sums: Tensors = {name: np.zeros(one.site.shape) for name, one in self.stored.items()}
         for batch in self.scorer.batches():
-            labels = torch.from_numpy(np.ascontiguousarray(self.scorer.batch_labels(batch))).to(
-                self.model.device
-            )
+            labels = torch.from_numpy(np.ascontiguousarray(self.scorer.batch_labels(batch))).to(self.model.device)
             counted = 0
 
             def batch_loss(outputs: dict[str, torch.Tensor], labels: torch.Tensor = labels) -> torch.Tensor:
@@ -60,9 +58,7 @@ class NetworkObjective:
                 counted = found.n
                 return found.total
 
-            value, grads = self.model.gradient(
-                batch.inputs, batch_loss, sites=list(self.stored), numbers=numbers
-            )
+            value, grads = self.model.gradient(batch.inputs, batch_loss, sites=list(self.stored), numbers=numbers)
             total += value
             units += counted
             for name, gradient in grads.items():

@@ -48,9 +48,9 @@ class ScoredOutput:
     def real(self, output: NDArray[Any]) -> NDArray[Any]:
         """Return the output in real units, floating point, the same shape."""
         if output.dtype.kind in "iu" and self.scale != 1:
-            return (
-                (output.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
-            ).astype(np.float32)
+            return ((output.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)).astype(
+                np.float32
+            )
         return (
             output
             if output.dtype in (np.float32, np.float64) or output.dtype.kind in "iub"
@@ -70,9 +70,7 @@ def scored_output(model: Model, name: str | None = None) -> ScoredOutput:
     """
     chosen = model.output_names[0] if name is None else name
     if chosen not in model.output_names:
-        raise OptionError(
-            f"{model.name} has no output {chosen!r}; its outputs are {', '.join(model.output_names)}"
-        )
+        raise OptionError(f"{model.name} has no output {chosen!r}; its outputs are {', '.join(model.output_names)}")
     makers: dict[str, Node] = {o: n for n in model.program.graph.nodes for o in n.outputs if o}
     scale, zero, probability = 1.0, 0.0, False
     node = makers.get(chosen)

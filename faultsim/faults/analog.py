@@ -33,7 +33,7 @@ class Cells(NamedTuple):
 class Moments(NamedTuple):
     """Means and variances over chips of the same quantities, uS and uS², float64, shape ``(2, *shape)``.
 
-    `programmed` is weighted by the conductance itself, ``E[g²]/E[g]``: noise that is relative to g is felt there.
+    `programmed` is weighted by the conductance itself, ``E[g²]/E[g]``: relative noise acts there.
     """
 
     target: NDArray[np.float64]
@@ -201,9 +201,7 @@ def conductance_pair(stored: Stored) -> ConductancePair:
     return stored.format
 
 
-def rectified(
-    mean: NDArray[np.float64], var: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def rectified(mean: NDArray[np.float64], var: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return mean and variance of ``max(0, X)``, X normal with *mean* and *var* (0 allowed), same shape.
 
     By direct integration, the censored normal of Tobin (Econometrica 26:24-36, 1958): mean ``m Φ(z) + s

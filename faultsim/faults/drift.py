@@ -115,9 +115,7 @@ class Drift(AnalogLaw):
         return np.log(np.maximum(target * kind(1 / pair.g_max_uS), kind(_SMALLEST)))
 
 
-def _folded_exponential(
-    mean: NDArray[np.floating], std: NDArray[np.floating], rate: float
-) -> NDArray[np.float64]:
+def _folded_exponential(mean: NDArray[np.floating], std: NDArray[np.floating], rate: float) -> NDArray[np.float64]:
     """``E[exp(-rate |N(mean, std²)|)]``, two tilted half-normals; logarithms keep them finite."""
     if rate == 0:
         return np.ones(mean.shape)

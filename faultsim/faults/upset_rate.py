@@ -57,9 +57,7 @@ class UpsetRate(Fault):
         if not self.multiplicity or min(self.multiplicity) < 0 or abs(sum(self.multiplicity) - 1) > 1e-6:
             raise OptionError(f"multiplicity must be probabilities that add up to 1, got {self.multiplicity}")
         if self.given_event and self.events_per_bit == 0:
-            raise OptionError(
-                "given_event needs a rate, an exposure and a flux above 0, or no event can happen"
-            )
+            raise OptionError("given_event needs a rate, an exposure and a flux above 0, or no event can happen")
 
     @property
     def events_per_bit(self) -> float:
@@ -92,9 +90,7 @@ class UpsetRate(Fault):
         hits = rng.integers(sizes.sum(), size=self._count(order, rng))
         counts = np.bincount(np.searchsorted(np.cumsum(sizes), hits, side="right"), minlength=len(order))
         return {
-            one.site.name: self._flips(one, int(count), rng)
-            for one, count in zip(order, counts, strict=True)
-            if count
+            one.site.name: self._flips(one, int(count), rng) for one, count in zip(order, counts, strict=True) if count
         }
 
     def budget(self, stored: Stored, *, p: float, confidence: float) -> Budget:

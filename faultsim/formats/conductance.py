@@ -54,14 +54,10 @@ class ConductancePair(NumberFormat):
 
     def __init__(self, g_min_uS: float, g_max_uS: float, w_max: ArrayLike = 1.0) -> None:
         if not 0 <= g_min_uS < g_max_uS < np.inf:
-            raise OptionError(
-                f"conductances need 0 <= g_min < g_max uS, got g_min {g_min_uS:g} and g_max {g_max_uS:g}"
-            )
+            raise OptionError(f"conductances need 0 <= g_min < g_max uS, got g_min {g_min_uS:g} and g_max {g_max_uS:g}")
         scale = np.array(w_max, dtype=np.float64)
         if not (np.all(np.isfinite(scale)) and np.all(scale > 0)):
-            raise OptionError(
-                f"w_max must be finite and positive, got {scale.min():g}; a zero channel takes 1"
-            )
+            raise OptionError(f"w_max must be finite and positive, got {scale.min():g}; a zero channel takes 1")
         scale.flags.writeable = False
         object.__setattr__(self, "g_min_uS", float(g_min_uS))
         object.__setattr__(self, "g_max_uS", float(g_max_uS))
@@ -105,9 +101,7 @@ class ConductancePair(NumberFormat):
 
     def from_conductances(self, g_plus: NDArray[Any], g_minus: NDArray[Any]) -> NDArray[np.float32]:
         """Return the weights of a pair of conductances (uS, the tensor's shape) in value units, float32."""
-        weights: NDArray[np.float32] = ((np.asarray(g_plus) - np.asarray(g_minus)) * self.step).astype(
-            np.float32
-        )
+        weights: NDArray[np.float32] = ((np.asarray(g_plus) - np.asarray(g_minus)) * self.step).astype(np.float32)
         return weights
 
     def encode(self, values: Values) -> Words:

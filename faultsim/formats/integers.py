@@ -37,8 +37,9 @@ class IntFormat(NumberFormat):
         zero_point: Code of the value 0: an integer, or an array broadcastable to the tensor.
         dtype: NumPy dtype name of decoded values; ``None`` takes float32 up to 22 bits and float64 above, the
             widths at which every code survives the way through a float. An integer dtype needs scale 1.
-        narrow: Whether the smallest two's complement code is left out when encoding. A flipped bit can still make its word: it
-            decodes, but does not come back by encoding, so leave this off where a scale keeps values clear of it.
+        narrow: Whether the smallest two's complement code is left out when encoding. A flipped bit can still
+            make its word: it decodes, but does not come back by encoding, so leave this off where the scale
+            keeps values clear of it.
 
     Raises:
         OptionError: If a field is out of its range or two do not fit each other.
@@ -75,18 +76,14 @@ class IntFormat(NumberFormat):
         if encoding not in _ENCODINGS:
             raise OptionError(f"unknown integer encoding {encoding!r}; use one of {', '.join(_ENCODINGS)}")
         if encoding != "twos_complement" and not signed:
-            raise OptionError(
-                f"encoding {encoding!r} is for signed codes; use twos_complement for unsigned ones"
-            )
+            raise OptionError(f"encoding {encoding!r} is for signed codes; use twos_complement for unsigned ones")
         kind = _container(dtype, bits)
         steps = np.asarray(scale, dtype=np.float64)
         if not (np.all(np.isfinite(steps)) and np.all(steps > 0)):
             raise OptionError(f"IntFormat.scale must be finite and positive, got {steps.min():g}")
         if kind.kind in "iu":
             if np.any(steps != 1):
-                raise OptionError(
-                    f"dtype {kind.name!r} holds bare codes and needs scale 1, got {steps.max():g}"
-                )
+                raise OptionError(f"dtype {kind.name!r} holds bare codes and needs scale 1, got {steps.max():g}")
         else:
             steps = steps.astype(kind).astype(np.float64)
             if np.any(steps < np.finfo(kind).tiny) or np.any(steps > np.finfo(kind).max / 2.0 ** (bits + 1)):
@@ -101,9 +98,7 @@ class IntFormat(NumberFormat):
         put(self, "dtype", kind.name)
         put(self, "narrow", bool(narrow))
         if np.any(zeros < self.lowest) or np.any(zeros > self.highest):
-            raise OptionError(
-                f"zero_point must lie in [{self.lowest}, {self.highest}], got {zeros.ravel()[0]}"
-            )
+            raise OptionError(f"zero_point must lie in [{self.lowest}, {self.highest}], got {zeros.ravel()[0]}")
 
     @property
     def name(self) -> str:
@@ -160,9 +155,7 @@ class IntFormat(NumberFormat):
         if array.dtype.kind in "iu" and plain:
             codes = array.astype(np.int64)
         else:
-            ratio = np.nan_to_num(
-                array.astype(np.float64) / self.scale, nan=0.0, posinf=2.0**53, neginf=-(2.0**53)
-            )
+            ratio = np.nan_to_num(array.astype(np.float64) / self.scale, nan=0.0, posinf=2.0**53, neginf=-(2.0**53))
             codes = np.rint(np.clip(ratio, -(2.0**53), 2.0**53)).astype(np.int64)
         out: NDArray[np.int64] = np.clip(codes + self.zero_point, self.lowest, self.highest)
         return out
@@ -253,9 +246,7 @@ def _container(dtype: str | None, bits: int) -> np.dtype[Any]:
     except TypeError:
         kind = np.dtype(object)
     if kind.kind not in "iuf":
-        raise OptionError(
-            f"IntFormat.dtype {dtype!r} is no integer or float dtype; use such as 'int8' or 'float32'"
-        )
+        raise OptionError(f"IntFormat.dtype {dtype!r} is no integer or float dtype; use such as 'int8' or 'float32'")
     if kind.kind == "f" and bits > np.finfo(kind).nmant - 1:
         raise OptionError(f"dtype {kind.name!r} cannot hold every {bits}-bit code exactly; use 'float64'")
     if kind.kind in "iu" and 8 * kind.itemsize < bits:

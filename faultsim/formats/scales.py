@@ -7,9 +7,7 @@ from faultsim.errors import OptionError
 from faultsim.formats.base import Values
 
 
-def absmax(
-    values: Values, *, axis: int | None = None, tile: tuple[int, int] | None = None
-) -> NDArray[np.float64]:
+def absmax(values: Values, *, axis: int | None = None, tile: tuple[int, int] | None = None) -> NDArray[np.float64]:
     """Return the largest magnitude of *values* per tensor, per channel or per crossbar tile, as a scale.
 
     Where a group is all zero its scale is 1: it maps to zero codes or idle devices whatever the scale.

@@ -19,9 +19,7 @@ def _sacrebleu() -> Any:
     try:
         from sacrebleu.metrics.bleu import BLEU
     except ImportError as error:
-        raise OptionError(
-            "BLEU needs sacrebleu, which is not installed: pip install 'faultsim-nn[bleu]'"
-        ) from error
+        raise OptionError("BLEU needs sacrebleu, which is not installed: pip install 'faultsim-nn[bleu]'") from error
     return BLEU
 
 
@@ -84,8 +82,7 @@ class Bleu:
             return np.where(finite[:, None], given.argmax(axis=2), NONFINITE).astype(np.int64)
         if given.ndim != 2 or given.dtype.kind not in "iu":
             raise DataError(
-                f"outputs of shape {given.shape} ({given.dtype}) are no sequences: BLEU wants ids N×T or "
-                "logits N×T×V"
+                f"outputs of shape {given.shape} ({given.dtype}) are no sequences: BLEU wants ids N×T or logits N×T×V"
             )
         return given.astype(np.int64)
 
@@ -103,11 +100,7 @@ class Bleu:
             text = self._text(reference) if truth.dtype.kind in "iu" else str(reference)
             got = scorer.corpus_score([self._text(own)], [[text]])
             rows.append([got.sys_len, got.ref_len, *got.counts, *got.totals])
-        broken = (
-            (ids == NONFINITE).all(axis=1)
-            if np.asarray(outputs).dtype.kind == "f"
-            else np.zeros(len(ids), bool)
-        )
+        broken = (ids == NONFINITE).all(axis=1) if np.asarray(outputs).dtype.kind == "f" else np.zeros(len(ids), bool)
         differs = np.zeros(len(ids), bool) if golden is None else (ids != np.asarray(golden)).any(axis=1)
         n, zero = np.ones(len(ids), np.int64), np.zeros(len(ids), np.int64)
         extra = np.array(rows, dtype=np.int64).reshape(-1, 2 + 2 * _ORDERS)
@@ -118,9 +111,7 @@ class Bleu:
         if not tally.extra:
             return float("nan")
         system, reference, *grams = tally.extra
-        result = _sacrebleu().compute_bleu(
-            grams[:_ORDERS], grams[_ORDERS:], system, reference, smooth_method="exp"
-        )
+        result = _sacrebleu().compute_bleu(grams[:_ORDERS], grams[_ORDERS:], system, reference, smooth_method="exp")
         return float(result.score)
 
     def _text(self, ids: Sequence[int] | Array) -> str:
@@ -136,6 +127,4 @@ class Bleu:
                 )
             words.append(str(number) if self.vocabulary is None else self.vocabulary[number])
         text = " ".join(words)
-        return (
-            text if self.subword is None else text.replace(f"{self.subword} ", "").removesuffix(self.subword)
-        )
+        return text if self.subword is None else text.replace(f"{self.subword} ", "").removesuffix(self.subword)

@@ -38,9 +38,7 @@ class GoldenAgreement:
     @property
     def metric(self) -> str:
         """Name of the score."""
-        return (
-            "agreement" if self.inner.metric == "accuracy" else f"{self.inner.metric} against the clean model"
-        )
+        return "agreement" if self.inner.metric == "accuracy" else f"{self.inner.metric} against the clean model"
 
     @property
     def higher_is_better(self) -> bool:
@@ -63,8 +61,7 @@ class GoldenAgreement:
         if broken.any() and np.asarray(outputs).dtype.kind == "f":
             at = int(np.argwhere(broken)[0][0]) + start
             raise DataError(
-                f"the clean model's output for sample {at} is not finite, so nothing can agree with it; "
-                "give data"
+                f"the clean model's output for sample {at} is not finite, so nothing can agree with it; give data"
             )
         return predictions
 
@@ -134,10 +131,7 @@ def infer_task(
             return Classification(output_is_probability=output_is_probability)
         return Regression()
     if given.dtype.kind in "iu" and rank >= 3 and given.ndim == rank - 1:
-        last = all(
-            not isinstance(a, int) or a == b
-            for a, b in zip(output_shape[1:-1], given.shape[1:], strict=False)
-        )
+        last = all(not isinstance(a, int) or a == b for a, b in zip(output_shape[1:-1], given.shape[1:], strict=False))
         return positions if rank == 3 and last else pixels
     if given.dtype.kind in "fiu" and _same(output_shape, given.shape):
         return Regression()
@@ -157,25 +151,18 @@ def named_task(name: str, *, output_is_probability: bool = False, ignore_index: 
     if is_function(name):
         return Custom(name)
     if name.startswith("top") and name[3:].removeprefix("-").isdecimal():
-        return Classification(
-            top_k=int(name[3:].removeprefix("-")), output_is_probability=output_is_probability
-        )
+        return Classification(top_k=int(name[3:].removeprefix("-")), output_is_probability=output_is_probability)
     tasks: dict[str, Task] = {
         "classification": Classification(output_is_probability=output_is_probability),
-        "tagging": TokenClassification(
-            output_is_probability=output_is_probability, ignore_index=ignore_index
-        ),
-        "language-model": LanguageModel(
-            output_is_probability=output_is_probability, ignore_index=ignore_index
-        ),
+        "tagging": TokenClassification(output_is_probability=output_is_probability, ignore_index=ignore_index),
+        "language-model": LanguageModel(output_is_probability=output_is_probability, ignore_index=ignore_index),
         "regression": Regression(),
         "bleu": Bleu(),
     }
     if name not in tasks:
         near = closest(name, tasks)
         raise OptionError(
-            f"task {name!r} is unknown"
-            + (f", did you mean {near!r}?" if near else f": give one of {', '.join(NAMES)}")
+            f"task {name!r} is unknown" + (f", did you mean {near!r}?" if near else f": give one of {', '.join(NAMES)}")
         )
     return tasks[name]
 
@@ -183,6 +170,4 @@ def named_task(name: str, *, output_is_probability: bool = False, ignore_index: 
 def _same(declared: Sequence[int | str | None], shape: tuple[int, ...]) -> bool:
     sizes = [size for size in declared[1:] if size != 1]
     have = [size for size in shape[1:] if size != 1]
-    return len(sizes) == len(have) and all(
-        not isinstance(a, int) or a == b for a, b in zip(sizes, have, strict=True)
-    )
+    return len(sizes) == len(have) and all(not isinstance(a, int) or a == b for a, b in zip(sizes, have, strict=True))

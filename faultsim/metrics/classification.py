@@ -75,9 +75,7 @@ class Classification:
         loss[finite] = numpy_cross_entropy(logits, truth[finite])
         differs = np.zeros(len(rows), bool) if golden is None else classes != np.asarray(golden).reshape(-1)
         ones = np.ones(len(rows), np.int64)
-        return Judged(
-            ones, right.astype(np.int64), differs.astype(np.int64), (~finite).astype(np.int64), loss
-        )
+        return Judged(ones, right.astype(np.int64), differs.astype(np.int64), (~finite).astype(np.int64), loss)
 
     def score(self, tally: Tally) -> float:
         """Return the share of correct samples, in [0, 1]."""

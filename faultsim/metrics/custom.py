@@ -91,9 +91,7 @@ class Custom:
             return tally.counts.accuracy
         return float("inf") if tally.counts.nonfinite else tally.mean_loss
 
-    def _call(
-        self, outputs: torch.Tensor, labels: torch.Tensor
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def _call(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         try:
             given: Any = resolve(self.function, OptionError)(outputs, labels)
         except OptionError:
@@ -109,8 +107,7 @@ class Custom:
             if not isinstance(part, torch.Tensor) or tuple(part.shape) != (len(outputs),):
                 shown = tuple(part.shape) if isinstance(part, torch.Tensor) else type(part).__name__
                 raise DataError(
-                    f"{self.function} gave {shown}; return torch tensors with one entry a sample "
-                    f"({len(outputs)},)"
+                    f"{self.function} gave {shown}; return torch tensors with one entry a sample ({len(outputs)},)"
                 )
             if part.dtype == torch.bool:
                 correct = part

@@ -46,9 +46,7 @@ class ExactSum:
             )  # halves, so that int64 holds 2**36 of them
             summed = (int(high.sum()) << _HALF) + int(low.sum())
             shift = int(power) - 53 + _LOWEST
-            total += (
-                summed << shift if shift >= 0 else summed >> -shift
-            )  # below: denormals, whose low bits are 0
+            total += summed << shift if shift >= 0 else summed >> -shift  # below: denormals, whose low bits are 0
         return cls(total)
 
     def __add__(self, other: "ExactSum") -> "ExactSum":

@@ -106,13 +106,9 @@ def checked_labels(labels: Array, shape: tuple[int, ...], classes: int, ignore: 
     """
     given = np.asarray(labels)
     if given.dtype.kind not in "iu":
-        raise DataError(
-            f"labels of type {given.dtype} are no classes; give whole numbers, or use --task regression"
-        )
+        raise DataError(f"labels of type {given.dtype} are no classes; give whole numbers, or use --task regression")
     if given.size != int(np.prod(shape)):
-        raise DataError(
-            f"labels of shape {given.shape} do not go with predictions of shape {shape}; give one for each"
-        )
+        raise DataError(f"labels of shape {given.shape} do not go with predictions of shape {shape}; give one for each")
     flat = given.astype(np.int64).reshape(shape)
     scored = flat if ignore is None else flat[flat != ignore]
     if scored.size and (scored.min() < 0 or scored.max() >= classes):

@@ -28,9 +28,7 @@ class Regression:
 
     def __post_init__(self) -> None:
         if self.tolerance is not None and not (self.tolerance >= 0 and math.isfinite(self.tolerance)):
-            raise OptionError(
-                f"tolerance = {self.tolerance} is out of range: give a finite number, 0 or more"
-            )
+            raise OptionError(f"tolerance = {self.tolerance} is out of range: give a finite number, 0 or more")
 
     @property
     def name(self) -> str:
@@ -76,9 +74,7 @@ class Regression:
         if golden is not None:
             clean = _like(golden, rows)
             same = (
-                (rows == clean)
-                | (np.isnan(rows) & np.isnan(clean))
-                | (np.abs(rows - clean) <= (self.tolerance or 0.0))
+                (rows == clean) | (np.isnan(rows) & np.isnan(clean)) | (np.abs(rows - clean) <= (self.tolerance or 0.0))
             )
             differs = ~same.all(axis=1)
         ones = np.ones(len(rows), np.int64)

@@ -76,9 +76,7 @@ class TokenClassification:
         finite = classes != NONFINITE
         loss = np.zeros(places)
         kept = scored & finite
-        loss[kept] = numpy_cross_entropy(
-            numpy_logits(moved[kept], probability=self.output_is_probability), truth[kept]
-        )
+        loss[kept] = numpy_cross_entropy(numpy_logits(moved[kept], probability=self.output_is_probability), truth[kept])
         differs = np.zeros(places, bool) if golden is None else classes != np.asarray(golden).reshape(places)
         axes = tuple(range(1, len(places)))
         n, right, other, broken = (

@@ -26,9 +26,7 @@ class PreparedModel(BackendRep):
         if isinstance(inputs, dict):
             feeds = {name: _value(value) for name, value in inputs.items()}
         else:
-            values = (
-                inputs if isinstance(inputs, Sequence) and not isinstance(inputs, np.ndarray) else [inputs]
-            )
+            values = inputs if isinstance(inputs, Sequence) and not isinstance(inputs, np.ndarray) else [inputs]
             free = [name for name in graph.input_names if name not in graph.constants]
             names = free if len(values) <= len(free) else graph.input_names
             feeds = {name: _value(value) for name, value in zip(names, values, strict=False)}

@@ -69,7 +69,7 @@ def _options(arguments: tuple[torch.Tensor, ...]) -> dict[str, Any]:
 
 
 def _plain(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> onnx.ModelProto:
-    buffer = io.BytesIO()
+    buffer: Any = io.BytesIO()
     torch.onnx.export(module, arguments, buffer, do_constant_folding=False, **_options(arguments))
     return onnx.load_model_from_string(buffer.getvalue())
 

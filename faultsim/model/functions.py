@@ -151,8 +151,6 @@ def _type(value: Value) -> TypeProto:
     if value is None:
         return TypeProto()
     if isinstance(value, list):
-        return helper.make_sequence_type_proto(
-            _type(value[0]) if value else helper.make_tensor_type_proto(1, None)
-        )
+        return helper.make_sequence_type_proto(_type(value[0]) if value else helper.make_tensor_type_proto(1, None))
     shape = value.values.shape if isinstance(value, Codes) else value.shape
     return helper.make_tensor_type_proto(elem_type_of(value), [int(d) for d in shape])

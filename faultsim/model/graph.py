@@ -189,9 +189,7 @@ class _Compiler:
     ) -> None:
         key = prefix + name
         if key in self.program.tensors:
-            raise ModelError(
-                f"the graph defines the constant {key!r} twice; names must be unique (run onnx.checker)"
-            )
+            raise ModelError(f"the graph defines the constant {key!r} twice; names must be unique (run onnx.checker)")
         narrow = tensor.data_type in CODE_BITS and CODE_BITS[tensor.data_type] <= 16
         self.program.tensors[key] = from_proto(tensor, codes=narrow or name in as_codes)
         if path is not None:

@@ -48,15 +48,11 @@ def load_model(
         from faultsim.model.export import export_module
 
         if example_inputs is None:
-            raise ModelError(
-                "load_model(module) needs example_inputs: a batch that the module can be traced with"
-            )
+            raise ModelError("load_model(module) needs example_inputs: a batch that the module can be traced with")
         loaded = _in_memory(export_module(source, example_inputs, route=export))
         name = name or type(source).__name__
     else:
-        raise ModelError(
-            f"cannot load a model from {type(source).__name__}; give a path, a ModelProto or a module"
-        )
+        raise ModelError(f"cannot load a model from {type(source).__name__}; give a path, a ModelProto or a module")
     label = name or (loaded.path.name if loaded.path else loaded.proto.graph.name or "model")
     files.check_tensors(loaded.proto, name=label)
     try:

@@ -90,9 +90,7 @@ class Model:
             ModelError: If there is none.
         """
         if name not in self._by_name:
-            raise ModelError(
-                f"{self.name}: no site is named {name!r}; the first ones are {list(self._by_name)[:3]}"
-            )
+            raise ModelError(f"{self.name}: no site is named {name!r}; the first ones are {list(self._by_name)[:3]}")
         return self._by_name[name]
 
     def select(self, roles: Sequence[str] = ("weight", "bias", "norm")) -> tuple[Site, ...]:
@@ -165,12 +163,8 @@ class Model:
             outputs = self._execute(feeds, weights, None)
             total = loss({name: _tensor(value) for name, value in outputs.items()})
             if not total.requires_grad:
-                ops = (
-                    f" (ops without gradients: {', '.join(sorted(self.fallbacks))})" if self.fallbacks else ""
-                )
-                raise ModelError(
-                    f"{self.name}: the loss does not depend on any chosen site{ops}; choose other --sites"
-                )
+                ops = f" (ops without gradients: {', '.join(sorted(self.fallbacks))})" if self.fallbacks else ""
+                raise ModelError(f"{self.name}: the loss does not depend on any chosen site{ops}; choose other --sites")
             found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
         gradients: dict[str, Array] = {}
         for (name, leaf), gradient in zip(leaves.items(), found, strict=True):
@@ -207,7 +201,8 @@ class Model:
             missing, extra = sorted(wanted - set(feeds)), sorted(set(feeds) - wanted - set(graph.input_names))
             if missing or extra:
                 raise DataError(
-                    f"{self.name} takes the inputs {sorted(wanted)}; missing: {missing or 'none'}, unknown: {extra or 'none'}"
+                    f"{self.name} takes the inputs {sorted(wanted)}; missing: {missing or 'none'}, "
+                    f"unknown: {extra or 'none'}"
                 )
         values = {name: _moved(from_numpy(np.asarray(array)), self.device) for name, array in feeds.items()}
         tensors = {**self._clean, **weights} if weights else self._clean
@@ -225,9 +220,7 @@ class Model:
         array = np.asarray(array)
         if array.dtype == ml_dtypes.bfloat16 or array.dtype.kind == "V":
             array = array.astype(np.float32)
-        tensor = (
-            torch.from_numpy(np.ascontiguousarray(array)).to(carrier.dtype).reshape(shape).to(self.device)
-        )
+        tensor = torch.from_numpy(np.ascontiguousarray(array)).to(carrier.dtype).reshape(shape).to(self.device)
         return Codes(tensor, clean.elem_type) if isinstance(clean, Codes) else tensor
 
 
@@ -270,9 +263,7 @@ def input_specs(proto: ModelProto) -> tuple[InputSpec, ...]:
                 f"input {value.name!r} is a sequence or an optional; faultsim feeds tensors: wrap the model"
             )
         tensor = value.type.tensor_type
-        dims = tuple(
-            d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim
-        )
+        dims = tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim)
         dtype = (
             np.dtype(object)
             if tensor.elem_type == onnx.TensorProto.STRING

@@ -60,9 +60,7 @@ def read(path: str | Path) -> LoadedProto:
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; give the path of an .onnx model") from None
     except OSError as error:
-        raise ModelError(
-            f"{path}: cannot be read ({error.strerror}); check the path and its permissions"
-        ) from None
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
     digest = hashlib.sha256(data)
     proto = parse(data, name=str(path))
     for tensor in _external(proto):
@@ -84,9 +82,7 @@ def parse(data: bytes, *, name: str = "model") -> ModelProto:
             f"{name}: not an ONNX model, or cut short ({len(data)} bytes do not parse); export or copy it again"
         ) from None
     if not proto.HasField("graph") or not proto.opset_import or not proto.graph.output:
-        raise ModelError(
-            f"{name}: not an ONNX model (no graph, no outputs or no opset in it); export it again"
-        )
+        raise ModelError(f"{name}: not an ONNX model (no graph, no outputs or no opset in it); export it again")
     if not 1 <= proto.ir_version <= MAX_IR_VERSION:
         raise ModelError(
             f"{name}: IR version {proto.ir_version} is not between 1 and {MAX_IR_VERSION}; "
@@ -120,9 +116,7 @@ def _load_external(tensor: TensorProto, model: Path) -> bytes:
         or ".." in PureWindowsPath(location).parts
         or "\0" in location
     ):
-        raise ModelError(
-            f"{place} lie at {location!r}; only a relative path inside the model's folder is allowed"
-        )
+        raise ModelError(f"{place} lie at {location!r}; only a relative path inside the model's folder is allowed")
     target = (folder / location).resolve()
     if not target.is_relative_to(folder):
         raise ModelError(
@@ -134,16 +128,14 @@ def _load_external(tensor: TensorProto, model: Path) -> bytes:
         offset, size = int(entries.get("offset", 0)), target.stat().st_size
         length = int(entries.get("length", size - offset))
     except ValueError:
-        raise ModelError(
-            f"{place} have an offset or a length that is no number; export the model again"
-        ) from None
+        raise ModelError(f"{place} have an offset or a length that is no number; export the model again") from None
     if offset < 0 or length < 0 or offset + length > size:
         raise ModelError(
-            f"{place} need bytes {offset} to {offset + length} of {location!r}, which has {size}; copy the whole file again"
+            f"{place} need bytes {offset} to {offset + length} of {location!r}, which has {size}; copy the file again"
         )
     with target.open("rb") as file:
         file.seek(offset)
-        data = file.read(length)
+        data: bytes = file.read(length)
     tensor.raw_data = data
     tensor.ClearField("external_data")
     tensor.data_location = TensorProto.DEFAULT
@@ -189,9 +181,7 @@ def with_numbers(
     copy.CopyFrom(proto)
     for key, values in numbers.items():
         if key not in paths:
-            raise ModelError(
-                f"no stored tensor that can be written is named {key!r}; see model.sites for the names"
-            )
+            raise ModelError(f"no stored tensor that can be written is named {key!r}; see model.sites for the names")
         _set_numbers(resolve(copy, paths[key]), values, key)
     return copy
 
@@ -208,9 +198,7 @@ def resolve(proto: ModelProto, path: tuple[str | int, ...]) -> TensorProto:
 def _set_numbers(tensor: TensorProto, values: NDArray[Any], key: str) -> None:
     old = numpy_helper.to_array(tensor)
     if values.shape != old.shape:
-        raise ModelError(
-            f"new numbers for {key!r} have shape {values.shape}, the model's tensor has {old.shape}"
-        )
+        raise ModelError(f"new numbers for {key!r} have shape {values.shape}, the model's tensor has {old.shape}")
     fresh = numpy_helper.from_array(values.astype(old.dtype), tensor.name)
     fresh.data_type = tensor.data_type
     for field in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
@@ -233,9 +221,7 @@ def write(proto: ModelProto, path: str | Path) -> None:
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise ModelError(
-            f"{path}: cannot be written ({error.strerror}); choose another place with -o"
-        ) from None
+        raise ModelError(f"{path}: cannot be written ({error.strerror}); choose another place with -o") from None
 
 
 def _externalised(proto: ModelProto, location: str, folder: Path) -> ModelProto:

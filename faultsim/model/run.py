@@ -83,18 +83,14 @@ class Execution:
                 ) from error
             for name, value in zip(node.outputs, results, strict=False):
                 if name:
-                    values[name] = (
-                        self.observer(node, name, value) if top and self.observer is not None else value
-                    )
+                    values[name] = self.observer(node, name, value) if top and self.observer is not None else value
             for name in node.free:
                 values.pop(name, None)
         return [scope.get(name) for name in graph.output_names]
 
     def inside(self, body: Program) -> "Execution":
         """Return an execution of a function body: same device, the body's own constants, nobody watching."""
-        return Execution(
-            body, {k: moved(v, self.device) for k, v in body.tensors.items()}, device=self.device
-        )
+        return Execution(body, {k: moved(v, self.device) for k, v in body.tensors.items()}, device=self.device)
 
     def _call(self, node: Node, arguments: list[Value], scope: Scope) -> Sequence[Value]:
         entry = node.op
@@ -108,17 +104,13 @@ class Execution:
             arguments = [concrete(a) if isinstance(a, Codes) else a for a in arguments]
         elif entry.codes == "carry" and arguments and isinstance(arguments[0], Codes):
             wrap = arguments[0].elem_type
-            arguments = [
-                a.values if isinstance(a, Codes) and a.elem_type == wrap else concrete(a) for a in arguments
-            ]
+            arguments = [a.values if isinstance(a, Codes) and a.elem_type == wrap else concrete(a) for a in arguments]
         elif entry.codes == "carry":
             arguments = [concrete(a) if isinstance(a, Codes) else a for a in arguments]
         result = entry.function(*arguments, **kwargs)
         results: Sequence[Value] = result if isinstance(result, tuple) else (result,)
         if wrap is not None:
-            results = [
-                Codes(r, wrap) if isinstance(r, Tensor) and r.is_floating_point() else r for r in results
-            ]
+            results = [Codes(r, wrap) if isinstance(r, Tensor) and r.is_floating_point() else r for r in results]
         return results
 
 

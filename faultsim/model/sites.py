@@ -16,62 +16,8 @@ from faultsim.corruption import Kind, Role, Site
 from faultsim.formats import IntFormat, parse_format
 from faultsim.formats.base import NumberFormat
 from faultsim.model.graph import Graph, Node, Program, walk
+from faultsim.model.roles import ARITHMETIC, CARRIERS, CONVOLUTIONS, POSITIONS, PRODUCTS, SCALES
 from faultsim.model.values import CODE_BITS, FLOAT8, SIGNED, Codes, Value, elem_type_of, to_numpy
-
-CARRIERS = frozenset(
-    {"Transpose", "Reshape", "Identity", "Clip", "Cast", "CastLike", "Squeeze", "Unsqueeze", "Flatten", "QuantizeLinear",
-     "DequantizeLinear", "Quant", "IntQuant", "FloatQuant", "BipolarQuant", "Trunc", "Expand", "Tile", "Slice", "Split",
-     "Concat"}
-)  # fmt: skip
-"""Ops through which a parameter is followed to the op that computes with it."""
-
-_CONV_KINDS = {"Conv", "ConvTranspose", "ConvInteger", "FusedConv", "DeformConv", "QLinearConv"}
-_GEMM_KINDS = {"Gemm", "MatMul", "FusedMatMul", "FusedGemm", "MatMulInteger", "MatMulIntegerToFloat", "QLinearMatMul",
-               "QGemm", "DynamicQuantizeMatMul", "MatMulNBits", "Einsum"}  # fmt: skip
-_ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Sum", "Pow", "PRelu", "QLinearAdd", "QLinearMul"}
-
-# op type -> {input position: role}; positions that are missing are no parameters.
-_POSITIONS: dict[str, dict[int, Role]] = {
-    **dict.fromkeys(("Conv", "ConvTranspose", "FusedConv"), {1: "weight", 2: "bias"}),
-    "DeformConv": {1: "weight", 3: "bias"},
-    "ConvInteger": {1: "weight", 2: "zero_point", 3: "zero_point"},
-    "QLinearConv": {1: "scale", 2: "zero_point", 3: "weight", 4: "scale", 5: "zero_point", 6: "scale",
-                    7: "zero_point", 8: "bias"},
-    **dict.fromkeys(("Gemm", "FusedGemm"), {0: "weight", 1: "weight", 2: "bias"}),
-    **dict.fromkeys(("MatMul", "FusedMatMul", "Einsum"), {0: "weight", 1: "weight"}),
-    "MatMulInteger": {0: "weight", 1: "weight", 2: "zero_point", 3: "zero_point"},
-    "MatMulIntegerToFloat": {1: "weight", 2: "scale", 3: "scale", 4: "zero_point", 5: "zero_point", 6: "bias"},
-    "DynamicQuantizeMatMul": {1: "weight", 2: "scale", 3: "zero_point", 4: "bias"},
-    "QLinearMatMul": {0: "weight", 1: "scale", 2: "zero_point", 3: "weight", 4: "scale", 5: "zero_point",
-                      6: "scale", 7: "zero_point"},
-    "QGemm": {1: "scale", 2: "zero_point", 3: "weight", 4: "scale", 5: "zero_point", 6: "bias", 7: "scale",
-              8: "zero_point"},
-    "MatMulNBits": {1: "weight", 2: "scale", 3: "zero_point", 5: "bias"},
-    "BatchNormalization": {1: "norm", 2: "norm", 3: "norm", 4: "norm"},
-    **dict.fromkeys(("InstanceNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization",
-                     "SimplifiedLayerNormalization"), {1: "norm", 2: "norm"}),
-    "SkipLayerNormalization": {2: "norm", 3: "norm", 4: "bias"},
-    "SkipSimplifiedLayerNormalization": {2: "norm", 3: "bias"},
-    "EmbedLayerNormalization": {2: "weight", 3: "weight", 4: "weight", 5: "norm", 6: "norm"},
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), {1: "weight", 2: "weight", 3: "bias", 7: "weight"}),
-    "DynamicQuantizeLSTM": {1: "weight", 2: "weight", 3: "bias"},
-    "Attention": {1: "weight", 2: "bias"},
-    "QAttention": {1: "weight", 2: "bias", 3: "scale", 4: "scale"},
-    **dict.fromkeys(("Gather", "GatherBlockQuantized"), {0: "weight"}),
-    "BiasGelu": {1: "bias"},
-    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), {1: "scale", 2: "zero_point"}),
-    **dict.fromkeys(("Quant", "IntQuant"), {1: "scale", 2: "zero_point"}),
-    "BipolarQuant": {1: "scale"},
-    "Trunc": {1: "scale", 2: "zero_point"},
-    "QLinearAdd": {0: "bias", 1: "scale", 2: "zero_point", 3: "bias", 4: "scale", 5: "zero_point", 6: "scale",
-                   7: "zero_point"},
-    "QLinearMul": {0: "norm", 1: "scale", 2: "zero_point", 3: "norm", 4: "scale", 5: "zero_point", 6: "scale",
-                   7: "zero_point"},
-}  # fmt: skip
-
-_SCALES = {"DequantizeLinear": 1, "QLinearConv": 4, "QLinearMatMul": 4, "QGemm": 4, "MatMulIntegerToFloat": 3,
-           "DynamicQuantizeMatMul": 2}  # fmt: skip
-"""Where the scale of the weight lies among an op's inputs."""
 
 
 class _Use(NamedTuple):
@@ -167,11 +113,7 @@ def _graphs(graph: Graph) -> Iterable[Graph]:
 
 def _element_type(value: Value) -> int | None:
     """Element type of a constant that can be a parameter, else None."""
-    if (
-        value is None
-        or isinstance(value, list)
-        or (isinstance(value, np.ndarray) and value.dtype.kind in "OUS")
-    ):
+    if value is None or isinstance(value, list) or (isinstance(value, np.ndarray) and value.dtype.kind in "OUS"):
         return None
     elem = elem_type_of(value)
     floats = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16, *FLOAT8)
@@ -197,7 +139,7 @@ def _follow(local: str, users: Mapping[str, list[tuple[Node, int]]]) -> tuple[li
         for node, position in users.get(name, ()):
             carries = node.op_type in CARRIERS and (position == 0 or node.op_type == "Concat")
             if not carries:
-                if _POSITIONS.get(node.op_type, {}).get(position) or node.op_type in _ARITHMETIC:
+                if POSITIONS.get(node.op_type, {}).get(position) or node.op_type in ARITHMETIC:
                     return chain, _Use(node, position, None)
                 fallback = fallback if fallback[1] else (chain, _Use(node, position, None))
                 continue
@@ -209,12 +151,12 @@ def _follow(local: str, users: Mapping[str, list[tuple[Node, int]]]) -> tuple[li
 
 
 def _role(use: _Use, shape: tuple[int, ...], codes: bool, after_first_layer: bool) -> Role | None:
-    role = _POSITIONS.get(use.node.op_type, {}).get(use.position)
+    role = POSITIONS.get(use.node.op_type, {}).get(use.position)
     if role == "weight" and use.node.op_type == "Gather" and len(shape) < 2:
         return "constant"
     if role is not None:
         return role
-    if use.node.op_type in _ARITHMETIC:
+    if use.node.op_type in ARITHMETIC:
         if int(np.prod(shape, dtype=np.int64)) <= 1 or not after_first_layer:
             return "constant"
         return "bias" if use.node.op_type in ("Add", "Sum") else "norm"
@@ -225,15 +167,13 @@ def _kind(
     node: Node, role: Role, shape: tuple[int, ...], graph: Graph, users: Mapping[str, list[tuple[Node, int]]]
 ) -> Kind:
     name = node.op_type
-    if name in _CONV_KINDS:
+    if name in CONVOLUTIONS:
         return (
             "depthwise"
-            if int(node.attributes.get("group", 1)) > 1
-            and shape[:1] != ()
-            and (len(shape) < 2 or shape[1] == 1)
+            if int(node.attributes.get("group", 1)) > 1 and shape[:1] != () and (len(shape) < 2 or shape[1] == 1)
             else "conv"
         )
-    if name in _GEMM_KINDS:
+    if name in PRODUCTS:
         return "gemm"
     if "Normalization" in name:
         return "norm"
@@ -245,12 +185,12 @@ def _kind(
         return "attention"
     if role in ("scale", "zero_point"):
         return "quantization"
-    if name in _ARITHMETIC or name == "BiasGelu":
+    if name in ARITHMETIC or name == "BiasGelu":
         # The addend right after a matrix product is that layer's bias.
         makers = {o: n for n in graph.nodes for o in n.outputs}
-        if role == "bias" and any(i in makers and makers[i].op_type in _GEMM_KINDS for i in node.inputs):
+        if role == "bias" and any(i in makers and makers[i].op_type in PRODUCTS for i in node.inputs):
             return "gemm"
-        if role == "bias" and any(i in makers and makers[i].op_type in _CONV_KINDS for i in node.inputs):
+        if role == "bias" and any(i in makers and makers[i].op_type in CONVOLUTIONS for i in node.inputs):
             return "conv"
         return "elementwise"
     return "other"
@@ -265,7 +205,7 @@ def _depths(program: Program) -> dict[int, int]:
             if _element_type(program.tensors[key]) is None:
                 continue
             _, use = _follow(local, users)
-            if use is not None and _POSITIONS.get(use.node.op_type, {}).get(use.position) in (
+            if use is not None and POSITIONS.get(use.node.op_type, {}).get(use.position) in (
                 "weight",
                 "norm",
             ):
@@ -275,9 +215,7 @@ def _depths(program: Program) -> dict[int, int]:
     return {node: depth for depth, (node, _) in enumerate(ordered)}
 
 
-def _depth_before(
-    position: int, depths: Mapping[int, int], order: Mapping[int, int], program: Program
-) -> int:
+def _depth_before(position: int, depths: Mapping[int, int], order: Mapping[int, int], program: Program) -> int:
     return max((depth for node, depth in depths.items() if order[node] <= position), default=0)
 
 
@@ -292,7 +230,7 @@ def _code_bits(chain: list[Node], program: Program, graph: Graph) -> int | None:
         if node.op_type == "Clip" and len(node.inputs) == 3:
             low, high = (_constant(name, program, graph) for name in node.inputs[1:])
             if low is not None and high is not None:
-                bottom, top = float(low), float(high)  # type: ignore[arg-type]
+                bottom, top = float(low), float(high)
                 signed = bottom < 0
                 bits = int(np.ceil(np.log2(max(top + 1, -bottom)))) + signed
                 return max(bits, 1 + signed)
@@ -305,16 +243,15 @@ def _format(elem: int, bits: int | None) -> NumberFormat:
         width = CODE_BITS[elem] if bits is None else max(2, min(bits, CODE_BITS[elem]))
         container = f"{'' if signed else 'u'}int{max(8, CODE_BITS[elem])}"
         return IntFormat(width, signed=signed, dtype=container)
-    return parse_format(
-        {
-            TensorProto.FLOAT: "float32",
-            TensorProto.DOUBLE: "float64",
-            TensorProto.FLOAT16: "float16",
-            TensorProto.BFLOAT16: "bfloat16",
-            TensorProto.FLOAT8E4M3FN: "float8_e4m3fn",
-            TensorProto.FLOAT8E5M2: "float8_e5m2",
-        }.get(elem, "float32")
-    )
+    names: dict[int, str] = {
+        TensorProto.FLOAT: "float32",
+        TensorProto.DOUBLE: "float64",
+        TensorProto.FLOAT16: "float16",
+        TensorProto.BFLOAT16: "bfloat16",
+        TensorProto.FLOAT8E4M3FN: "float8_e4m3fn",
+        TensorProto.FLOAT8E5M2: "float8_e5m2",
+    }
+    return parse_format(names.get(elem, "float32"))
 
 
 def _channel_axis(chain: list[Node], use: _Use, rank: int) -> int:
@@ -325,7 +262,7 @@ def _channel_axis(chain: list[Node], use: _Use, rank: int) -> int:
         axis = 1
     elif name in ("Gemm", "QGemm", "FusedGemm"):
         axis = 0 if int(use.node.attributes.get("transB", 0)) else 1
-    elif name in _GEMM_KINDS and name != "MatMulNBits":
+    elif name in PRODUCTS and name != "MatMulNBits":
         axis = rank - 1 if use.position else max(rank - 2, 0)
     elif name in ("LSTM", "GRU", "RNN"):
         axis = 1
@@ -341,7 +278,7 @@ def _scale(
 ) -> NDArray[np.float64] | None:
     """Step between two codes, of a shape that broadcasts against the tensor; None where the graph does not tell."""
     for node in [*chain, use.node]:
-        position = _SCALES.get(node.op_type)
+        position = SCALES.get(node.op_type)
         if position is None or position >= len(node.inputs):
             continue
         scale = _constant(node.inputs[position], program, graph)

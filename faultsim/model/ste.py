@@ -72,9 +72,7 @@ class _Quotient(torch.autograd.Function):
 
 class _Quantize(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor | None, low: float, high: float
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor | None, low: float, high: float) -> Tensor:
         codes = torch.div(x, scale).round_()
         if zero_point is not None:
             codes = codes.add_(zero_point)

@@ -95,11 +95,7 @@ def elem_type_of(value: Tensor | Codes | NDArray[Any]) -> int:
         return value.elem_type
     if isinstance(value, Tensor):
         return ELEM_TYPES[value.dtype]
-    return (
-        int(helper.np_dtype_to_tensor_dtype(value.dtype))
-        if value.dtype.kind not in "OUS"
-        else TensorProto.STRING
-    )
+    return int(helper.np_dtype_to_tensor_dtype(value.dtype)) if value.dtype.kind not in "OUS" else TensorProto.STRING
 
 
 def concrete(value: Value) -> Value:
@@ -167,7 +163,7 @@ def from_proto(tensor: onnx.TensorProto, *, codes: bool = False) -> Value:
     """Return an (in-memory) TensorProto as a graph value; *codes* as in `from_numpy`."""
     array = onnx.numpy_helper.to_array(tensor)
     if tensor.data_type == TensorProto.STRING:
-        return np.array(
-            [s.decode() if isinstance(s, bytes) else s for s in array.reshape(-1)], dtype=object
-        ).reshape(array.shape)
+        return np.array([s.decode() if isinstance(s, bytes) else s for s in array.reshape(-1)], dtype=object).reshape(
+            array.shape
+        )
     return from_numpy(array, elem_type=tensor.data_type, codes=codes)

@@ -128,6 +128,5 @@ def _cost(harm: float, unit: str) -> str:
 def _bars(rows: Sequence[tuple[str, float]], unit: str) -> list[str]:
     top = max((harm for _, harm in rows), default=1.0)
     return [
-        f"{pad(name, 28)} {pad(bar(harm / top, _BAR_CELLS), _BAR_CELLS)}{_cost(harm, unit):>14}"
-        for name, harm in rows
+        f"{pad(name, 28)} {pad(bar(harm / top, _BAR_CELLS), _BAR_CELLS)}{_cost(harm, unit):>14}" for name, harm in rows
     ]

@@ -86,7 +86,9 @@ def _about(result: Result, width: int) -> Iterable[Line]:
     found: list[str] = []
     data, random, worst = result.data, result.random, result.worst_case
     source = (
-        "drawn from the model's declared inputs" if data.source == "drawn" else f"of {plain(data.source)}"
+        "drawn from the model's declared inputs"
+        if data.source == "drawn"
+        else f"of {plain(PurePath(data.source).name or data.source)}"
     )
     samples = f"{counted(data.samples, 'sample')} {source}"
     if random is not None:
@@ -106,9 +108,7 @@ def _about(result: Result, width: int) -> Iterable[Line]:
             said = f"{random.nonfinite_trials} of {counted(random.trials, 'chip')} gave a NaN or an infinity"
             found += block("non-finite", [said], width)
         if random.event_probability is not None:
-            said = (
-                f"all given a fault event, which a chip meets with probability {random.event_probability:.3g}"
-            )
+            said = f"all given a fault event, which a chip meets with probability {random.event_probability:.3g}"
             found += block("rare", [said], width)
     else:
         found += block("sampled", [f"no chips; {samples}"], width)
@@ -121,9 +121,7 @@ def _about(result: Result, width: int) -> Iterable[Line]:
             search.append(f"random testing would need about {chips} chips to see half of it (first order)")
         found += block("worst case", search, width)
     found += block("budget", _budget(result), width)
-    found += block(
-        "cost", [f"{result.provenance.wall_s:.1f} s on {plain(result.provenance.hardware)}"], width
-    )
+    found += block("cost", [f"{result.provenance.wall_s:.1f} s on {plain(result.provenance.hardware)}"], width)
     return _styled(found, "")
 
 
@@ -137,9 +135,7 @@ def _budget(result: Result) -> list[str]:
     for (mechanism, p, scope, confidence), radii in groups.items():
         ends = sorted({f"{min(radii):.3g}", f"{max(radii):.3g}"}, key=float)
         sets = counted(len(radii), "set")
-        found.append(
-            f"{mechanism}: p = {p}, eps {' to '.join(ends)}, {sets} {scope}, confidence {100 * confidence:g}%"
-        )
+        found.append(f"{mechanism}: p = {p}, eps {' to '.join(ends)}, {sets} {scope}, confidence {100 * confidence:g}%")
     return found
 
 
@@ -185,9 +181,7 @@ def _verdict(result: Result, width: int) -> Iterable[Line]:
             fractions = one.metric in ("accuracy", "accuracy_drop", "mismatch")
             between = interval(one.low, one.high, of_fractions=fractions)
             unit = {"accuracy_drop": " pt", "accuracy": " %", "mismatch": " %"}.get(one.metric, "")
-            said = (
-                f"inconclusive: its interval {between}{unit} allows the other answer; more chips would tell"
-            )
+            said = f"inconclusive: its interval {between}{unit} allows the other answer; more chips would tell"
             yield from _styled(block("", [said], width, indent=8), "yellow")
 
 
@@ -197,9 +191,7 @@ def _place(one: Judgement) -> str:
 
 def _foot(result: Result, width: int, out: str | None) -> Iterable[Line]:
     if out is not None:
-        yield from _styled(
-            block("result", [plain(str(PurePath(out) / "result.json"))], width, indent=8), "dim"
-        )
+        yield from _styled(block("result", [plain(str(PurePath(out) / "result.json"))], width, indent=8), "dim")
     yield f"next    {_next(result)}", "dim"  # unbroken, to be copied
 
 
@@ -216,8 +208,8 @@ def _next(result: Result) -> str:
         return f"{command} --trials {4 * result.random.trials}"
     ranked = sorted((one for one in result.sites if one.worst_case), key=_remaining)
     if verdict.passed is False and ranked:
-        return f"{command} --exclude {shlex.quote(plain(ranked[0].name))}  (as if that tensor were protected)"
-    return f"{command} --seed {result.seed + 1}  (the same answer from other chips?)"
+        return f"{command} --exclude {shlex.quote(plain(ranked[0].name))}  # as if it were protected"
+    return f"{command} --seed {result.seed + 1}  # the same answer from other chips?"
 
 
 def _remaining(site: object) -> float:

@@ -8,9 +8,7 @@ from rich.cells import cell_len, set_cell_size
 
 MINUS = "\N{MINUS SIGN}"
 OPEN = "\N{EM DASH}"  # stands where an interval has no bound
-_ASCII = str.maketrans(
-    {MINUS: "-", OPEN: "-", "█": "#", "▌": "+", "Δ": "d", "…": ".", "·": "-", "×": "x", "µ": "u"}
-)
+_ASCII = str.maketrans({MINUS: "-", OPEN: "-", "█": "#", "▌": "+", "Δ": "d", "…": ".", "·": "-", "×": "x", "µ": "u"})
 
 
 def plain(text: str) -> str:
@@ -49,9 +47,7 @@ def interval(low: float | None, high: float | None, *, of_fractions: bool) -> st
     """Return ``[88.51, 88.93]``; an open end is a dash; empty with two open ends."""
     if low is None and high is None:
         return ""
-    ends = (
-        OPEN if end is None else f"{100 * end:.2f}" if of_fractions else f"{end:.4g}" for end in (low, high)
-    )
+    ends = (OPEN if end is None else f"{100 * end:.2f}" if of_fractions else f"{end:.4g}" for end in (low, high))
     return f"[{', '.join(ends)}]"
 
 

@@ -130,9 +130,7 @@ class RandomResult(Section):
             raise ValueError(f"nonfinite_trials = {self.nonfinite_trials} exceeds trials = {self.trials}")
         rows = len(self.per_trial)
         if rows and (rows != self.trials or len({row.trial for row in self.per_trial}) != rows):
-            raise ValueError(
-                f"per_trial holds {rows} rows, trials = {self.trials}: a chip is missing or twice"
-            )
+            raise ValueError(f"per_trial holds {rows} rows, trials = {self.trials}: a chip is missing or twice")
         return self
 
 

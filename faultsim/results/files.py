@@ -69,15 +69,11 @@ def _read(path: Path, name: str, limit_bytes: int) -> str:
         reason = getattr(error, "strerror", None) or str(error)
         raise SpecError(f"{name}: cannot be read ({reason}); give a result.json of faultsim") from None
     if len(data) > limit_bytes:
-        raise SpecError(
-            f"{name}: larger than {limit_bytes:,} bytes, the most that is read; is this a result.json?"
-        )
+        raise SpecError(f"{name}: larger than {limit_bytes:,} bytes, the most that is read; is this a result.json?")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise SpecError(
-            f"{name}: not UTF-8 text at byte {error.start}; give a result.json of faultsim"
-        ) from None
+        raise SpecError(f"{name}: not UTF-8 text at byte {error.start}; give a result.json of faultsim") from None
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:
@@ -107,13 +103,9 @@ def _parse(text: str, name: str) -> dict[str, Any]:
     except ValueError as error:
         raise SpecError(f"{name}: {error}; give a result.json of faultsim") from None
     except RecursionError:
-        raise SpecError(
-            f"{name}: nested too deeply to be a result.json; give one that faultsim wrote"
-        ) from None
+        raise SpecError(f"{name}: nested too deeply to be a result.json; give one that faultsim wrote") from None
     if not isinstance(document, dict):
-        raise SpecError(
-            f"{name}: must be an object, got {type(document).__name__}; give a result.json of faultsim"
-        )
+        raise SpecError(f"{name}: must be an object, got {type(document).__name__}; give a result.json of faultsim")
     return document
 
 
@@ -133,9 +125,7 @@ def _problems(error: pydantic.ValidationError, name: str) -> str:
     details = error.errors(include_url=False, include_input=False)
     lines = []
     for one in details[:_MOST_PROBLEMS]:
-        place = "".join(
-            f"[{part}]" if isinstance(part, int) else f".{_shown(part)}" for part in one["loc"]
-        ).lstrip(".")
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{_shown(part)}" for part in one["loc"]).lstrip(".")
         lines.append(f"{name}: {place}: {one['msg'].removeprefix('Value error, ')}")
     if len(details) > _MOST_PROBLEMS:
         lines.append(f"{name}: and {len(details) - _MOST_PROBLEMS} more problems")

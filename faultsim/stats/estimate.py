@@ -56,9 +56,7 @@ def check_level(level: float) -> None:
         ValueError: If `level` is not strictly between 0 and 1.
     """
     if not 0.0 < level < 1.0:
-        raise ValueError(
-            f"confidence level {level!r} is out of range: give a number strictly between 0 and 1"
-        )
+        raise ValueError(f"confidence level {level!r} is out of range: give a number strictly between 0 and 1")
 
 
 def check_counts(passed: int, trials: int) -> None:

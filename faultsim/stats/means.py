@@ -105,9 +105,7 @@ def _mean(sample: NDArray[np.float64]) -> float:
     return math.fsum(sample) / sample.size
 
 
-def _resampled_means(
-    sample: NDArray[np.float64], rng: np.random.Generator, resamples: int
-) -> NDArray[np.float64]:
+def _resampled_means(sample: NDArray[np.float64], rng: np.random.Generator, resamples: int) -> NDArray[np.float64]:
     means = np.empty(resamples)
     step = max(1, _CHUNK // sample.size)
     for start in range(0, resamples, step):
@@ -123,11 +121,7 @@ def _bca_tails(
     below = (np.count_nonzero(means < best) + 0.5 * np.count_nonzero(means == best)) / means.size
     bias = float(ndtri(min(max(below, 0.5 / means.size), 1 - 0.5 / means.size)))
     off = sample - best
-    acceleration = math.fsum(off**3) / (
-        6 * math.fsum(off**2) ** 1.5
-    )  # the jackknife's, in closed form for a mean
+    acceleration = math.fsum(off**3) / (6 * math.fsum(off**2) ** 1.5)  # the jackknife's, in closed form for a mean
     shifted = bias + np.asarray(ndtri(tails), dtype=np.float64)
-    corrected: NDArray[np.float64] = np.asarray(
-        ndtr(bias + shifted / (1 - acceleration * shifted)), dtype=np.float64
-    )
+    corrected: NDArray[np.float64] = np.asarray(ndtr(bias + shifted / (1 - acceleration * shifted)), dtype=np.float64)
     return corrected

@@ -126,9 +126,7 @@ def test_images_of_another_size_are_refused_with_the_remedy(tmp_path):
         _load(root)
     root = _tree(tmp_path / "other", ["a.png"])
     _tree(root, ["b.png"], size=(9, 9))
-    with pytest.raises(
-        DataError, match=r"image b.png is 9×9×3, but the first one is 4×5×3; add resize and crop"
-    ):
+    with pytest.raises(DataError, match=r"image b.png is 9×9×3, but the first one is 4×5×3; add resize and crop"):
         _load(root).inputs(0, 2)
     with pytest.raises(DataError, match="wants another size or kind of number"):
         _load(tmp_path / "other", InputSpec("x", np.dtype(np.int8), ("N", 4, 5, 3)))
@@ -183,9 +181,7 @@ def test_sixteen_bit_images_are_refused(tmp_path):
 
 def test_empty_folders_and_models_with_two_inputs_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(
-        DataError, match=r"holds no image \(.png, .jpg, .jpeg, .bmp, …\); give one folder a class"
-    ):
+    with pytest.raises(DataError, match=r"holds no image \(.png, .jpg, .jpeg, .bmp, …\); give one folder a class"):
         _load(tmp_path / "empty")
     root = _tree(tmp_path / "set", ["a.png"])
     with pytest.raises(DataError, match=r"can feed one input, the model has 2; name it with input: .* fill:"):
@@ -221,9 +217,7 @@ def test_an_image_that_vanishes_is_named(tmp_path):
     root = _tree(tmp_path / "set", ["a.png", "b.png"])
     data = _load(root)
     (root / "b.png").unlink()
-    with pytest.raises(
-        DataError, match=r"b.png cannot be read \(No such file or directory\); remove or replace it"
-    ):
+    with pytest.raises(DataError, match=r"b.png cannot be read \(No such file or directory\); remove or replace it"):
         data.inputs(0, 2)
 
 

@@ -58,24 +58,18 @@ def test_int8_pixels_are_pixel_minus_128(tmp_path):
 
 def test_features_need_no_layout(tmp_path):
     codes = np.array([[83, 84, -128]], np.int8)
-    got = _data(tmp_path, "mean: 83\nstd: 1.7102702", [InputSpec("x", F32, ("N", 3))], x=codes).inputs(0, 1)[
-        "x"
-    ]
+    got = _data(tmp_path, "mean: 83\nstd: 1.7102702", [InputSpec("x", F32, ("N", 3))], x=codes).inputs(0, 1)["x"]
     assert got[0] == pytest.approx((codes[0].astype(float) - 83) * 0.5847029, rel=1e-6)
 
 
 def test_resize_and_crop_are_pillows(tmp_path):
     raw = _raw(2, 30, 40)
     spec = InputSpec("x", np.dtype(np.uint8), ("N", 16, 16, 3))
-    got = _data(tmp_path, "resize: 20\ncrop: 16\nlayout: NHWC\ninterpolation: bicubic", [spec], x=raw).inputs(
-        0, 2
-    )["x"]
+    got = _data(tmp_path, "resize: 20\ncrop: 16\nlayout: NHWC\ninterpolation: bicubic", [spec], x=raw).inputs(0, 2)["x"]
     want = np.asarray(Image.fromarray(raw[1]).resize((26, 20), Image.Resampling.BICUBIC))[2:18, 5:21]
     assert np.array_equal(got[1], want)
     got = _data(tmp_path, "resize: [16, 16]\nlayout: NHWC", [spec], x=raw).inputs(0, 2)["x"]
-    assert np.array_equal(
-        got[0], np.asarray(Image.fromarray(raw[0]).resize((16, 16), Image.Resampling.BILINEAR))
-    )
+    assert np.array_equal(got[0], np.asarray(Image.fromarray(raw[0]).resize((16, 16), Image.Resampling.BILINEAR)))
 
 
 def test_colours_are_reversed_repeated_and_made_grey(tmp_path):
@@ -108,9 +102,7 @@ def test_a_file_beside_the_data_is_found(tmp_path):
     spec = InputSpec("x", F32, ("N", 2))
     for name in ("d.yaml", "d.npz.yaml"):
         (tmp_path / name).write_text("scale: 0.5")
-        assert load_data(tmp_path / "d.npz", model_path=None, inputs=[spec]).inputs(0, 1)["x"].tolist() == [
-            [0.5, 0.5]
-        ]
+        assert load_data(tmp_path / "d.npz", model_path=None, inputs=[spec]).inputs(0, 1)["x"].tolist() == [[0.5, 0.5]]
         (tmp_path / name).unlink()
 
 
@@ -145,9 +137,7 @@ def test_steps_that_do_not_fit_are_refused(tmp_path, text, message):
 
 def test_pixel_steps_refuse_what_is_no_image(tmp_path):
     spec = InputSpec("x", F32, ("N", 4, 4, 2))
-    with pytest.raises(
-        DataError, match="is uint8 with 2 channels, but resize works on uint8 images with 1 or 3"
-    ):
+    with pytest.raises(DataError, match="is uint8 with 2 channels, but resize works on uint8 images with 1 or 3"):
         _data(tmp_path, "resize: 4", [spec], x=np.zeros((1, 6, 6, 2), np.uint8))
     with pytest.raises(DataError, match="has 2 channels of uint8, which color: RGB cannot be made of"):
         _data(tmp_path, "color: RGB", [spec], x=np.zeros((1, 6, 6, 2), np.uint8))
@@ -156,14 +146,10 @@ def test_pixel_steps_refuse_what_is_no_image(tmp_path):
 def test_several_inputs_need_a_name(tmp_path):
     specs = [InputSpec("a", F32, ("N", 1)), InputSpec("b", F32, ("N", 1))]
     arrays = {"a": np.ones((1, 1), np.uint8), "b": np.ones((1, 1), np.float32)}
-    with pytest.raises(
-        DataError, match="does not say which input it is for; add input: with one of 'a', 'b'"
-    ):
+    with pytest.raises(DataError, match="does not say which input it is for; add input: with one of 'a', 'b'"):
         _data(tmp_path, "scale: 2", specs, **arrays)
     assert _data(tmp_path, "scale: 2\ninput: a", specs, **arrays).inputs(0, 1)["a"].tolist() == [[2.0]]
-    with pytest.raises(
-        DataError, match=r"fill cannot make input 'b' .*: the size of 'T' is not known; store it"
-    ):
+    with pytest.raises(DataError, match=r"fill cannot make input 'b' .*: the size of 'T' is not known; store it"):
         _data(tmp_path, "fill: {b: 0}", [specs[0], InputSpec("b", F32, ("N", "T"))], a=arrays["b"])
 
 

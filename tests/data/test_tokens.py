@@ -113,9 +113,7 @@ def test_texts_that_cannot_be_translated_are_refused(tmp_path, text, message):
 
 def test_a_text_without_a_vocabulary_says_how_to_give_one(tmp_path):
     (tmp_path / "t.txt").write_text("the cat")
-    with pytest.raises(
-        DataError, match=r"there is no vocabulary; put t.vocab.txt beside it \(one token a line\)"
-    ):
+    with pytest.raises(DataError, match=r"there is no vocabulary; put t.vocab.txt beside it \(one token a line\)"):
         _load(tmp_path / "t.txt")
 
 
@@ -149,17 +147,11 @@ def test_ids_out_of_range_are_named(tmp_path, ids, spec, message):
 
 def test_models_that_take_no_tokens_are_told_so(tmp_path):
     (tmp_path / "t.txt").write_text("a")
-    with pytest.raises(
-        DataError, match="holds tokens, but the model has 0 inputs of whole numbers and shape N×T"
-    ):
+    with pytest.raises(DataError, match="holds tokens, but the model has 0 inputs of whole numbers and shape N×T"):
         _load(tmp_path / "t.txt", InputSpec("x", np.dtype(np.float32), ("N", 3)))
     np.save(tmp_path / "t.npy", np.arange(20))
-    with pytest.raises(
-        DataError, match=r"the window of 3 tokens does not go with input 'ids' .*; set window: 4"
-    ):
-        _load(
-            tmp_path / "t.npy", InputSpec("ids", I64, ("N", 4)), text="tokens: {window: 3}", tmp_path=tmp_path
-        )
+    with pytest.raises(DataError, match=r"the window of 3 tokens does not go with input 'ids' .*; set window: 4"):
+        _load(tmp_path / "t.npy", InputSpec("ids", I64, ("N", 4)), text="tokens: {window: 3}", tmp_path=tmp_path)
 
 
 def test_endless_lines_are_refused(tmp_path, monkeypatch):

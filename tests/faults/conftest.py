@@ -21,7 +21,13 @@ def make_stored() -> MakeStored:
 
     def make(values: NDArray[Any], fmt: NumberFormat, name: str = "w") -> Stored:
         site = Site(
-            name=name, shape=values.shape, format=FloatFormat(), layer=name, kind="conv", role="weight", depth=0
+            name=name,
+            shape=values.shape,
+            format=FloatFormat(),
+            layer=name,
+            kind="conv",
+            role="weight",
+            depth=0,
         )
         return Stored(site, fmt, values)
 

@@ -133,9 +133,7 @@ def test_cells_that_fail_at_a_voltage_fail_at_every_lower_one(
     voltages: tuple[float, float], trial: int, make_stored: MakeStored
 ) -> None:
     stored = int8(make_stored, 2000)
-    low, high = (
-        VoltageBitErrors(voltage=v, table=TABLE).sample(stored, generator(0, trial)) for v in sorted(voltages)
-    )
+    low, high = (VoltageBitErrors(voltage=v, table=TABLE).sample(stored, generator(0, trial)) for v in sorted(voltages))
     assert set(high.indices.tolist()) <= set(low.indices.tolist())
     at = np.searchsorted(low.indices, high.indices)
     assert np.all(high.masks & ~low.masks[at] == 0)
@@ -144,7 +142,15 @@ def test_cells_that_fail_at_a_voltage_fail_at_every_lower_one(
 
 @pytest.mark.parametrize(
     ("voltage", "ber"),
-    [(0.75, 2.5e-2), (0.9, 1e-4), (0.875, 10**-3.5), (0.95, 1e-5), (0.999, 10**-5.98), (1.0, 0.0), (1.2, 0.0)],
+    [
+        (0.75, 2.5e-2),
+        (0.9, 1e-4),
+        (0.875, 10**-3.5),
+        (0.95, 1e-5),
+        (0.999, 10**-5.98),
+        (1.0, 0.0),
+        (1.2, 0.0),
+    ],
 )
 def test_the_error_rate_is_log_linear_in_the_voltage(voltage: float, ber: float) -> None:
     assert VoltageBitErrors(voltage=voltage, table=TABLE).ber() == pytest.approx(ber, rel=1e-9)

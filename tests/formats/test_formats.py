@@ -11,6 +11,7 @@ from faultsim.errors import OptionError
 from faultsim.formats import (
     FLOAT_NAMES,
     BinaryFormat,
+    Encoding,
     FloatFormat,
     IntFormat,
     fixed_point,
@@ -19,14 +20,14 @@ from faultsim.formats import (
     ternary,
 )
 
-ENCODINGS = ("twos_complement", "sign_magnitude", "offset_binary")
+ENCODINGS: tuple[Encoding, ...] = ("twos_complement", "sign_magnitude", "offset_binary")
 
 
 @st.composite
 def int_formats(draw: st.DrawFn) -> IntFormat:
     bits = draw(st.integers(2, 32))
     signed = draw(st.booleans())
-    encoding = draw(st.sampled_from(ENCODINGS)) if signed else "twos_complement"
+    encoding: Encoding = draw(st.sampled_from(ENCODINGS)) if signed else "twos_complement"
     scale = draw(st.floats(1e-6, 1e3))
     fmt = IntFormat(bits, signed=signed, encoding=encoding, scale=scale)
     zero = draw(st.integers(fmt.lowest, fmt.highest))

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from faultsim.metrics import ExactSum
 from faultsim.metrics.exact import total
 
-VALUES = st.lists(
-    st.floats(allow_nan=False, allow_infinity=False, max_value=1e300, min_value=-1e300), max_size=40
-)
+VALUES = st.lists(st.floats(allow_nan=False, allow_infinity=False, max_value=1e300, min_value=-1e300), max_size=40)
 
 
 @given(values=VALUES, cut=st.integers(0, 40))

@@ -27,9 +27,7 @@ def model(nodes, inputs, outputs, *, local=(), opsets=OPSETS) -> onnx.ModelProto
 def leaky() -> onnx.FunctionProto:
     """LeakyRelu by *slope* (0.5 unless given), through a nested call of `twice`."""
     act = helper.make_node("LeakyRelu", ["x"], ["r"])
-    act.attribute.append(
-        onnx.AttributeProto(name="alpha", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT)
-    )
+    act.attribute.append(onnx.AttributeProto(name="alpha", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT))
     call = helper.make_node("twice", ["r"], ["y"], domain="mine")
     return helper.make_function(
         "mine",
@@ -85,9 +83,7 @@ def test_too_many_inputs_for_a_function_are_refused():
 
 
 def test_an_unknown_op_is_refused_when_the_model_is_compiled():
-    with pytest.raises(
-        UnsupportedOpError, match=r"cannot execute the op 'Nonsense' of domain 'mine' \(opset 1\)"
-    ):
+    with pytest.raises(UnsupportedOpError, match=r"cannot execute the op 'Nonsense' of domain 'mine' \(opset 1\)"):
         compile_model(model([helper.make_node("Nonsense", ["a"], ["b"], domain="mine")], "a", "b"))
 
 

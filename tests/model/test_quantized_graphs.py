@@ -88,9 +88,7 @@ def _theirs(model: onnx.ModelProto, feeds):
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(
-        None, feeds
-    )
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, feeds)
 
 
 def _output_step(model: onnx.ModelProto) -> float:
@@ -132,9 +130,7 @@ def test_dynamic_quantization(network, weights, tmp_path):
     onnx.save(model, tmp_path / "float.onnx")
     # onnxruntime has no ConvInteger for int8 weights.
     ops = None if weights is QuantType.QUInt8 else ["MatMul", "Gemm"]
-    quantize_dynamic(
-        tmp_path / "float.onnx", tmp_path / "int8.onnx", weight_type=weights, op_types_to_quantize=ops
-    )
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "int8.onnx", weight_type=weights, op_types_to_quantize=ops)
     quantized = onnx.load(tmp_path / "int8.onnx")
     feeds = {"x": _input(model, 16)}
     (theirs,) = _theirs(quantized, feeds)
@@ -156,9 +152,7 @@ def test_gradients_reach_every_stored_code(form, tmp_path):
     )
     program = compile_model(onnx.load(tmp_path / "int8.onnx"))
     tensors = dict(program.tensors)
-    wanted = [
-        n for n, v in tensors.items() if isinstance(v, Codes) and v.values.ndim and "zero_point" not in n
-    ]
+    wanted = [n for n, v in tensors.items() if isinstance(v, Codes) and v.values.ndim and "zero_point" not in n]
     assert len(wanted) == 6
     for name in wanted:
         stored = tensors[name]

@@ -80,9 +80,7 @@ def test_piped_output_and_no_color_hold_no_escape_sequence(monkeypatch):
 
 
 def test_colour_adds_nothing_to_the_text():
-    coloured = Console(
-        file=io.StringIO(), width=80, force_terminal=True, color_system="standard", record=True
-    )
+    coloured = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard", record=True)
     render(example(*REQUIRED), coloured, out="out")
     assert "\x1b[" in coloured.file.getvalue()  # type: ignore[attr-defined]
     assert coloured.export_text() == printed(example(*REQUIRED))

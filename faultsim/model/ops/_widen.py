@@ -98,12 +98,15 @@ def moves(function: F) -> F:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if not any(isinstance(a, np.ndarray) for a in args):
-            return inner(*args, **kwargs)
+        for a in args:
+            if isinstance(a, np.ndarray):
+                break
+            if isinstance(a, Tensor) and a.dtype in SIGNED_VIEW:
+                return inner(*args, **kwargs)
+        else:
+            return function(*args, **kwargs)
         texts = [a for a in args if isinstance(a, np.ndarray)]
-        vocabulary = np.unique(
-            np.concatenate([t.reshape(-1) for t in texts] + [np.array([""], dtype=object)])
-        )
+        vocabulary = np.unique(np.concatenate([t.reshape(-1) for t in texts] + [np.array([""], dtype=object)]))
         numbers = (
             torch.from_numpy(np.searchsorted(vocabulary, a).astype(np.int64).reshape(a.shape))
             if isinstance(a, np.ndarray)
@@ -140,5 +143,7 @@ def ints(value: Any) -> list[int]:
     if isinstance(value, Codes):
         value = value.values.to(torch.int64)
     if isinstance(value, Tensor):
-        value = value.reshape(-1).tolist()
+        value = value.tolist()
+        if value and isinstance(value, list) and isinstance(value[0], list):
+            raise ValueError(f"expected a shape or axes, one number or a row of them; got a tensor like {value}")
     return [int(v) for v in value] if isinstance(value, list | tuple) else [int(value)]

@@ -1,7 +1,5 @@
 """Activations: functions of one number that networks put between layers. Softmax lives in `softmax.py`."""
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -80,14 +78,16 @@ def Sigmoid(x: Tensor) -> Tensor:
 @in_float32
 def HardSigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
     """Return alpha·x + beta between 0 and 1 (ONNX HardSigmoid-22)."""
-    return torch.clamp(x * alpha + beta, 0.0, 1.0)
+    if beta == 0.5 and abs(alpha - 1 / 6) < 1e-7:
+        return functional.hardsigmoid(x)
+    return (x * alpha).add_(beta).clamp_(0.0, 1.0)
 
 
 @op("HardSwish")
 @in_float32
 def HardSwish(x: Tensor) -> Tensor:
     """Return x · HardSigmoid(x; 1/6, 1/2) (ONNX HardSwish-22)."""
-    return x * torch.clamp(x / 6 + 0.5, 0.0, 1.0)
+    return x * functional.hardsigmoid(x)  # functional.hardswish overflows from 6e37 on
 
 
 @op("Softplus")
@@ -109,8 +109,8 @@ def Softsign(x: Tensor) -> Tensor:
 def Gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
     """Return x times the normal distribution at x, exactly or by *approximate* ``tanh`` (ONNX Gelu-20)."""
     if approximate == "none" and x.device.type == "cpu":
-        # torch's kernel for the CPU makes NaN of infinity, where onnxruntime keeps it
-        return 0.5 * x * (1 + torch.erf(x * math.sqrt(0.5)))
+        # torch's kernel for the CPU makes NaN of infinity; above 16 the result is x to the last bit
+        return torch.where(x > 16, x, functional.gelu(x))
     return functional.gelu(x, approximate=approximate)
 
 
@@ -125,4 +125,4 @@ def Mish(x: Tensor) -> Tensor:
 @in_float32
 def Swish(x: Tensor, *, alpha: float = 1.0) -> Tensor:
     """Return x · Sigmoid(alpha·x) (ONNX Swish-24)."""
-    return x * torch.sigmoid(x * alpha)
+    return functional.silu(x) if alpha == 1.0 else x * torch.sigmoid(x * alpha)

@@ -45,17 +45,11 @@ def Cast(x: Castable, *, to: int, saturate: int = 1, round_mode: str = "up") -> 
         floats = numbers if numbers.is_floating_point() else numbers.double()
         return Codes(round_to_float(floats, to, saturating=bool(saturate)), to)
     if to == TensorProto.FLOAT8E8M0:
-        return Codes(
-            replace_ste(numbers.float(), _power_of_two(numbers.float(), bool(saturate), round_mode)), to
-        )
+        return Codes(replace_ste(numbers.float(), _power_of_two(numbers.float(), bool(saturate), round_mode)), to)
     if to in CODE_BITS and (to not in TORCH_DTYPES or (torch.is_grad_enabled() and numbers.requires_grad)):
         return _codes(numbers, to)
     dtype = TORCH_DTYPES[to]
-    if (
-        isinstance(x, Codes)
-        and x.elem_type in CODE_BITS
-        and not (dtype.is_floating_point or dtype == torch.bool)
-    ):
+    if isinstance(x, Codes) and x.elem_type in CODE_BITS and not (dtype.is_floating_point or dtype == torch.bool):
         return numbers.to(torch.int64).to(dtype)
     return _to_integer(numbers, dtype) if _float_to_integer(numbers, dtype) else numbers.to(dtype)
 

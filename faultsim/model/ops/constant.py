@@ -39,9 +39,7 @@ def Constant(
     if value_float is not None or value_floats is not None:
         numbers: Any = value_float if value_float is not None else value_floats
         return torch.tensor(numbers, dtype=torch.float32, device=ctx.device)
-    return torch.tensor(
-        value_int if value_int is not None else value_ints, dtype=torch.int64, device=ctx.device
-    )
+    return torch.tensor(value_int if value_int is not None else value_ints, dtype=torch.int64, device=ctx.device)
 
 
 @op("ConstantOfShape", codes="concrete")
@@ -81,9 +79,7 @@ def EyeLike(x: Tensor, *, dtype: int | None = None, k: int = 0) -> Tensor:
 
 
 @op("OneHot")
-def OneHot(
-    indices: Tensor, depth: Tensor, values: Tensor | NDArray[Any], *, axis: int = -1
-) -> Tensor | NDArray[Any]:
+def OneHot(indices: Tensor, depth: Tensor, values: Tensor | NDArray[Any], *, axis: int = -1) -> Tensor | NDArray[Any]:
     """``values[1]`` at each index along a new *axis* of size *depth*, else ``values[0]`` (ONNX OneHot-11).
 
     An index outside [-depth, depth) marks nothing.

@@ -10,9 +10,7 @@ from faultsim.model.ops._widen import in_float32, ints, modular
 from faultsim.model.ops.registry import op
 
 
-def _running(
-    kernel: Callable[..., Any], x: Tensor, axis: Tensor, exclusive: int, reverse: int, start: int
-) -> Tensor:
+def _running(kernel: Callable[..., Any], x: Tensor, axis: Tensor, exclusive: int, reverse: int, start: int) -> Tensor:
     along = ints(axis)[0] % x.ndim
     x = x.flip(along) if reverse else x
     total: Tensor = kernel(x, along, dtype=x.dtype)

@@ -27,10 +27,10 @@ def Min(*terms: Tensor) -> Tensor:
     return reordered(least, terms[0].dtype)
 
 
-def _number(bound: Tensor | None) -> float | int | None:
+def _number(bound: Tensor | None, absent: float) -> float | None:
     if bound is None:
-        return None
-    number: float | int = bound.item()
+        return absent
+    number: float = bound.item()
     return None if math.isnan(number) else number
 
 
@@ -44,17 +44,20 @@ def Clip_6(x: Tensor, *, min: float = -3.4028234663852886e38, max: float = 3.402
 def Clip(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
     """*x* between *low* and *high*, *high* where they cross (ONNX Clip-13).
 
-    As in onnxruntime a NaN stays NaN, and a bound that is NaN bounds nothing.
+    As in onnxruntime a NaN stays NaN, a bound that is NaN bounds nothing, and an absent one is the greatest finite
+    number, so that infinities are cut.
     """
-    low, high = (None if b is None or b.numel() == 0 else b.reshape(()) for b in (low, high))
-    if low is None and high is None:
-        return x
+    low, high = (None if b is None or b.numel() == 0 else b for b in (low, high))
     bounds = [b for b in (low, high) if b is not None]
-    plain = x.is_floating_point() and all(b.device.type == "cpu" and not b.requires_grad for b in bounds)
-    if plain:
-        least, most = _number(low), _number(high)
+    if x.is_floating_point() and not any(b.requires_grad or b.is_cuda for b in bounds):
+        finite = torch.finfo(x.dtype).max
+        least, most = _number(low, -finite), _number(high, finite)
         return x if least is None and most is None else torch.clamp(x, least, most)
+    low, high = (None if b is None else b.reshape(()) for b in (low, high))
     result = ordered(x)
+    if x.is_floating_point() and len(bounds) < 2:
+        finite = torch.finfo(x.dtype).max
+        result = torch.clamp(result, -finite if low is None else None, finite if high is None else None)
     if low is not None:
         result = torch.where(result < ordered(low), ordered(low), result)
     if high is not None:

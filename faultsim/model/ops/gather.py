@@ -18,6 +18,8 @@ def wrapped(indices: Tensor, size: int, device: torch.device) -> Tensor:
 def Gather(x: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
     """The slices of *x* along *axis* that *indices* name (ONNX Gather-13)."""
     axis %= x.ndim
+    if not indices.ndim and indices.device.type == "cpu":
+        return x.select(axis, int(indices))
     at = wrapped(indices, x.shape[axis], x.device)
     picked = x.index_select(axis, at.reshape(-1))
     return picked.reshape(x.shape[:axis] + at.shape + x.shape[axis + 1 :])

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.model.ops._widen import HALVES, modular
 from faultsim.model.ops.registry import op
@@ -38,6 +39,8 @@ def Gemm(
     transB: int = 0,
 ) -> Tensor:
     """Alpha · A' B' + beta · C, A' and B' transposed where asked (ONNX Gemm-13)."""
+    if transB and not transA and c is not None and c.ndim == 1 and alpha == beta == 1.0 and a.is_floating_point():
+        return functional.linear(a, b, c)
     left = a.t() if transA else a
     right = b.t() if transB else b
     if not a.is_floating_point():

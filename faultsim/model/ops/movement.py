@@ -52,9 +52,7 @@ def Split(
     return _split(x, None if split is None else ints(split), axis, num_outputs or len(ctx.outputs))
 
 
-def _slice(
-    x: Tensor, starts: list[int], ends: list[int], axes: list[int] | None, steps: list[int] | None
-) -> Tensor:
+def _slice(x: Tensor, starts: list[int], ends: list[int], axes: list[int] | None, steps: list[int] | None) -> Tensor:
     for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
         axis = (axes[i] if axes is not None else i) % x.ndim
         step = steps[i] if steps is not None else 1
@@ -64,9 +62,7 @@ def _slice(
         elif step > 0:
             x = x[(slice(None),) * axis + (slice(first, stop, step),)]
         else:
-            x = x.index_select(
-                axis, torch.arange(first, stop, step, device=x.device) if first > stop else _none(x)
-            )
+            x = x.index_select(axis, torch.arange(first, stop, step, device=x.device) if first > stop else _none(x))
     return x
 
 
@@ -83,9 +79,7 @@ def Slice_1(x: Tensor, *, starts: list[int], ends: list[int], axes: list[int] | 
 
 @op("Slice", since=10, codes="carry")
 @moves
-def Slice(
-    x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None
-) -> Tensor:
+def Slice(x: Tensor, starts: Tensor, ends: Tensor, axes: Tensor | None = None, steps: Tensor | None = None) -> Tensor:
     """The part of *x* from *starts* to before *ends* in *steps*, backwards too (ONNX Slice-13)."""
     return _slice(
         x,

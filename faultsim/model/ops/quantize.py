@@ -68,10 +68,13 @@ def DequantizeLinear(
 @op("DynamicQuantizeLinear", since=11, codes="aware")
 def DynamicQuantizeLinear(x: Tensor) -> tuple[Codes, Tensor, Codes]:
     """Codes, scale and zero point that fit the range of x and zero into uint8 (DynamicQuantizeLinear-11)."""
-    low = torch.clamp(x.amin(), max=0) if x.numel() else x.new_zeros(())
-    high = torch.clamp(x.amax(), min=0) if x.numel() else x.new_zeros(())
+    # onnxruntime's search for the range steps over NaN (but for the last few elements); zero is in it anyway.
+    seen = torch.nan_to_num(x, nan=0.0, posinf=torch.inf, neginf=-torch.inf)
+    low = torch.clamp(seen.amin(), max=0) if x.numel() else x.new_zeros(())
+    high = torch.clamp(seen.amax(), min=0) if x.numel() else x.new_zeros(())
     scale = (high - low) / 255
     scale = torch.where(scale == 0, torch.ones_like(scale), scale)
-    zero = round_ste(torch.clamp(-low / scale, 0, 255))
+    # inf / inf, where the range is infinite below, ends at the upper bound.
+    zero = round_ste(torch.clamp(torch.nan_to_num(-low / scale, nan=255.0), 0, 255))
     codes = quantize_codes(x, scale, zero, TensorProto.UINT8)
     return codes, scale, Codes(zero, TensorProto.UINT8)

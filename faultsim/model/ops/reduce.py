@@ -122,9 +122,7 @@ def _register(name: str, kernel: Kernel, codes: CodesPolicy) -> None:
     def by_attribute(x: Tensor, *, axes: list[int] | None = None, keepdims: int = 1) -> Tensor:
         return _reduce(kernel, x, axes, keepdims, 0)
 
-    def by_input(
-        x: Tensor, axes: Tensor | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0
-    ) -> Tensor:
+    def by_input(x: Tensor, axes: Tensor | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
         return _reduce(kernel, x, None if axes is None else ints(axes), keepdims, noop_with_empty_axes)
 
     # ReduceSum took its axes as an input five opsets before the others

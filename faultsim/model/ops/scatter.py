@@ -40,9 +40,7 @@ def _scatter_elements(x: Tensor, at: Tensor, updates: Tensor, axis: int, reducti
 @op("ScatterElements", codes="carry")
 @_comparing
 @moves
-def ScatterElements(
-    x: Tensor, indices: Tensor, updates: Tensor, *, axis: int = 0, reduction: str = "none"
-) -> Tensor:
+def ScatterElements(x: Tensor, indices: Tensor, updates: Tensor, *, axis: int = 0, reduction: str = "none") -> Tensor:
     """*x* with *updates* at *indices* along *axis*, replaced or reduced (ONNX ScatterElements-18)."""
     return _scatter_elements(x, wrapped(indices, x.shape[axis], x.device), updates, axis, reduction)
 

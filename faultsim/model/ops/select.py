@@ -88,9 +88,7 @@ def _unique(x: Tensor, axis: int | None, in_order: bool) -> tuple[Tensor, Tensor
     if axis is None:
         _, inverse, counts = torch.unique(keys, sorted=True, return_inverse=True, return_counts=True)
     else:
-        _, inverse, counts = torch.unique(
-            keys, sorted=True, return_inverse=True, return_counts=True, dim=along
-        )
+        _, inverse, counts = torch.unique(keys, sorted=True, return_inverse=True, return_counts=True, dim=along)
     first = torch.full(counts.shape, size, dtype=torch.int64, device=x.device)
     first = first.scatter_reduce(0, inverse, torch.arange(size, device=x.device), reduce="amin")
     if not in_order:

@@ -1,0 +1,66 @@
+"""What each input of each op is to its layer: the tables that `sites.py` reads. No graph is walked here."""
+
+from collections.abc import Sequence
+
+from faultsim.corruption import Role
+
+
+def _each(names: Sequence[str], roles: dict[int, Role]) -> dict[str, dict[int, Role]]:
+    return {name: roles for name in names}
+
+
+CARRIERS = frozenset(
+    {"Transpose", "Reshape", "Identity", "Clip", "Cast", "CastLike", "Squeeze", "Unsqueeze", "Flatten",
+     "QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant", "FloatQuant", "BipolarQuant", "Trunc", "Expand", "Tile", "Slice", "Split",
+     "Concat"}
+)  # fmt: skip
+"""Ops through which a parameter is followed to the op that computes with it."""
+
+CONVOLUTIONS = {"Conv", "ConvTranspose", "ConvInteger", "FusedConv", "DeformConv", "QLinearConv"}
+PRODUCTS = {"Gemm", "MatMul", "FusedMatMul", "FusedGemm", "MatMulInteger", "MatMulIntegerToFloat", "QLinearMatMul",
+               "QGemm", "DynamicQuantizeMatMul", "MatMulNBits", "Einsum"}  # fmt: skip
+ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Sum", "Pow", "PRelu", "QLinearAdd", "QLinearMul"}
+
+POSITIONS: dict[str, dict[int, Role]] = {
+    **_each(("Conv", "ConvTranspose", "FusedConv"), {1: "weight", 2: "bias"}),
+    "DeformConv": {1: "weight", 3: "bias"},
+    "ConvInteger": {1: "weight", 2: "zero_point", 3: "zero_point"},
+    "QLinearConv": {1: "scale", 2: "zero_point", 3: "weight", 4: "scale", 5: "zero_point", 6: "scale",
+                    7: "zero_point", 8: "bias"},
+    **_each(("Gemm", "FusedGemm"), {0: "weight", 1: "weight", 2: "bias"}),
+    **_each(("MatMul", "FusedMatMul", "Einsum"), {0: "weight", 1: "weight"}),
+    "MatMulInteger": {0: "weight", 1: "weight", 2: "zero_point", 3: "zero_point"},
+    "MatMulIntegerToFloat": {1: "weight", 2: "scale", 3: "scale", 4: "zero_point", 5: "zero_point", 6: "bias"},
+    "DynamicQuantizeMatMul": {1: "weight", 2: "scale", 3: "zero_point", 4: "bias"},
+    "QLinearMatMul": {0: "weight", 1: "scale", 2: "zero_point", 3: "weight", 4: "scale", 5: "zero_point",
+                      6: "scale", 7: "zero_point"},
+    "QGemm": {1: "scale", 2: "zero_point", 3: "weight", 4: "scale", 5: "zero_point", 6: "bias", 7: "scale",
+              8: "zero_point"},
+    "MatMulNBits": {1: "weight", 2: "scale", 3: "zero_point", 5: "bias"},
+    "BatchNormalization": {1: "norm", 2: "norm", 3: "norm", 4: "norm"},
+    **_each(("InstanceNormalization", "LayerNormalization", "GroupNormalization", "RMSNormalization",
+                     "SimplifiedLayerNormalization"), {1: "norm", 2: "norm"}),
+    "SkipLayerNormalization": {2: "norm", 3: "norm", 4: "bias"},
+    "SkipSimplifiedLayerNormalization": {2: "norm", 3: "bias"},
+    "EmbedLayerNormalization": {2: "weight", 3: "weight", 4: "weight", 5: "norm", 6: "norm"},
+    **_each(("LSTM", "GRU", "RNN"), {1: "weight", 2: "weight", 3: "bias", 7: "weight"}),
+    "DynamicQuantizeLSTM": {1: "weight", 2: "weight", 3: "bias"},
+    "Attention": {1: "weight", 2: "bias"},
+    "QAttention": {1: "weight", 2: "bias", 3: "scale", 4: "scale"},
+    **_each(("Gather", "GatherBlockQuantized"), {0: "weight"}),
+    "BiasGelu": {1: "bias"},
+    **_each(("QuantizeLinear", "DequantizeLinear"), {1: "scale", 2: "zero_point"}),
+    **_each(("Quant", "IntQuant"), {1: "scale", 2: "zero_point"}),
+    "BipolarQuant": {1: "scale"},
+    "Trunc": {1: "scale", 2: "zero_point"},
+    "QLinearAdd": {0: "bias", 1: "scale", 2: "zero_point", 3: "bias", 4: "scale", 5: "zero_point", 6: "scale",
+                   7: "zero_point"},
+    "QLinearMul": {0: "norm", 1: "scale", 2: "zero_point", 3: "norm", 4: "scale", 5: "zero_point", 6: "scale",
+                   7: "zero_point"},
+}  # fmt: skip
+
+"""Role by op type and input position; positions that are missing are no parameters."""
+
+SCALES = {"DequantizeLinear": 1, "QLinearConv": 4, "QLinearMatMul": 4, "QGemm": 4, "MatMulIntegerToFloat": 3,
+           "DynamicQuantizeMatMul": 2}  # fmt: skip
+"""Where the scale of the weight lies among an op's inputs."""
