@@ -76,9 +76,7 @@ def table(golden: Path, *, f32: bool) -> dict[str, list[dict[str, object]]]:
     for row in json.loads((golden / "mlp_attack_table.json").read_text())["rows"]:
         constraint = Global(NAMES, LpL0(float(row["p"]), row["eps"], row["n"]))
         score = net.score(constraint.argmax(grads))
-        trials = [
-            net.score(constraint.argmax(layout.split(direction))).loss - clean for direction in directions
-        ]
+        trials = [net.score(constraint.argmax(layout.split(direction))).loss - clean for direction in directions]
         out.append(
             {
                 "p": row["p"],
@@ -95,9 +93,7 @@ def table(golden: Path, *, f32: bool) -> dict[str, list[dict[str, object]]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "golden", type=Path, help="folder with mlp_f64.onnx, digits_split.npz, mlp_attack_table.json"
-    )
+    parser.add_argument("golden", type=Path, help="folder with mlp_f64.onnx, digits_split.npz, mlp_attack_table.json")
     parser.add_argument("out", type=Path, help="JSON file to write")
     parser.add_argument("--f32", action="store_true", help="the float32 model instead of the float64 one")
     args = parser.parse_args()

@@ -9,10 +9,17 @@ INTEGER_LENGTH = (
     "expects align_corners to count with a fractional output length (2.4 pixels), where onnxruntime counts whole "
     "pixels; onnxruntime returns what faultsim returns"
 )
+CAPPED_MASK = (
+    "expects the soft cap after the attention mask, which caps the mask itself and lets masked positions through; "
+    "onnx#7867 mends text and test after 1.21, and onnxruntime returns what faultsim returns (2e-7)"
+)
 TRAINING = "an op of ai.onnx.preview.training: it trains a model, and deployed graphs hold none"
+REFERENCE = "a training op that runs in onnx.reference, whose own Adam misses the suite's numbers for two tensors"
 
 EXCLUSIONS: dict[str, str] = {
-    "test_adam_multiple": TRAINING,
+    "test_adam_multiple": REFERENCE,
+    "test_attention_3d_with_past_and_present_qk_matmul_softcap": CAPPED_MASK,
+    "test_attention_4d_with_qk_matmul_softcap": CAPPED_MASK,
     "test_bernoulli": RANDOM,
     "test_bernoulli_double": RANDOM,
     "test_bernoulli_double_expanded": RANDOM,

@@ -109,8 +109,11 @@ def Softsign(x: Tensor) -> Tensor:
 def Gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
     """Return x times the normal distribution at x, exactly or by *approximate* ``tanh`` (ONNX Gelu-20)."""
     if approximate == "none" and x.device.type == "cpu":
+        result = functional.gelu(x)
+        if bool(torch.isfinite(result.detach().sum())):
+            return result
         # torch's kernel for the CPU makes NaN of infinity; above 16 the result is x to the last bit
-        return torch.where(x > 16, x, functional.gelu(x))
+        return torch.where(x > 16, x, result)
     return functional.gelu(x, approximate=approximate)
 
 

@@ -46,7 +46,9 @@ def Attention(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Scaled dot product attention, the keys and values seen, and the scores at a chosen stage (ONNX Attention-24).
 
-    The causal mask starts in the upper left corner, behind the past.
+    The causal mask starts in the upper left corner, behind the past. The soft cap comes before the mask, as in
+    onnxruntime and as onnx#7867 mends the text of ONNX 1.21, where capping the mask would lift it. A query that may
+    look nowhere gives zeros, as in onnxruntime.
     """
     flat = query.ndim == 3
     if flat and q_num_heads and kv_num_heads:
@@ -68,10 +70,17 @@ def Attention(
     capped = torch.tanh(raw / softcap) * softcap if softcap > 0 else raw
     scores = _masked(capped, attn_mask, past if is_causal else None, nonpad_kv_seqlen)
     wide = scores if softmax_precision is None else scores.to(TORCH_DTYPES[softmax_precision])
-    weights = torch.softmax(wide, dim=-1)
+    weights = _softmax(wide, masked=attn_mask is not None or nonpad_kv_seqlen is not None)
     y = torch.matmul(weights.to(value.dtype), value).to(dtype)
-    stage = (raw, scores, capped, weights)[qk_matmul_output_mode].to(dtype)
+    stage = (raw, scores, scores, weights)[qk_matmul_output_mode].to(dtype)
     return merge_heads(y) if flat else y, *present, stage
+
+
+def _softmax(scores: Tensor, *, masked: bool) -> Tensor:
+    if not masked:
+        return torch.softmax(scores, dim=-1)
+    blind = (scores == float("-inf")).all(dim=-1, keepdim=True)
+    return torch.where(blind, 0.0, torch.softmax(torch.where(blind, 0.0, scores), dim=-1))
 
 
 def _masked(scores: Tensor, mask: Tensor | None, causal_from: int | None, lengths: Tensor | None) -> Tensor:
