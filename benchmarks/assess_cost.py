@@ -1,9 +1,12 @@
 """What an assessment costs against its bare forward passes and gradients: ``python benchmarks/assess_cost.py``.
 
-The ratio is wall time of `assess` over (samples run forward × bare onnxruntime time a sample + samples differentiated ×
-bare gradient time a sample). Bare times are medians of passes interleaved before, between and after the assessments, so
-that a machine that slows down slows both. A bare forward is an optimised onnxruntime session of the original file on the
-same batches; a bare gradient is one forward and backward of the same graph on torch with the loss's mean.
+The ratio is wall time of `assess` over (samples run forward × bare onnxruntime time a sample + samples
+differentiated × bare gradient time a sample). Bare times are medians of passes interleaved before and after the
+assessments, so that a machine that slows down slows both. Beside it stands wall time over the time spent inside these
+very calls, which no other load on the machine can distort.
+
+A bare forward is an optimised onnxruntime session of the original file on the same batches; a bare gradient is one
+forward and backward of the same graph on torch.
 """
 
 import argparse
@@ -52,7 +55,7 @@ def main() -> None:
     for _ in range(chosen.repeats):
         _bare(setting, forwards, gradients)
         counts = {"forward": 0, "gradient": 0}
-        with _counting(counts):
+        with _Counting(counts) as spent:
             start = time.perf_counter()
             result = assess(model, chosen.device, data, options=options)
             wall = time.perf_counter() - start
@@ -64,6 +67,10 @@ def main() -> None:
         print(f"  bare forward  {forward * 1e3:8.3f} ms a sample × {counts['forward']:>8,} samples")
         print(f"  bare gradient {gradient * 1e3:8.3f} ms a sample × {counts['gradient']:>8,} samples")
         print(f"  assess {wall:.1f} s, bare {bare:.1f} s, ratio {wall / bare:.2f}")
+        print(
+            f"  of the {wall:.1f} s, {spent.inside_s:.1f} s inside forward passes and gradients: "
+            f"{wall / spent.inside_s:.2f}"
+        )
     print(f"ratio, median of {len(ratios)}: {statistics.median(ratios):.2f}")
 
 
@@ -88,13 +95,14 @@ def _bare(setting: Setting, forwards: list[float], gradients: list[float]) -> No
     gradients.append((time.perf_counter() - start) / n)
 
 
-class _counting:
+class _Counting:
     """Count the samples that a block runs forward and differentiates."""
 
     def __init__(self, counts: dict[str, int]) -> None:
         self.counts = counts
+        self.inside_s = 0.0
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> "_Counting":
         self.open, self.gradient = Runner.open, Model.gradient
         counts, plain_open, plain_gradient = self.counts, self.open, self.gradient
 
@@ -103,16 +111,23 @@ class _counting:
 
             def counted(feeds: Mapping[str, Any]) -> Any:
                 counts["forward"] += len(next(iter(feeds.values())))
-                return run(feeds)
+                start = time.perf_counter()
+                output = run(feeds)
+                self.inside_s += time.perf_counter() - start
+                return output
 
             return counted
 
         def counted_gradient(model: Model, feeds: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
             counts["gradient"] += len(next(iter(feeds.values())))
-            return plain_gradient(model, feeds, *args, **kwargs)
+            start = time.perf_counter()
+            found = plain_gradient(model, feeds, *args, **kwargs)
+            self.inside_s += time.perf_counter() - start
+            return found
 
         Runner.open = counted_open  # type: ignore[method-assign, assignment]
         Model.gradient = counted_gradient  # type: ignore[method-assign, assignment]
+        return self
 
     def __exit__(self, *_: object) -> None:
         Runner.open, Model.gradient = self.open, self.gradient  # type: ignore[method-assign]

@@ -121,9 +121,7 @@ def _find(name: str | Path, folder: str, what: str, error: type[FaultsimError]) 
     looks_like_path = isinstance(name, Path) or "/" in word or "\\" in word or word.startswith(".")
     available = _list(_files(folder))
     if looks_like_path:
-        raise error(
-            f"{what} {_short(word)}: no such file; give the path of a YAML file, or one of: {available}"
-        )
+        raise error(f"{what} {_short(word)}: no such file; give the path of a YAML file, or one of: {available}")
     stem = word.removesuffix(".yaml")
     files = _files(folder)
     matches = _matches(stem, files)
@@ -133,9 +131,7 @@ def _find(name: str | Path, folder: str, what: str, error: type[FaultsimError]) 
         raise error(f"{what} {_short(word)} fits more than one: {', '.join(matches)}; give the whole name")
     near = closest(stem, (*files, *(alias for path in files.values() for alias in _aliases(path))))
     hint = f", did you mean {near!r}?" if near else ";"
-    raise error(
-        f"unknown {what} {_short(word)}{hint} available: {available}; or give the path of a YAML file"
-    )
+    raise error(f"unknown {what} {_short(word)}{hint} available: {available}; or give the path of a YAML file")
 
 
 def _matches(stem: str, files: Mapping[str, Path]) -> list[str]:

@@ -29,9 +29,7 @@ def tensors():
     roles = {"bias": "bias", "var": "norm", "scale": "scale"}
     values = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     values["var"] = np.abs(values["var"])
-    return {
-        name: (site(name, array.shape, roles.get(name, "weight")), array) for name, array in values.items()
-    }
+    return {name: (site(name, array.shape, roles.get(name, "weight")), array) for name, array in values.items()}
 
 
 @pytest.fixture
@@ -169,10 +167,7 @@ def test_frequent_upsets_are_drawn_as_they_come(tensors):
     bits = sum(s.format.bits * s.values.size for s in stored.values())
     mean = 82.2 * bits / 1e6 * 8760 / 1e9 * 1e6
     trials = 300
-    events = [
-        sum(e.indices.size for e in fpga.sample(stored, 0, t, conditions=beam).values())
-        for t in range(trials)
-    ]
+    events = [sum(e.indices.size for e in fpga.sample(stored, 0, t, conditions=beam).values()) for t in range(trials)]
     assert abs(np.mean(events) - mean) < 5 * math.sqrt(mean / trials)
     assert 0 < fpga.event_probability(stored, conditions=beam) <= 1
 
@@ -198,20 +193,14 @@ def test_a_cell_that_fails_fails_at_every_lower_voltage(tensors):
     low = sram.sample(stored, 0, 0, conditions=Conditions(v_norm=0.76))["fc"]
     masks = dict(zip(low.indices.tolist(), low.masks.tolist(), strict=True))
     assert high.indices.size > 0
-    assert all(
-        masks.get(i, 0) & m == m for i, m in zip(high.indices.tolist(), high.masks.tolist(), strict=True)
-    )
+    assert all(masks.get(i, 0) & m == m for i, m in zip(high.indices.tolist(), high.masks.tolist(), strict=True))
 
 
 def test_reram_relaxes_more_after_a_day_and_nothing_is_made_up_beyond_the_data(tensors):
     reram = load_device("reram")
     stored = reram.store(tensors)
     second, day = (
-        {
-            b.scope: b.eps
-            for b in reram.budgets(stored, conditions=Conditions(t_s=t))
-            if b.mechanism == "relaxation"
-        }
+        {b.scope: b.eps for b in reram.budgets(stored, conditions=Conditions(t_s=t)) if b.mechanism == "relaxation"}
         for t in (1.0, 86400.0)
     )
     assert all(day[scope] > second[scope] for scope in day)
@@ -325,14 +314,10 @@ def test_missing_voltages_and_codes_are_named(tensors, profile):
             "environment:\n  temperature:\n    value: 25\n    unit: C\n    status: illustrative\n",
         ),
     )
-    with pytest.raises(
-        DeviceError, match=r"needs a voltage; give environment\.v_norm in the profile, or the cond"
-    ):
+    with pytest.raises(DeviceError, match=r"needs a voltage; give environment\.v_norm in the profile, or the cond"):
         bare.sample(stored, 0, 0)
     coded = profile("fpga_bram_int8", ("{scheme: none}", "{scheme: secded}"))
-    with pytest.raises(
-        DeviceError, match=r"the code 'secded' is not simulated for this law; set ecc\.scheme"
-    ):
+    with pytest.raises(DeviceError, match=r"the code 'secded' is not simulated for this law; set ecc\.scheme"):
         coded.sample(coded.store(tensors), 0, 0)
 
 
@@ -369,9 +354,7 @@ def test_a_device_without_a_simulated_mechanism_says_so(tensors, profile):
         ("model: gaussian", "enabled: false\n    model: gaussian"),
         ("model: multi", "enabled: false\n    model: multi"),
     )
-    with pytest.raises(
-        DeviceError, match=r"has no mechanism that faultsim simulates \(relaxation: switched off"
-    ):
+    with pytest.raises(DeviceError, match=r"has no mechanism that faultsim simulates \(relaxation: switched off"):
         off.sample(off.store(tensors), 0, 0)
 
 

@@ -24,9 +24,7 @@ def bit_edits(draw):
     mask = np.array([chosen[i] for i in sorted(chosen)], dtype=np.uint64)
     if draw(st.booleans()):
         return Xor(indices=indices, masks=mask)
-    bits = np.array(
-        draw(st.lists(st.integers(0, 255), min_size=len(chosen), max_size=len(chosen))), dtype=np.uint64
-    )
+    bits = np.array(draw(st.lists(st.integers(0, 255), min_size=len(chosen), max_size=len(chosen))), dtype=np.uint64)
     return Stuck(indices=indices, masks=mask, bits=bits & mask)
 
 
@@ -57,9 +55,7 @@ def test_one_edit_is_handed_through():
 
 def test_bit_errors_and_deltas_do_not_mix():
     flip = Xor(indices=np.array([1]), masks=np.array([4], dtype=np.uint64))
-    with pytest.raises(
-        DeviceError, match="tensor w: bit errors and analog noise cannot act on the same numbers"
-    ):
+    with pytest.raises(DeviceError, match="tensor w: bit errors and analog noise cannot act on the same numbers"):
         merge(STORED, [flip, Add(delta=np.ones(6))])
 
 

@@ -56,9 +56,7 @@ def test_the_chosen_library_comes_first(library):
 def test_an_ambiguous_name_lists_what_it_fits(library):
     for name in ("mram_a", "mram_b"):
         (library / "devices" / f"{name}.yaml").write_text("x: 1\n")
-    with pytest.raises(
-        DeviceError, match=r"device 'mram' fits more than one: mram_a, mram_b; give the whole name"
-    ):
+    with pytest.raises(DeviceError, match=r"device 'mram' fits more than one: mram_a, mram_b; give the whole name"):
         find_device("mram")
 
 
@@ -124,7 +122,5 @@ def test_a_look_up_imports_nothing_heavy():
         "import sys; from faultsim.library import find_device; find_device('reram');"
         "print([m for m in ('torch', 'onnx', 'pydantic', 'yaml', 'numpy') if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=DEVICES.parent
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=DEVICES.parent)
     assert done.stdout.strip() == "[]"

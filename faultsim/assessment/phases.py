@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from faultsim.assessment.sets import ChipSet, chip_set
 from faultsim.assessment.setting import Setting
-from faultsim.constraints import NoMaximiserError, TensorSet, log10_trials_for_even_chance
+from faultsim.constraints import NoMaximiserError, Tensors, TensorSet, log10_trials_for_even_chance
 from faultsim.corruption import Corruption, apply_edit
 from faultsim.engine.evaluate import Progress, Scorer
 from faultsim.engine.objective import NetworkObjective
@@ -18,6 +18,7 @@ from faultsim.metrics import Tally
 from faultsim.results import SiteRandom, SiteWorst, TrialRow, WorstCase
 from faultsim.rng import generator
 from faultsim.search import FixedPoint, OneStep, RandomPoints, worst_case
+from faultsim.search import WorstCase as Found
 from faultsim.search.objective import Score
 
 Numbers = dict[str, NDArray[Any]]
@@ -64,8 +65,17 @@ class Worst(NamedTuple):
     nonfinite: int
 
 
-def find_worst(setting: Setting, found: ChipSet, progress: Progress) -> Worst | None:
+def find_worst(
+    setting: Setting, found: ChipSet, fault_free: Tally, in_set: Sequence[TrialRow], progress: Progress
+) -> Worst | None:
     """Search the set on the search samples, score the best candidates on all data, keep the worst.
+
+    Args:
+        setting: What the assessment stands on.
+        found: The set.
+        fault_free: The chip without faults, which is in every set, on all data.
+        in_set: The random corruptions of the set, on all data: the worst case is no better than any of them.
+        progress: Told of every gradient.
 
     Returns:
         None where the device gives no set.
@@ -85,11 +95,16 @@ def find_worst(setting: Setting, found: ChipSet, progress: Progress) -> Worst | 
         budget_gradients=options.search_gradients,
         seed=options.seed,
     )
-    candidates = [(result.method, result.delta), (result.least_accurate.method, result.least_accurate.delta)]
-    whole = objective if part is setting.scorer else NetworkObjective(setting.model, setting.stored, setting.scorer)
-    scores = [(whole.score(delta), method) for method, delta in candidates]
-    score, method = min(scores, key=lambda item: _severity(item[0]))
-    extra = 0 if whole is objective else len(scores)
+    known = [(_of_tally(fault_free, counted=setting.task.counts_correct), "none")]
+    known += [(_of_row(one, counted=setting.task.counts_correct), f"random_in_set {one.trial}") for one in in_set]
+    extra = 0
+    if part is setting.scorer:
+        known += [(result.score, result.method), (result.least_accurate.score, result.least_accurate.method)]
+    else:
+        whole = NetworkObjective(setting.model, setting.stored, setting.scorer)
+        known += [(whole.score(one), name) for one, name in _proposals(result)]
+        extra = whole.forwards
+    score, method = min(known, key=lambda item: _severity(item[0]))
     elements = sum(one.site.elements for one in setting.stored.values())
     case = WorstCase(
         accuracy=score.accuracy if setting.task.counts_correct else None,
@@ -107,18 +122,18 @@ def find_worst(setting: Setting, found: ChipSet, progress: Progress) -> Worst | 
 
 
 def table_row(
-    setting: Setting, part: Scorer, objective: NetworkObjective, names: Sequence[str], level: float
+    setting: Setting, part: Scorer, objective: NetworkObjective, names: Sequence[str], *, with_worst: bool
 ) -> tuple[SiteWorst | None, SiteRandom | None]:
     """Return the worst case (one gradient step) and random chips with faults in *names* alone, on *part*."""
     worst = None
-    found = chip_set(setting, names)
-    if found.constraint is not None:
+    found = chip_set(setting, names) if with_worst else None
+    if found is not None and found.constraint is not None:
         worst = _one_step(setting, objective, found.constraint)
     trials = setting.options.site_trials
     if trials == 0:
         return worst, None
     tallies = [part.score(chip_numbers(setting, trial, names)) for trial in range(trials)]
-    return worst, _random_row(tallies, level, counted=setting.task.counts_correct)
+    return worst, _random_row(tallies, setting.options.level, counted=setting.task.counts_correct)
 
 
 def _one_step(setting: Setting, objective: NetworkObjective, constraint: TensorSet) -> SiteWorst | None:
@@ -148,6 +163,23 @@ def _random_row(tallies: Sequence[Tally], level: float, *, counted: bool) -> Sit
         low=low if counted else None,
         high=high if counted else None,
     )
+
+
+def _proposals(result: Found) -> list[tuple[Tensors, str]]:
+    """Return the corruptions of the largest loss and of the lowest accuracy, once where they are the same."""
+    least = result.least_accurate
+    both = [(result.delta, result.method), (least.delta, least.method)]
+    return both[:1] if least.delta is result.delta else both
+
+
+def _of_tally(tally: Tally, *, counted: bool) -> Score:
+    counts = tally.counts
+    return Score(tally.mean_loss, 0.0, counts.accuracy if counted else math.nan, counts.nonfinite)
+
+
+def _of_row(row: TrialRow, *, counted: bool) -> Score:
+    loss = math.inf if row.loss is None else row.loss
+    return Score(loss, 0.0, row.correct / row.n if counted else math.nan, row.nonfinite)
 
 
 def _severity(score: Score) -> tuple[float, float]:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from faultsim.assessment.assemble import (
     agreement_entry,
     assemble,
@@ -16,15 +18,18 @@ from faultsim.assessment.assemble import (
 )
 from faultsim.assessment.options import Options
 from faultsim.assessment.phases import Worst, find_worst, random_chips, random_in_set, table_row
-from faultsim.assessment.sets import ChipSet, chip_set
+from faultsim.assessment.requirements import check_judgeable, needs_worst_case
+from faultsim.assessment.sets import chip_set
 from faultsim.assessment.setting import Setting, make_setting
+from faultsim.corruption import Stored
 from faultsim.criteria import judge_all, parse_criteria
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.engine.evaluate import Progress
 from faultsim.engine.objective import NetworkObjective
 from faultsim.engine.summary import summarise
-from faultsim.errors import ModelError
+from faultsim.errors import ModelError, OptionError
+from faultsim.formats import IntFormat
 from faultsim.metrics import Tally
 from faultsim.results import KindResult, RandomResult, Result, SiteResult, TrialRow
 
@@ -78,17 +83,19 @@ def assess(
     worst: Worst | None = None
     said: list[str] = []
     interrupted = False
-    found = ChipSet(None, "", "")
+    found = chip_set(setting)
+    check_judgeable(criteria, scored=setting.task.counts_correct, no_set=found.why_not)
     try:
         with _timed(phases, "random chips"):
             random_chips(setting, chips, tell)
-        found = chip_set(setting)
         with _timed(phases, "random in the set"):
             random_in_set(setting, found, in_set, tell)
         with _timed(phases, "worst case"):
             try:
-                worst = find_worst(setting, found, tell)
-            except ModelError as error:
+                worst = find_worst(setting, found, clean_stored or clean, in_set, tell)
+            except (ModelError, OptionError) as error:
+                if any(needs_worst_case(one) for one in criteria):
+                    raise
                 said.append(f"No worst case: {error}")
         with _timed(phases, "tables"):
             _tables(setting, sites, kinds, tell, with_worst=worst is not None)
@@ -117,6 +124,9 @@ def assess(
         said.append(f"No worst case and no random corruption in the set: {found.why_not}.")
     if interrupted:
         said.append("Interrupted: what is missing here was not computed.")
+        if worst is None and any(needs_worst_case(one) for one in criteria):
+            said.append("No requirement was judged: the search for the worst case had not ended.")
+            criteria = ()
     result = assemble(
         setting,
         clean=clean,
@@ -151,6 +161,13 @@ def _clean(setting: Setting) -> tuple[Tally, Tally | None]:
     return clean, scorer.score(setting.fault_free())
 
 
+def _steps(stored: Stored) -> tuple[float, float] | None:
+    if not isinstance(stored.format, IntFormat):
+        return None
+    steps = np.asarray(stored.format.scale, dtype=np.float64)
+    return float(steps.min()), float(steps.max())
+
+
 def _tables(
     setting: Setting, sites: list[SiteResult], kinds: list[KindResult], tell: Progress, *, with_worst: bool
 ) -> None:
@@ -164,7 +181,7 @@ def _tables(
     total = len(setting.stored) + len(grouped)
     for position, (name, one) in enumerate(setting.stored.items()):
         tell("sites", position, total)
-        worst, random = table_row(setting, part, objective, [name], options.level)
+        worst, random = table_row(setting, part, objective, [name], with_worst=with_worst)
         stored_format = None if one.format.name == one.site.format.name else one.format.name
         sites.append(
             SiteResult(
@@ -173,22 +190,23 @@ def _tables(
                 role=one.site.role,
                 format=one.site.format.name,
                 stored_format=stored_format,
+                stored_step=_steps(one),
                 elements=one.site.elements,
                 depth=one.site.depth,
-                worst_case=worst if with_worst else None,
+                worst_case=worst,
                 random=random,
             )
         )
     for position, (kind, names) in enumerate(grouped.items()):
         tell("sites", len(setting.stored) + position, total)
-        worst, random = table_row(setting, part, objective, names, options.level)
+        worst, random = table_row(setting, part, objective, names, with_worst=with_worst)
         elements = sum(setting.stored[n].site.elements for n in names)
         kinds.append(
             KindResult(
                 kind=kind,
                 sites=len(names),
                 elements=elements,
-                worst_case=worst if with_worst else None,
+                worst_case=worst,
                 random=random,
             )
         )

@@ -1,7 +1,8 @@
 """What an assessment stands on: model, data, task, device, chosen sites, all checked against each other."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,15 @@ from numpy.typing import NDArray
 
 from faultsim.assessment.options import Options
 from faultsim.corruption import Stored
-from faultsim.data import load_data
-from faultsim.data.spec import Batch, DataSet
+from faultsim.data import check_labels, load_data
+from faultsim.data.spec import Batch, DataSet, InputSpec
 from faultsim.device import Device, load_device
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.runner import Runner
 from faultsim.engine.scored import ScoredOutput, scored_output
 from faultsim.errors import DataError, DeviceError, OptionError
-from faultsim.library import closest
-from faultsim.metrics import GoldenAgreement, Task, infer_task, named_task
+from faultsim.library import closest, find_model
+from faultsim.metrics import Classification, GoldenAgreement, Task, TokenClassification, infer_task, named_task
 from faultsim.model import Agreement, Model, check_agreement, load_model
 
 CHECKED_SAMPLES = 256
@@ -48,12 +49,17 @@ class Setting:
         return {name: one.values for name, one in self.stored.items()}
 
     def subset(self, samples: int) -> Scorer:
-        """Return a scorer on evenly spaced samples of the data, *samples* at most, or on all."""
-        if samples >= len(self.data):
-            return self.scorer
-        picks = np.unique(np.linspace(0, len(self.data) - 1, samples).round().astype(np.int64))
-        part = _Picked(self.data, picks)
+        """Return a scorer on evenly spaced samples of the data, *samples* at most, or on all.
+
+        A graph with a fixed batch gets whole batches, at least one.
+        """
         full = self.scorer
+        whole = full.batch_size if any(spec.fixed_batch for spec in self.model.inputs) else 1
+        samples = max(samples - samples % whole, whole)
+        if samples >= len(self.data):
+            return full
+        picks = np.unique(np.linspace(0, len(self.data) - 1, samples).round().astype(np.int64))
+        part = _Picked(self.data, picks, self.model.inputs)
         return Scorer(
             full.runner,
             full.output,
@@ -68,8 +74,9 @@ class Setting:
 class _Picked:
     """Some samples of a data set, in order (`data.spec.DataSet`)."""
 
-    def __init__(self, data: DataSet, picks: NDArray[np.int64]) -> None:
+    def __init__(self, data: DataSet, picks: NDArray[np.int64], specs: Sequence[InputSpec]) -> None:
         self.data = data
+        self._axes = {spec.name: spec.batch_axis for spec in specs}
         self.picks = picks
         self.source = data.source
         self.notes = data.notes
@@ -80,12 +87,16 @@ class _Picked:
     def inputs(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
         """Return the inputs of the picked samples ``start … stop - 1``."""
         rows = [self.data.inputs(int(i), int(i) + 1) for i in self.picks[start:stop]]
-        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+        return {name: self._joined(name, [row[name] for row in rows]) for name in rows[0]}
 
     def labels(self, start: int, stop: int) -> NDArray[Any] | None:
         """Return their labels."""
         rows = [self.data.labels(int(i), int(i) + 1) for i in self.picks[start:stop]]
         return None if rows[0] is None else np.concatenate([row for row in rows if row is not None])
+
+    def _joined(self, name: str, rows: list[NDArray[Any]]) -> NDArray[Any]:
+        axis = self._axes.get(name, 0)
+        return rows[0] if axis is None else np.concatenate(rows, axis=axis)
 
 
 def make_setting(
@@ -104,6 +115,8 @@ def make_setting(
     if options.threads:
         torch.set_num_threads(options.threads)
     chip = device if isinstance(device, Device) else load_device(device)
+    if isinstance(source, str):
+        source = find_model(source)
     model = source if isinstance(source, Model) else load_model(source, torch_device=torch_device)
     if data is None or isinstance(data, str | Path):
         samples = load_data(
@@ -128,7 +141,8 @@ def make_setting(
     )
     agreement = check_agreement(model, _few(model, samples, batch_size))
     seen = output.real(np.asarray(model.run(first.inputs)[output.name]))
-    task = _task(options, output, seen, first.labels)
+    task = _plain_margin(_task(options, output, seen, first.labels))
+    _check_classes(task, seen, samples)
     scorer = Scorer(Runner(model, output.name, threads=options.threads), output, task, samples, batch_size)
     golden = isinstance(task, GoldenAgreement)
     if isinstance(task, GoldenAgreement):
@@ -154,6 +168,21 @@ def _task(options: Options, output: ScoredOutput, seen: NDArray[Any], labels: ND
         task = named_task(options.task, output_is_probability=output.is_probability)
         return task if labels is not None else GoldenAgreement(task)
     return infer_task(seen.shape, labels, output_dtype=_kind(seen), output_is_probability=output.is_probability)
+
+
+def _check_classes(task: Task, seen: NDArray[Any], samples: DataSet) -> None:
+    """Look at every label now, so that a campaign does not meet a wrong one after an hour."""
+    if isinstance(task, Classification):
+        check_labels(samples, max(seen.shape[1], 2) if seen.ndim > 1 else 2)
+    elif isinstance(task, TokenClassification) and seen.ndim > 2:
+        check_labels(samples, seen.shape[task.class_axis], ignore_index=task.ignore_index)
+
+
+def _plain_margin(task: Task) -> Task:
+    """Let the search see by how much a sample is wrong: capped at 0, a batch that is all wrong has no gradient."""
+    if isinstance(task, GoldenAgreement):
+        return replace(task, inner=_plain_margin(task.inner))
+    return replace(task, margin_cap=math.inf) if isinstance(task, Classification) else task
 
 
 def _kind(seen: NDArray[Any]) -> np.dtype[Any]:

@@ -94,9 +94,7 @@ def _bracket(magnitude: Floats, reach: Floats, p: float, eps: float) -> tuple[fl
     return low, max(low, float(np.max(np.log(reach) - np.log(magnitude) / (p - 1))))
 
 
-def _chosen(
-    magnitude: Floats, reach: Floats, p: float, theta: float, n: int
-) -> tuple[NDArray[np.intp], Floats]:
+def _chosen(magnitude: Floats, reach: Floats, p: float, theta: float, n: int) -> tuple[NDArray[np.intp], Floats]:
     """Return the n elements of largest |g|u - λu^p at one multiplier, and every element's move u there."""
     if p == 1:
         gain = np.maximum(magnitude + theta, 0.0)

@@ -58,18 +58,14 @@ class LpL0:
 
     def __post_init__(self) -> None:
         if not self.p >= 1:
-            raise ConstraintError(
-                f"p is {self.p}, it must be from 1 to inf; use p=inf for a bound on every element"
-            )
+            raise ConstraintError(f"p is {self.p}, it must be from 1 to inf; use p=inf for a bound on every element")
         if not (math.isfinite(self.eps) and self.eps >= 0):
             raise ConstraintError(
                 f"eps is {self.eps}, it must be finite and at least 0; give the radius in units of the array"
             )
         if self.n is not None and self.n < 0:
             raise ConstraintError(f"n is {self.n}, it must be at least 0; use None to let every element move")
-        self._freeze(
-            "scale", 1.0, "finite and at least 0", "drop it, or give 0 for elements that cannot move"
-        )
+        self._freeze("scale", 1.0, "finite and at least 0", "drop it, or give 0 for elements that cannot move")
         self._freeze("low", -1.0, "at most 0", "give the lowest storable value minus the value")
         self._freeze("high", 1.0, "at least 0", "give the highest storable value minus the value")
 
@@ -80,9 +76,7 @@ class LpL0:
         array = np.array(given, dtype=np.float64)
         wrong = ~(sign * array >= 0) | ((name == "scale") & ~np.isfinite(array))
         if wrong.any():
-            raise ConstraintError(
-                f"{name} holds {array[wrong].flat[0]}, every element must be {allowed}; {remedy}"
-            )
+            raise ConstraintError(f"{name} holds {array[wrong].flat[0]}, every element must be {allowed}; {remedy}")
         array.setflags(write=False)
         object.__setattr__(self, name, array)
 
@@ -107,9 +101,9 @@ class LpL0:
             best = argmax_lp_l0(scaled, p=self.p, eps=self.eps, n=self.n)
         else:
             room = self._room(scaled)
-            best = argmax_boxed(
-                scaled.reshape(-1), room.reshape(-1), p=self.p, eps=self.eps, n=self.n
-            ).reshape(scaled.shape)
+            best = argmax_boxed(scaled.reshape(-1), room.reshape(-1), p=self.p, eps=self.eps, n=self.n).reshape(
+                scaled.shape
+            )
         return best if scale is None else best * scale
 
     def indicator(self, direction: Numbers) -> float:
@@ -150,9 +144,7 @@ class LpL0:
         values = self._in_units(np.asarray(delta, dtype=np.float64))
         values = np.where(np.isfinite(values), values, 0.0)  # a pinned element
         room = None if self.low is None and self.high is None else self._room(values).reshape(-1)
-        point = project_lp_l0(values.reshape(-1), room, p=self.p, eps=self.eps, n=self.n).reshape(
-            values.shape
-        )
+        point = project_lp_l0(values.reshape(-1), room, p=self.p, eps=self.eps, n=self.n).reshape(values.shape)
         scale = self._like("scale", np.shape(delta))
         if scale is None:
             return point

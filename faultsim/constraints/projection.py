@@ -59,9 +59,7 @@ def _radial(magnitude: Floats, limit: Floats, p: float, eps: float) -> Floats:
         middle = 0.5 * (low + high)
         if middle in (low, high):
             break
-        low, high = (
-            (low, middle) if lp_norm(np.minimum(middle * magnitude, limit), p) > eps else (middle, high)
-        )
+        low, high = (low, middle) if lp_norm(np.minimum(middle * magnitude, limit), p) > eps else (middle, high)
     return np.minimum(low * magnitude, limit)
 
 
@@ -78,9 +76,7 @@ def _soft(magnitude: Floats, limit: Floats, eps: float) -> Floats:
             middle = 0.5 * (low + high)
             if middle in (low, high):
                 break
-            low, high = (
-                (middle, high) if np.clip(magnitude - middle, 0.0, limit).sum() > eps else (low, middle)
-            )
+            low, high = (middle, high) if np.clip(magnitude - middle, 0.0, limit).sum() > eps else (low, middle)
         soft = np.clip(magnitude - high, 0.0, limit)
     total = float(soft.sum())
     if total > eps * (1 + _SLACK):

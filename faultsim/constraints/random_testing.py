@@ -155,9 +155,7 @@ def log10_trials_for_even_chance(fraction: float, k: int) -> float:
         [63.8, 175.1, 62472.2]
     """
     if not 0 < fraction < 1:
-        raise OptionError(
-            f"fraction is {fraction}, it must be between 0 and 1; 0.5 asks for half of the worst case"
-        )
+        raise OptionError(f"fraction is {fraction}, it must be between 0 and 1; 0.5 asks for half of the worst case")
     log_seen = log_share_survival(fraction, k) - math.log(2)
     if log_seen > -30:
         return math.log10(math.log(2) / -math.log1p(-math.exp(log_seen)))
@@ -190,6 +188,4 @@ def _check(x: float, k: int) -> None:
     if not 0 <= x <= 1:
         raise OptionError(f"the share is {x}, it must be from 0 to 1; it is a fraction of the worst case")
     if k < 2:
-        raise OptionError(
-            f"k is {k}, it must be at least 2; one element has no random direction but its sign"
-        )
+        raise OptionError(f"k is {k}, it must be at least 2; one element has no random direction but its sign")

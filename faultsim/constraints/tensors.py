@@ -93,9 +93,7 @@ class PerTensor:
 
     def indicator(self, direction: Named) -> float:
         """Return the largest inner product with *direction*, summed over the tensors; 0 for a zero one."""
-        return sum(
-            constraint.indicator(pick(direction, name)) for name, constraint in self.constraints.items()
-        )
+        return sum(constraint.indicator(pick(direction, name)) for name, constraint in self.constraints.items())
 
     def dense(self) -> "PerTensor":
         """Return the same budgets without their limits *n*."""
@@ -106,9 +104,7 @@ class PerTensor:
         return PerTensor({name: constraint.each() for name, constraint in self.constraints.items()})
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, PerTensor) and tuple(self.constraints.items()) == tuple(
-            other.constraints.items()
-        )
+        return isinstance(other, PerTensor) and tuple(self.constraints.items()) == tuple(other.constraints.items())
 
     def __hash__(self) -> int:
         return hash(tuple(self.constraints.items()))
@@ -141,9 +137,7 @@ class Global:
         _some(self.names)
         if len(set(self.names)) < len(self.names):
             twice = next(name for name in self.names if self.names.count(name) > 1)
-            raise ConstraintError(
-                f"tensor {twice!r} is named twice, each must be named once; drop the second"
-            )
+            raise ConstraintError(f"tensor {twice!r} is named twice, each must be named once; drop the second")
 
     @property
     def blocks(self) -> tuple[Block, ...]:

@@ -9,9 +9,7 @@ from faultsim.corruption import Stored
 from faultsim.faults.upset_rate import UpsetRate
 
 
-def global_upsets(
-    name: str, law: UpsetRate, stored: Sequence[Stored], *, p: float, confidence: float
-) -> Budget:
+def global_upsets(name: str, law: UpsetRate, stored: Sequence[Stored], *, p: float, confidence: float) -> Budget:
     """Bound the upsets of a chip: n is the quantile of the number of events, each as large as the largest.
 
     An upper bound: ``n**(1/p)`` times the largest change of one event; for p = inf that change itself.

@@ -61,9 +61,7 @@ class Device:
         """
         return store_all(self.spec, tensors)
 
-    def sample(
-        self, stored: Held, seed: int, trial: int, *, conditions: Conditions | None = None
-    ) -> Corruption:
+    def sample(self, stored: Held, seed: int, trial: int, *, conditions: Conditions | None = None) -> Corruption:
         """Draw one chip: everything that is wrong with its stored numbers.
 
         The draw is keyed by ``(seed, trial, mechanism, site)`` and by nothing else. Where upsets are all
@@ -193,9 +191,7 @@ class Device:
             laws = digital_laws(self.spec, stored, conditions)
         if not laws:
             reasons = "; ".join(f"{m.id}: {m.reason}" for m in self.not_simulated())
-            raise DeviceError(
-                f"device {self.name} has no mechanism that faultsim simulates ({reasons}); switch one on"
-            )
+            raise DeviceError(f"device {self.name} has no mechanism that faultsim simulates ({reasons}); switch one on")
         return laws
 
 

@@ -28,9 +28,7 @@ def merge(stored: Stored, edits: list[Edit]) -> Edit:
     if all(isinstance(edit, Add) for edit in edits):
         return Add(delta=sum((_dense(stored, edit) for edit in edits), np.zeros(stored.values.shape)))
     if not all(isinstance(edit, Xor | Stuck) for edit in edits):
-        raise DeviceError(
-            f"tensor {stored.site.name}: bit errors and analog noise cannot act on the same numbers"
-        )
+        raise DeviceError(f"tensor {stored.site.name}: bit errors and analog noise cannot act on the same numbers")
     flips = [edit for edit in edits if isinstance(edit, Xor)]
     stuck = [edit for edit in edits if isinstance(edit, Stuck)]
     touched = [flip.indices for flip in flips] + [cells.indices for cells in stuck]

@@ -132,9 +132,7 @@ def _bit_errors(storage: DigitalStorage, mechanism: spec_types.BitErrorRate, con
         voltage = _voltage(mechanism.id, "v_norm", conditions.v_norm)
         return VoltageBitErrors(voltage=voltage, table=_cells(law.ber_vs_v_norm.value), p_flip_0to1=ones)
     if law.v_min is None or law.v_crash is None or law.ber_at_v_crash is None:
-        raise DeviceError(
-            f"mechanism {mechanism.id} has no law; give ber, ber_vs_v_norm or v_min and v_crash"
-        )
+        raise DeviceError(f"mechanism {mechanism.id} has no law; give ber, ber_vs_v_norm or v_min and v_crash")
     v_min, top = law.v_min.value, law.ber_at_v_crash.value
     edge = (math.nextafter(v_min, 0.0), min(_TOLERANCE, top))
     table = _cells(((law.v_crash.value, top), edge, (v_min, 0.0)))

@@ -36,9 +36,7 @@ def store_all(spec: DeviceSpec, tensors: Tensors) -> dict[str, Stored]:
         )
     for name, (site, values) in chosen.items():
         if values.shape != site.shape:
-            raise DeviceError(
-                f"tensor {name} has shape {values.shape}, its site {site.shape}; give matching ones"
-            )
+            raise DeviceError(f"tensor {name} has shape {values.shape}, its site {site.shape}; give matching ones")
     model_scale = _model_scale(chosen) if storage.scale == "per_model" else None
     if isinstance(storage, AnalogStorage):
         return {name: _as_conductances(spec, storage, *pair, model_scale) for name, pair in chosen.items()}
@@ -66,9 +64,7 @@ def _as_words(
     elif not is_weight:
         kept = _fixed(values, storage.other_bits)
     elif storage.bits is None or storage.bits < 2:
-        raise DeviceError(
-            f"device {spec.name} stores {storage.bits} bit a weight; quantize the model to it yourself"
-        )
+        raise DeviceError(f"device {spec.name} stores {storage.bits} bit a weight; quantize the model to it yourself")
     elif storage.scale == "per_tensor":
         kept = quantize_symmetric(values, storage.bits)
     elif storage.scale == "per_channel" and values.ndim > 1:
@@ -161,6 +157,4 @@ def _check_capacity(spec: DeviceSpec, storage: DigitalStorage, stored: Mapping[s
 
 
 def _not_finite(site: Site) -> DeviceError:
-    return DeviceError(
-        f"tensor {site.name} holds an infinity or a NaN; no device stores that, repair the model"
-    )
+    return DeviceError(f"tensor {site.name} holds an infinity or a NaN; no device stores that, repair the model")

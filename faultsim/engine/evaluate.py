@@ -107,13 +107,21 @@ class Scorer:
     def _margin(self, output: Array, labels: Array) -> float:
         try:
             with torch.no_grad():
-                return float(
-                    self.task.loss(
-                        torch.from_numpy(np.ascontiguousarray(output)), torch.from_numpy(labels), "margin"
-                    ).total
-                )
+                outputs = torch.from_numpy(np.ascontiguousarray(output))
+                return float(self.task.loss(outputs, label_tensor(labels), "margin").total)
         except OptionError:
             return 0.0
+
+
+def label_tensor(labels: Array) -> torch.Tensor:
+    """Return labels as a loss takes them.
+
+    Raises:
+        OptionError: If they are texts: a score counts them, no loss can be differentiated at them.
+    """
+    if labels.dtype.kind not in "biuf":
+        raise OptionError("the labels are texts, which have no gradient; give token ids for a worst case")
+    return torch.from_numpy(np.require(labels, requirements=["C", "W"]))  # a memory-mapped file cannot be written
 
 
 Progress = Callable[[str, int, int], None]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from faultsim.constraints import Tensors
 from faultsim.corruption import Stored
-from faultsim.engine.evaluate import Scorer
+from faultsim.engine.evaluate import Scorer, label_tensor
 from faultsim.formats import IntFormat
 from faultsim.model import Model
 from faultsim.search.objective import Gradient, Loss, Score
@@ -49,7 +49,7 @@ class NetworkObjective:
         total, units = 0.0, 0
         sums: Tensors = {name: np.zeros(one.site.shape) for name, one in self.stored.items()}
         for batch in self.scorer.batches():
-            labels = torch.from_numpy(np.ascontiguousarray(self.scorer.batch_labels(batch))).to(self.model.device)
+            labels = label_tensor(self.scorer.batch_labels(batch)).to(self.model.device)
             counted = 0
 
             def batch_loss(outputs: dict[str, torch.Tensor], labels: torch.Tensor = labels) -> torch.Tensor:

@@ -47,7 +47,7 @@ class ScoredOutput:
 
     def real(self, output: NDArray[Any]) -> NDArray[Any]:
         """Return the output in real units, floating point, the same shape."""
-        if output.dtype.kind in "iu" and self.scale != 1:
+        if output.dtype.kind in "iu" and self._codes:
             return ((output.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)).astype(
                 np.float32
             )
@@ -59,7 +59,11 @@ class ScoredOutput:
 
     def real_tensor(self, output: torch.Tensor) -> torch.Tensor:
         """Return the output in real units, differentiable."""
-        return (output - self.zero_point) * self.scale if self.scale != 1 else output
+        return (output - self.zero_point) * self.scale if self._codes else output
+
+    @property
+    def _codes(self) -> bool:
+        return self.scale != 1 or self.zero_point != 0
 
 
 def scored_output(model: Model, name: str | None = None) -> ScoredOutput:

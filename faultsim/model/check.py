@@ -83,8 +83,8 @@ def check_agreement(model: Model, feeds: Mapping[str, Array]) -> Agreement:
     worst, allowed, differing = _compare(ours, theirs, quantized=quantized)
     if worst <= allowed:
         return Agreement(worst, allowed, samples, f"onnxruntime {ort.__version__}", differing)
-    # A value on a rounding edge may fall either way and send later codes apart, in onnxruntime's own two modes too. Then
-    # every node must agree on the inputs that onnxruntime gave it: that admits rounding and nothing else.
+    # A value on a rounding edge may fall either way and send later codes apart, in onnxruntime's own two modes too.
+    # Then every node must agree on the inputs that onnxruntime gave it: that admits rounding and nothing else.
     local = _compare_nodes(model, feeds, quantized=quantized)
     if not quantized or local.guilty:
         raise DisagreementError(
@@ -167,7 +167,7 @@ def _compare(
 
 
 class _Local(NamedTuple):
-    """What the comparison node by node found: the first node that differs, else the largest difference and its limit."""
+    """What the comparison node by node found: the first node that differs, else the largest difference."""
 
     guilty: str
     worst: float

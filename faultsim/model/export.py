@@ -30,8 +30,8 @@ def export_module(module: torch.nn.Module, example_inputs: Any, *, route: str = 
     if route not in ("qcdq", "qonnx"):
         raise ModelError(f"export must be 'qcdq' or 'qonnx', got {route!r}")
     arguments = _tensors(example_inputs)
-    clone = copy.deepcopy(module).eval().cpu()
     try:
+        clone = copy.deepcopy(module).eval().cpu()
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             if is_brevitas(clone):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from google.protobuf.message import EncodeError
 
 import faultsim.model.ops  # noqa: F401  (fills the op table)
 from faultsim.errors import FaultsimError, ModelError
@@ -15,6 +16,7 @@ from faultsim.model import proto as files
 from faultsim.model.graph import compile_model
 from faultsim.model.model import Model, input_specs
 from faultsim.model.sites import find_sites
+from faultsim.model.stored import check_self_contained, check_tensors
 
 
 def load_model(
@@ -54,7 +56,7 @@ def load_model(
     else:
         raise ModelError(f"cannot load a model from {type(source).__name__}; give a path, a ModelProto or a module")
     label = name or (loaded.path.name if loaded.path else loaded.proto.graph.name or "model")
-    files.check_tensors(loaded.proto, name=label)
+    check_tensors(loaded.proto, name=label)
     try:
         program = compile_model(loaded.proto)
         specs = input_specs(loaded.proto)
@@ -91,7 +93,14 @@ def load_model(
 
 
 def _in_memory(proto: onnx.ModelProto) -> files.LoadedProto:
-    data = proto.SerializeToString(deterministic=True)
+    check_self_contained(proto)
+    try:
+        data = proto.SerializeToString(deterministic=True)
+    except (ValueError, EncodeError):  # protobuf's limit, or a required field that is not set
+        raise ModelError(
+            f"a model of {proto.ByteSize()} bytes cannot be serialized in memory; "
+            "save it with external data and give the path"
+        ) from None
     return files.LoadedProto(files.parse(data), hashlib.sha256(data).hexdigest(), None)
 
 

@@ -18,12 +18,12 @@ from onnx import ModelProto
 from torch import Tensor
 
 from faultsim.corruption import Site
-from faultsim.data.spec import InputSpec
+from faultsim.data.spec import InputSpec, show_shape
 from faultsim.errors import DataError, ModelError
 from faultsim.model import proto as files
 from faultsim.model.graph import Program
 from faultsim.model.run import Execution, Observer
-from faultsim.model.values import Codes, Value, from_numpy, to_numpy
+from faultsim.model.values import CODE_BITS, Codes, Value, code_range, from_numpy, to_numpy
 
 Array = NDArray[Any]
 Loss = Callable[[dict[str, Tensor]], Tensor]
@@ -180,8 +180,9 @@ class Model:
             ModelError: If a name is unknown, a shape differs, or a code does not fit its type.
         """
         for name, array in numbers.items():
-            if self._numbers(name).dtype.kind in "iu":
-                _check_codes(name, array, self._numbers(name).dtype)
+            value = self.program.tensors.get(name)
+            if isinstance(value, Codes) and value.elem_type in CODE_BITS:
+                _check_codes(name, array, value.elem_type)
         return files.with_numbers(self.proto, self.program.paths, numbers)
 
     def write(self, path: str | Path, numbers: Mapping[str, Array] | None = None) -> None:
@@ -204,6 +205,8 @@ class Model:
                     f"{self.name} takes the inputs {sorted(wanted)}; missing: {missing or 'none'}, "
                     f"unknown: {extra or 'none'}"
                 )
+        for spec in self.inputs:
+            _check_feed(spec, feeds[spec.name], self.name)
         values = {name: _moved(from_numpy(np.asarray(array)), self.device) for name, array in feeds.items()}
         tensors = {**self._clean, **weights} if weights else self._clean
         execution = Execution(self.program, tensors, device=self.device, observer=observer)
@@ -224,13 +227,28 @@ class Model:
         return Codes(tensor, clean.elem_type) if isinstance(clean, Codes) else tensor
 
 
-def _check_codes(name: str, array: Array, dtype: np.dtype[Any]) -> None:
-    info = np.iinfo(dtype)
+def _check_codes(name: str, array: Array, elem_type: int) -> None:
+    low, high = code_range(elem_type)
     wide = np.asarray(array, dtype=np.float64)
-    if np.any(wide != np.rint(wide)) or np.any(wide < info.min) or np.any(wide > info.max):
+    if np.any(wide != np.rint(wide)) or np.any(wide < low) or np.any(wide > high):
         raise ModelError(
-            f"new numbers for {name!r} are not all codes of {dtype.name}; "
+            f"new numbers for {name!r} are not all codes of {onnx.TensorProto.DataType.Name(elem_type).lower()} "
+            f"({low} to {high}); "
             "an analog corruption of an integer model cannot be written as ONNX: run it in faultsim"
+        )
+
+
+def _check_feed(spec: InputSpec, array: Array, model: str) -> None:
+    """Check the type and, but for the batch axis, the sizes; a graph that declares no sizes takes any."""
+    array = np.asarray(array)
+    text = spec.dtype.kind == "O" and array.dtype.kind in "OUS"
+    declared = [s if isinstance(s, int) and i != spec.batch_axis else None for i, s in enumerate(spec.shape)]
+    fits = not spec.shape or (
+        array.ndim == len(declared) and all(s in (None, n) for s, n in zip(declared, array.shape, strict=True))
+    )
+    if not fits or (array.dtype != spec.dtype and not text):
+        raise DataError(
+            f"{model} takes {spec}; got {array.dtype} of shape {show_shape(array.shape)}: convert or reshape the data"
         )
 
 

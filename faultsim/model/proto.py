@@ -5,21 +5,21 @@ What the graph means lives in `graph.py`; here are only files, sizes, paths and 
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
-from onnx.external_data_helper import _get_all_tensors, set_external_data, uses_external_data
+from onnx.external_data_helper import set_external_data
 
 from faultsim.errors import ModelError
+from faultsim.model.stored import external, load_external, tensors, text
 
 MAX_FILE_BYTES = 1 << 34
-"""Largest model file, or external data file, that is opened: 16 GiB."""
+"""Largest model that is opened, its external data included: 16 GiB."""
 
 MAX_OPSET = 26
 MAX_IR_VERSION = 13
@@ -52,6 +52,8 @@ def read(path: str | Path) -> LoadedProto:
         raise ModelError(f"{path}: is a folder; give the .onnx file in it")
     try:
         size = path.stat().st_size
+        if not path.is_file():  # a pipe or /dev/zero would never end
+            raise ModelError(f"{path}: is no regular file; give the path of an .onnx model")
         if size > MAX_FILE_BYTES:
             raise ModelError(
                 f"{path}: {size} bytes is over the limit of {MAX_FILE_BYTES}; keep weights as external data"
@@ -59,12 +61,16 @@ def read(path: str | Path) -> LoadedProto:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{path}: no such file; give the path of an .onnx model") from None
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ModelError(f"{str(path)!r}: cannot be read ({reason}); check the path and its permissions") from None
     digest = hashlib.sha256(data)
     proto = parse(data, name=str(path))
-    for tensor in _external(proto):
-        digest.update(_load_external(tensor, path))
+    room = MAX_FILE_BYTES
+    for tensor in external(proto):
+        data = load_external(tensor, path, room)
+        room -= len(data)
+        digest.update(data)
     return LoadedProto(proto, digest.hexdigest(), path)
 
 
@@ -89,79 +95,12 @@ def parse(data: bytes, *, name: str = "model") -> ModelProto:
             f"export with onnx 1.21 or older, or set model.ir_version = {MAX_IR_VERSION} if the model allows it"
         )
     for opset in proto.opset_import:
-        if opset.domain in ("", "ai.onnx") and not 1 <= opset.version <= MAX_OPSET:
+        if text(opset, "domain") in ("", "ai.onnx") and not 1 <= opset.version <= MAX_OPSET:
             raise ModelError(
                 f"{name}: opset {opset.version} is not between 1 and {MAX_OPSET}; "
                 "convert it with onnx.version_converter.convert_version"
             )
     return proto
-
-
-def _external(proto: ModelProto) -> Iterator[TensorProto]:
-    for tensor in _get_all_tensors(proto):
-        if uses_external_data(tensor):
-            yield tensor
-
-
-def _load_external(tensor: TensorProto, model: Path) -> bytes:
-    """Read the external data of *tensor* into it and return them."""
-    entries = {e.key: e.value for e in tensor.external_data}
-    location = entries.get("location", "")
-    place = f"{model}: external data of {tensor.name!r}"
-    folder = model.parent.resolve()
-    if (
-        not location
-        or PurePosixPath(location).is_absolute()
-        or PureWindowsPath(location).drive
-        or ".." in PureWindowsPath(location).parts
-        or "\0" in location
-    ):
-        raise ModelError(f"{place} lie at {location!r}; only a relative path inside the model's folder is allowed")
-    target = (folder / location).resolve()
-    if not target.is_relative_to(folder):
-        raise ModelError(
-            f"{place} lie at {location!r}, which leads outside the model's folder; put the file beside the model"
-        )
-    if not target.is_file():
-        raise ModelError(f"{place} are missing: no file {location!r} beside the model; copy it there")
-    try:
-        offset, size = int(entries.get("offset", 0)), target.stat().st_size
-        length = int(entries.get("length", size - offset))
-    except ValueError:
-        raise ModelError(f"{place} have an offset or a length that is no number; export the model again") from None
-    if offset < 0 or length < 0 or offset + length > size:
-        raise ModelError(
-            f"{place} need bytes {offset} to {offset + length} of {location!r}, which has {size}; copy the file again"
-        )
-    with target.open("rb") as file:
-        file.seek(offset)
-        data: bytes = file.read(length)
-    tensor.raw_data = data
-    tensor.ClearField("external_data")
-    tensor.data_location = TensorProto.DEFAULT
-    return data
-
-
-def check_tensors(proto: ModelProto, *, name: str) -> None:
-    """Check that every stored tensor has the numbers that its shape asks for, and no NaN.
-
-    Raises:
-        ModelError: With the tensor's name.
-    """
-    for tensor in _get_all_tensors(proto):
-        try:
-            array = numpy_helper.to_array(tensor)
-        except Exception as error:  # onnx raises whatever NumPy or protobuf does on a malformed tensor
-            raise ModelError(
-                f"{name}: initializer {tensor.name!r} of shape {list(tensor.dims)[:8]} holds no such data "
-                f"({str(error).splitlines()[0][:120]}); export the model again"
-            ) from None
-        if array.dtype.kind in "fc" and array.size and bool(np.isnan(array).any()):
-            count = int(np.isnan(array).sum())
-            raise ModelError(
-                f"{name}: initializer {tensor.name!r} holds {count} NaN of {array.size} numbers; "
-                "no figure about such a model means anything: train or export it again"
-            )
 
 
 def with_numbers(
@@ -199,7 +138,10 @@ def _set_numbers(tensor: TensorProto, values: NDArray[Any], key: str) -> None:
     old = numpy_helper.to_array(tensor)
     if values.shape != old.shape:
         raise ModelError(f"new numbers for {key!r} have shape {values.shape}, the model's tensor has {old.shape}")
-    fresh = numpy_helper.from_array(values.astype(old.dtype), tensor.name)
+    converted = values.astype(old.dtype)
+    if converted.tobytes() == old.tobytes():
+        return  # the original field keeps its bytes
+    fresh = numpy_helper.from_array(converted, tensor.name)
     fresh.data_type = tensor.data_type
     for field in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
         tensor.ClearField(field)
@@ -229,7 +171,7 @@ def _externalised(proto: ModelProto, location: str, folder: Path) -> ModelProto:
     copy.CopyFrom(proto)
     offset = 0
     with (folder / location).open("wb") as file:
-        for tensor in _get_all_tensors(copy):
+        for tensor in tensors(copy):
             data = tensor.raw_data
             if len(data) < 1024:
                 continue

@@ -6,12 +6,13 @@ from faultsim.corruption import Role
 
 
 def _each(names: Sequence[str], roles: dict[int, Role]) -> dict[str, dict[int, Role]]:
-    return {name: roles for name in names}
+    return dict.fromkeys(names, roles)
 
 
 CARRIERS = frozenset(
     {"Transpose", "Reshape", "Identity", "Clip", "Cast", "CastLike", "Squeeze", "Unsqueeze", "Flatten",
-     "QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant", "FloatQuant", "BipolarQuant", "Trunc", "Expand", "Tile", "Slice", "Split",
+     "QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant", "FloatQuant", "BipolarQuant", "Trunc", "Expand",
+     "Tile", "Slice", "Split",
      "Concat"}
 )  # fmt: skip
 """Ops through which a parameter is followed to the op that computes with it."""

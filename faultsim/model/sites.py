@@ -6,24 +6,16 @@ with it. Nothing is executed here.
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto
+from torch import Tensor
 
 from faultsim.corruption import Kind, Role, Site
-from faultsim.formats import IntFormat, parse_format
-from faultsim.formats.base import NumberFormat
 from faultsim.model.graph import Graph, Node, Program, walk
-from faultsim.model.roles import ARITHMETIC, CARRIERS, CONVOLUTIONS, POSITIONS, PRODUCTS, SCALES
-from faultsim.model.values import CODE_BITS, FLOAT8, SIGNED, Codes, Value, elem_type_of, to_numpy
-
-
-class _Use(NamedTuple):
-    node: Node
-    position: int
-    axis: int | None  # which axis of the constant is the output channel there, None if lost on the way
+from faultsim.model.reading import Use, channel_axis, code_bits, number_format, scale_of
+from faultsim.model.roles import ARITHMETIC, CARRIERS, CONVOLUTIONS, POSITIONS, PRODUCTS
+from faultsim.model.values import FLOAT8, Codes, Value, elem_type_of
 
 
 def find_sites(program: Program) -> tuple[Site, ...]:
@@ -68,35 +60,36 @@ def _site(
     first_layer: int,
 ) -> tuple[tuple[int, int, str], Site] | None:
     value = program.tensors[key]
-    elem = _element_type(value)
+    elem = element_type(value)
     if elem is None:
         return None
-    shape = tuple(value.values.shape) if isinstance(value, Codes) else tuple(np.shape(value))  # type: ignore[arg-type]
+    shape = tuple(value.values.shape) if isinstance(value, Codes) else tuple(np.shape(value))
     chain, use = _follow(local, users)
     if use is None:
         return None
-    role = _role(use, shape, isinstance(value, Codes), order[id(use.node)] > first_layer)
+    role = _role(use, shape, isinstance(value, Codes), order[id(use.node)] > first_layer and not _is_mask(value))
     if role is None or not np.prod(shape, dtype=np.int64):
         return None
     layer = use.node
-    kind = _kind(layer, role, shape, graph, users)
+    kind = _kind(layer, role, program, graph)
     # A scale or zero point belongs to the layer that reads the tensor it quantizes.
     if role in ("scale", "zero_point") and layer.op_type in CARRIERS and layer.outputs:
         _, onward = _follow(layer.outputs[0], users)
-        depth = depths.get(id(onward.node), 0) if onward else 0
+        place = onward.node if onward else layer
     else:
-        depth = depths.get(id(layer), _depth_before(order[id(layer)], depths, order, program))
-    bits = _code_bits(chain, program, graph) if isinstance(value, Codes) else None
+        place = layer
+    depth = depths.get(id(place), _depth_before(order[id(place)], depths, order))
+    bits = code_bits(chain, program, graph) if isinstance(value, Codes) else None
     site = Site(
         name=key,
         shape=shape,
-        format=_format(elem, bits),
+        format=number_format(elem, bits),
         layer=layer.name,
         kind=kind,
         role=role,
         depth=depth,
-        channel_axis=_channel_axis(chain, use, len(shape)),
-        scale=_scale(chain, use, program, graph, shape) if isinstance(value, Codes) else None,
+        channel_axis=channel_axis(chain, use, shape),
+        scale=scale_of(chain, use, program, graph, shape) if isinstance(value, Codes) else None,
         code_bits=bits,
     )
     return (order[id(layer)], _RANK[role], key), site
@@ -111,7 +104,7 @@ def _graphs(graph: Graph) -> Iterable[Graph]:
                     yield from _graphs(inner)
 
 
-def _element_type(value: Value) -> int | None:
+def element_type(value: Value) -> int | None:
     """Element type of a constant that can be a parameter, else None."""
     if value is None or isinstance(value, list) or (isinstance(value, np.ndarray) and value.dtype.kind in "OUS"):
         return None
@@ -129,19 +122,19 @@ def _users(graph: Graph) -> dict[str, list[tuple[Node, int]]]:
     return users
 
 
-def _follow(local: str, users: Mapping[str, list[tuple[Node, int]]]) -> tuple[list[Node], _Use | None]:
+def _follow(local: str, users: Mapping[str, list[tuple[Node, int]]]) -> tuple[list[Node], Use | None]:
     """Follow *local* to the first op that computes with it; also the carriers on the way."""
     queue: deque[tuple[str, list[Node]]] = deque([(local, [])])
     seen = {local}
-    fallback: tuple[list[Node], _Use | None] = ([], None)
+    fallback: tuple[list[Node], Use | None] = ([], None)
     while queue:
         name, chain = queue.popleft()
         for node, position in users.get(name, ()):
             carries = node.op_type in CARRIERS and (position == 0 or node.op_type == "Concat")
             if not carries:
                 if POSITIONS.get(node.op_type, {}).get(position) or node.op_type in ARITHMETIC:
-                    return chain, _Use(node, position, None)
-                fallback = fallback if fallback[1] else (chain, _Use(node, position, None))
+                    return chain, Use(node, position)
+                fallback = fallback if fallback[1] else (chain, Use(node, position))
                 continue
             for output in node.outputs:
                 if output and output not in seen:
@@ -150,7 +143,14 @@ def _follow(local: str, users: Mapping[str, list[tuple[Node, int]]]) -> tuple[li
     return fallback
 
 
-def _role(use: _Use, shape: tuple[int, ...], codes: bool, after_first_layer: bool) -> Role | None:
+def _is_mask(value: Value) -> bool:
+    """Whether a float constant shuts positions out (an attention mask of -inf or the like): no parameter does."""
+    if not isinstance(value, Tensor) or not value.is_floating_point() or not value.numel():
+        return False
+    return bool((value.abs() >= 0.9e4).any()) and bool(((value == 0) | (value == value.min())).all())
+
+
+def _role(use: Use, shape: tuple[int, ...], codes: bool, after_first_layer: bool) -> Role | None:
     role = POSITIONS.get(use.node.op_type, {}).get(use.position)
     if role == "weight" and use.node.op_type == "Gather" and len(shape) < 2:
         return "constant"
@@ -163,16 +163,10 @@ def _role(use: _Use, shape: tuple[int, ...], codes: bool, after_first_layer: boo
     return None if codes else "constant"
 
 
-def _kind(
-    node: Node, role: Role, shape: tuple[int, ...], graph: Graph, users: Mapping[str, list[tuple[Node, int]]]
-) -> Kind:
+def _kind(node: Node, role: Role, program: Program, graph: Graph) -> Kind:
     name = node.op_type
     if name in CONVOLUTIONS:
-        return (
-            "depthwise"
-            if int(node.attributes.get("group", 1)) > 1 and shape[:1] != () and (len(shape) < 2 or shape[1] == 1)
-            else "conv"
-        )
+        return "depthwise" if _one_channel_a_group(node, program, graph) else "conv"
     if name in PRODUCTS:
         return "gemm"
     if "Normalization" in name:
@@ -196,13 +190,27 @@ def _kind(
     return "other"
 
 
+def _one_channel_a_group(node: Node, program: Program, graph: Graph) -> bool:
+    """Whether each filter of a convolution sees one channel alone, by the shape of its weight."""
+    groups = int(node.attributes.get("group", 1))
+    makers = {o: n for n in graph.nodes for o in n.outputs}
+    name = node.inputs[next(p for p, role in POSITIONS[node.op_type].items() if role == "weight")]
+    while name not in graph.constants and name in makers and makers[name].op_type in CARRIERS:
+        name = makers[name].inputs[0]
+    value = program.tensors.get(graph.constants.get(name, ""))
+    if groups == 1 or value is None or isinstance(value, list):
+        return False
+    shape = np.shape(value.values) if isinstance(value, Codes) else np.shape(value)
+    return len(shape) > 1 and (shape[0] == groups if node.op_type == "ConvTranspose" else shape[1] == 1)
+
+
 def _depths(program: Program) -> dict[int, int]:
     """Depth of each node that has a weight: its position among those nodes."""
     weighted: list[Node] = []
     for graph in _graphs(program.graph):
         users = _users(graph)
         for local, key in graph.constants.items():
-            if _element_type(program.tensors[key]) is None:
+            if element_type(program.tensors[key]) is None:
                 continue
             _, use = _follow(local, users)
             if use is not None and POSITIONS.get(use.node.op_type, {}).get(use.position) in (
@@ -215,88 +223,5 @@ def _depths(program: Program) -> dict[int, int]:
     return {node: depth for depth, (node, _) in enumerate(ordered)}
 
 
-def _depth_before(position: int, depths: Mapping[int, int], order: Mapping[int, int], program: Program) -> int:
+def _depth_before(position: int, depths: Mapping[int, int], order: Mapping[int, int]) -> int:
     return max((depth for node, depth in depths.items() if order[node] <= position), default=0)
-
-
-def _constant(name: str, program: Program, graph: Graph) -> NDArray[np.generic] | None:
-    key = graph.constants.get(name)
-    return None if key is None else np.asarray(to_numpy(program.tensors[key]))
-
-
-def _code_bits(chain: list[Node], program: Program, graph: Graph) -> int | None:
-    """Real bits behind a wider container: the narrowest symmetric or unsigned range that a Clip on the way keeps."""
-    for node in chain:
-        if node.op_type == "Clip" and len(node.inputs) == 3:
-            low, high = (_constant(name, program, graph) for name in node.inputs[1:])
-            if low is not None and high is not None:
-                bottom, top = float(low), float(high)
-                signed = bottom < 0
-                bits = int(np.ceil(np.log2(max(top + 1, -bottom)))) + signed
-                return max(bits, 1 + signed)
-    return None
-
-
-def _format(elem: int, bits: int | None) -> NumberFormat:
-    if elem in CODE_BITS:
-        signed = elem in SIGNED
-        width = CODE_BITS[elem] if bits is None else max(2, min(bits, CODE_BITS[elem]))
-        container = f"{'' if signed else 'u'}int{max(8, CODE_BITS[elem])}"
-        return IntFormat(width, signed=signed, dtype=container)
-    names: dict[int, str] = {
-        TensorProto.FLOAT: "float32",
-        TensorProto.DOUBLE: "float64",
-        TensorProto.FLOAT16: "float16",
-        TensorProto.BFLOAT16: "bfloat16",
-        TensorProto.FLOAT8E4M3FN: "float8_e4m3fn",
-        TensorProto.FLOAT8E5M2: "float8_e5m2",
-    }
-    return parse_format(names.get(elem, "float32"))
-
-
-def _channel_axis(chain: list[Node], use: _Use, rank: int) -> int:
-    """Axis of the constant that counts output channels, followed back through transposes."""
-    name = use.node.op_type
-    axis = 0
-    if name == "ConvTranspose":
-        axis = 1
-    elif name in ("Gemm", "QGemm", "FusedGemm"):
-        axis = 0 if int(use.node.attributes.get("transB", 0)) else 1
-    elif name in PRODUCTS and name != "MatMulNBits":
-        axis = rank - 1 if use.position else max(rank - 2, 0)
-    elif name in ("LSTM", "GRU", "RNN"):
-        axis = 1
-    for node in reversed(chain):
-        if node.op_type == "Transpose":
-            permutation = node.attributes.get("perm") or list(range(rank))[::-1]
-            axis = int(permutation[axis]) if axis < len(permutation) else 0
-    return min(axis, max(rank - 1, 0))
-
-
-def _scale(
-    chain: list[Node], use: _Use, program: Program, graph: Graph, shape: tuple[int, ...]
-) -> NDArray[np.float64] | None:
-    """Step between two codes, of a shape that broadcasts against the tensor; None where the graph does not tell."""
-    for node in [*chain, use.node]:
-        position = SCALES.get(node.op_type)
-        if position is None or position >= len(node.inputs):
-            continue
-        scale = _constant(node.inputs[position], program, graph)
-        if scale is None:
-            return None
-        step = np.asarray(scale, dtype=np.float64)
-        if node.op_type == "QLinearConv" and use.position == 8:
-            inputs = _constant(node.inputs[1], program, graph)
-            return None if inputs is None else np.asarray(inputs, dtype=np.float64) * step
-        if step.size == 1:
-            return step.reshape(())
-        axis = (
-            int(node.attributes.get("axis", 1))
-            if node.op_type == "DequantizeLinear"
-            else (0 if node.op_type == "QLinearConv" else len(shape) - 1)
-        )
-        axis %= max(len(shape), 1)
-        if step.ndim == 1 and len(shape) > axis and shape[axis] == step.size:
-            return step.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-        return None
-    return None

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from faultsim.report.figures import fragile_measure, kinds, sites, table
 from faultsim.report.words import block, counted, interval, percent, plain, speakable
-from faultsim.results import Judgement, Result
+from faultsim.results import Judgement, Result, SiteResult
 
 _NARROW, _WIDE = 80, 100
 _UNSURE = ("secondary", "recalled", "illustrative")
@@ -120,9 +120,26 @@ def _about(result: Result, width: int) -> Iterable[Line]:
             chips = f"10^{worst.forecast_log10_trials:,.0f}"
             search.append(f"random testing would need about {chips} chips to see half of it (first order)")
         found += block("worst case", search, width)
+    found += block("stored as", _stored(result), width)
     found += block("budget", _budget(result), width)
     found += block("cost", [f"{result.provenance.wall_s:.1f} s on {plain(result.provenance.hardware)}"], width)
     return _styled(found, "")
+
+
+def _stored(result: Result) -> list[str]:
+    """Return one line for each number format on the device, with the range of its steps."""
+    groups: dict[str, list[SiteResult]] = {}
+    for site in result.sites:
+        groups.setdefault(site.stored_format or site.format, []).append(site)
+    said = []
+    for name, sites in groups.items():
+        steps = [step for site in sites if site.stored_step for step in site.stored_step]
+        scale = ""
+        if steps and max(steps) != 1:
+            least, most = min(steps), max(steps)
+            scale = f", step {least:.3g}" if least == most else f", steps {least:.3g} to {most:.3g}"
+        said.append(f"{plain(name)}{scale}: {counted(len(sites), 'tensor')}")
+    return said
 
 
 def _budget(result: Result) -> list[str]:

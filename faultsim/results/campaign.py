@@ -195,6 +195,9 @@ class SiteResult(Section):
     """Number format as deployed."""
     stored_format: str | None = None
     """Number format on the device; null: as deployed."""
+    stored_step: tuple[float, float] | None = None
+    """Least and greatest step between two codes on the device (equal for a scale per tensor), in the units of the
+    deployed numbers; null: not stored as codes."""
     elements: Count
     """Numbers in it."""
     depth: Count

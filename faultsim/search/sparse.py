@@ -21,8 +21,7 @@ class Elements:
         self._each = probe.constraint.each()
         sizes = dict(zip(self._layout.names, map(math.prod, self._layout.shapes), strict=True))
         self.limit = sum(
-            constraint.limit(sum(sizes[name] for name in names))
-            for names, constraint in probe.constraint.blocks
+            constraint.limit(sum(sizes[name] for name in names)) for names, constraint in probe.constraint.blocks
         )
 
     def alone(self, slope: Floats) -> Floats:

@@ -55,9 +55,7 @@ class Swap:
                 return
             at = better
 
-    def _round(
-        self, probe: Probe, elements: Elements, at: Candidate, slope: Floats, gain: Floats
-    ) -> Candidate | None:
+    def _round(self, probe: Probe, elements: Elements, at: Candidate, slope: Floats, gain: Floats) -> Candidate | None:
         moved = probe.layout.flatten(at.delta)
         inside = np.flatnonzero(moved)
         if not inside.size:

@@ -107,9 +107,7 @@ class Environment(Spec):
 class Criterion(Provenance):
     """A recommended requirement: *metric* no worse than *limit*; drops are fractions, so 0.01 is a point."""
 
-    metric: Literal[
-        "top1_drop_abs", "top1_drop_rel", "relative_accuracy", "sdc_fit", "loss_increase", "p_fail"
-    ]
+    metric: Literal["top1_drop_abs", "top1_drop_rel", "relative_accuracy", "sdc_fit", "loss_increase", "p_fail"]
     limit: float
     at: Literal["mean", "quantile", "worst_case"] = "mean"
 
@@ -117,9 +115,7 @@ class Criterion(Provenance):
 class Assess(Spec):
     """How a model on this device is assessed unless the user says otherwise."""
 
-    confidence: Annotated[
-        float, Field(gt=0, lt=1, description="Of a budget: the share of chips that it covers.")
-    ]
+    confidence: Annotated[float, Field(gt=0, lt=1, description="Of a budget: the share of chips that it covers.")]
     scope: Literal["per_tensor", "per_tile", "global"]
     exposure: Quantity[Positive, Literal["h"]] | None = None
     t_s: Annotated[NonNegative, Field(description="Headline time, seconds since programming.")] | None = None
@@ -138,9 +134,7 @@ class DeviceSpec(Spec):
         "fpga_bram", "fpga_config", "sram", "dram", "hbm", "gpu", "reram_analog", "reram_digital",
         "pcm_analog", "nor_flash", "nand_flash", "sonos_analog", "fefet", "photonic", "radiation",
     ]  # fmt: skip
-    title: Annotated[
-        Text, Field(max_length=60, description="What the terminal shows beside the model's name.")
-    ]
+    title: Annotated[Text, Field(max_length=60, description="What the terminal shows beside the model's name.")]
     summary: Annotated[Text, Field(max_length=200, description="One sentence: what this is.")]
     is_not: Annotated[
         Text, Field(max_length=200, description="One sentence: what this is not, and must not be read as.")
@@ -155,8 +149,7 @@ class DeviceSpec(Spec):
     def _fits_together(self) -> Self:
         ids = [mechanism.id for mechanism in self.mechanisms]
         wrong = [
-            f"mechanism id '{name}' is given twice"
-            for name in sorted({name for name in ids if ids.count(name) > 1})
+            f"mechanism id '{name}' is given twice" for name in sorted({name for name in ids if ids.count(name) > 1})
         ]
         digital = self.storage.domain == "digital"
         misplaced = ANALOG_LAWS if digital else DIGITAL_LAWS
@@ -165,10 +158,7 @@ class DeviceSpec(Spec):
             for m in self.mechanisms
             if isinstance(m, misplaced)
         ]
-        if (
-            any(isinstance(m, ANALOG_LAWS) for m in self.mechanisms)
-            and getattr(self.storage, "g_max", None) is None
-        ):
+        if any(isinstance(m, ANALOG_LAWS) for m in self.mechanisms) and getattr(self.storage, "g_max", None) is None:
             wrong.append("storage.g_max is needed by the analog mechanisms")
         if wrong:
             raise PydanticCustomError("device", "{said}", {"said": "; ".join(wrong)})

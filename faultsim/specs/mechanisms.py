@@ -54,8 +54,7 @@ class MechanismBase(Spec):
     target: Literal["weights", "activations", "inputs", "outputs", "config", "all"]
     persistence: Literal["transient", "intermittent", "permanent"]
     clears_on: (
-        Literal["read", "refresh", "scrub", "rewrite", "reprogram", "reconfigure", "power_cycle", "never"]
-        | None
+        Literal["read", "refresh", "scrub", "rewrite", "reprogram", "reconfigure", "power_cycle", "never"] | None
     ) = None
     resample: Literal["per_die", "per_program", "per_inference", "per_read", "per_event"] | None = None
     spatial: Spatial | None = None
@@ -233,9 +232,7 @@ class Declared(MechanismBase):
         "saturating_noise",
     ]  # fmt: skip
     params: dict[Name, Number] = Field(default={})
-    settings: dict[Name, Text] = Field(
-        default={}, description="Parameters that are words, such as a direction."
-    )
+    settings: dict[Name, Text] = Field(default={}, description="Parameters that are words, such as a direction.")
 
 
 Mechanism = Annotated[

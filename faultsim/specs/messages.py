@@ -134,11 +134,7 @@ def _remedy(kind: str, value: object) -> str:
         try:
             float(value.replace("_", ""))
         except ValueError:
-            return (
-                f"; write {value[:-1].strip()} / 100 as a decimal"
-                if re.fullmatch(r"\d[\d.]* ?%", value)
-                else ""
-            )
+            return f"; write {value[:-1].strip()} / 100 as a decimal" if re.fullmatch(r"\d[\d.]* ?%", value) else ""
         return "; remove the underscores" if "_" in value else "; remove the quotes"
     if kind == "bool_type" and isinstance(value, str):
         return "; write true or false without quotes"
@@ -175,9 +171,7 @@ def _trace(type_: object, location: tuple[int | str, ...], value: object, *, mis
     for position, item in enumerate(location):
         members = [member for annotation in here for member in _members(annotation)]
         tagged = [member for member in members if _has_tag(member, item)]
-        if (len(members) > 1 and tagged) or not (
-            _reaches(value, item) or (missing and position == len(location) - 1)
-        ):
+        if (len(members) > 1 and tagged) or not (_reaches(value, item) or (missing and position == len(location) - 1)):
             here = tagged or list(members)
             continue
         path.append(item)
@@ -256,11 +250,6 @@ def _steps(annotation: object, item: int | str) -> list[tuple[object, tuple[Any,
         return []
     if issubclass(origin, Mapping):
         return [(arguments[-1], ())]
-    if (
-        issubclass(origin, tuple)
-        and arguments[-1] is not ...
-        and isinstance(item, int)
-        and item < len(arguments)
-    ):
+    if issubclass(origin, tuple) and arguments[-1] is not ... and isinstance(item, int) and item < len(arguments):
         return [(arguments[item], ())]
     return [(arguments[0], ())]

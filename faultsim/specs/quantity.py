@@ -72,9 +72,7 @@ class Provenance(Spec):
             return rests_on
         status, source = said["status"], said["source"]
         if status in _STRENGTH and source is None:
-            raise _wrong(
-                "status", f"{status!r} needs a source; name a key of sources:, or call it 'illustrative'"
-            )
+            raise _wrong("status", f"{status!r} needs a source; name a key of sources:, or call it 'illustrative'")
         if status == "derived" and (said["formula"] is None or rests_on is None):
             raise _wrong("status", "'derived' needs formula: and rests_on: (the status of its weakest input)")
         if status != "derived" and rests_on is not None:
@@ -127,6 +125,4 @@ def _sources(info: ValidationInfo) -> dict[str, str | None] | None:
     sources = document.get("sources")
     if not isinstance(sources, dict):
         return {}
-    return {
-        name: (source.get("read") if isinstance(source, dict) else None) for name, source in sources.items()
-    }
+    return {name: (source.get("read") if isinstance(source, dict) else None) for name, source in sources.items()}

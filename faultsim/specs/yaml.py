@@ -60,18 +60,14 @@ def show_path(path: NodePath) -> str:
         >>> show_path(("mechanisms", 1, "model"))
         'mechanisms[1].model'
     """
-    return "".join(f"[{item}]" if isinstance(item, int) else f".{_word(item)}" for item in path).removeprefix(
-        "."
-    )
+    return "".join(f"[{item}]" if isinstance(item, int) else f".{_word(item)}" for item in path).removeprefix(".")
 
 
 def refusal(name: str, problems: list[Problem]) -> SpecError:
     """Return the error that names every problem, one a line, in the order of the file."""
     ordered = sorted(set(problems))
     return SpecError(
-        "\n".join(
-            f"{name}:{p.line}:{p.column}: {p.path + ': ' if p.path else ''}{p.message}" for p in ordered
-        )
+        "\n".join(f"{name}:{p.line}:{p.column}: {p.path + ': ' if p.path else ''}{p.message}" for p in ordered)
     )
 
 
@@ -98,9 +94,7 @@ def read_source(source: Path | str | bytes, name: str | None) -> tuple[str, str]
         return shown, source.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = source.count(b"\n", 0, error.start) + 1
-        raise SpecError(
-            f"{shown}:{line}:1: not UTF-8 text (byte {error.start}); save the file as UTF-8"
-        ) from error
+        raise SpecError(f"{shown}:{line}:1: not UTF-8 text (byte {error.start}); save the file as UTF-8") from error
 
 
 def read(source: Path | str | bytes, *, name: str | None = None) -> Document:
@@ -134,9 +128,7 @@ def read(source: Path | str | bytes, *, name: str | None = None) -> Document:
         RecursionError,
     ) as error:  # PyYAML on "\UFFFFFFFF", "%YAML <5000 digits>"
         line = composer.line + 1 if composer is not None else 1
-        message = (
-            "not valid YAML: an escape or a directive that stands for no character or version; remove it"
-        )
+        message = "not valid YAML: an escape or a directive that stands for no character or version; remove it"
         raise refusal(shown, [Problem(line, 1, "", message)]) from error
     builder = _Builder(composer.tags)
     try:
@@ -168,9 +160,7 @@ class _Composer(yaml.SafeLoader):
         self._depth += 1
         self._count += 1
         if self._depth > MAX_DEPTH:
-            raise _RefusedError(
-                event.start_mark, (), f"nested more than {MAX_DEPTH} levels deep; write it flatter"
-            )
+            raise _RefusedError(event.start_mark, (), f"nested more than {MAX_DEPTH} levels deep; write it flatter")
         if self._count > MAX_NODES:
             raise _RefusedError(event.start_mark, (), f"more than {MAX_NODES:,} values; split the file")
         node = super().compose_node(parent, index)
@@ -195,13 +185,9 @@ class _Builder:
         self.places[path] = Place(mark.line + 1, mark.column + 1, key_mark.line + 1, key_mark.column + 1)
         self._count += 1
         if self._count > MAX_NODES:
-            raise _RefusedError(
-                key_mark, path, f"aliases expand to more than {MAX_NODES:,} values; write them out"
-            )
+            raise _RefusedError(key_mark, path, f"aliases expand to more than {MAX_NODES:,} values; write them out")
         if len(path) > MAX_DEPTH:
-            raise _RefusedError(
-                key_mark, path, f"aliases nest more than {MAX_DEPTH} levels deep; write them out"
-            )
+            raise _RefusedError(key_mark, path, f"aliases nest more than {MAX_DEPTH} levels deep; write them out")
         if id(node) in self._tags:
             tag = _clip(self._tags[id(node)], 40)
             return self._spoil(mark, path, f"tag {tag!r} is not allowed, nothing here is tagged; remove it")
@@ -218,9 +204,7 @@ class _Builder:
             word = key.value if isinstance(key, yaml.ScalarNode) else None
             if word is None or id(key) in self._tags or (not key.style and not isinstance(plain(word), str)):
                 shown = f" {_clip(str(word), 40)!r}" if word is not None else ""
-                self._note(
-                    key.start_mark, path, f"the key{shown} is not a word; put it in quotes or rename it"
-                )
+                self._note(key.start_mark, path, f"the key{shown} is not a word; put it in quotes or rename it")
             elif word in built:
                 message = f"given twice, first in line {lines[word]}; remove one of the two"
                 self._note(key.start_mark, (*path, word), message)
@@ -233,9 +217,7 @@ class _Builder:
     def _scalar(self, node: yaml.ScalarNode, path: NodePath) -> Tree:
         text: str = node.value
         if any("\ud800" <= letter <= "\udfff" for letter in text):
-            return self._spoil(
-                node.start_mark, path, "holds half of a surrogate pair; write the whole character"
-            )
+            return self._spoil(node.start_mark, path, "holds half of a surrogate pair; write the whole character")
         if node.style:
             return text
         value = plain(text)

@@ -43,9 +43,7 @@ def test_no_feasible_point_of_a_thousand_beats_the_maximiser(
 
 
 @given(direction=DIRECTIONS, p=ORDERS, n=st.integers(1, 13), power=st.integers(-300, 290))
-def test_the_scale_of_the_direction_does_not_matter(
-    direction: np.ndarray, p: float, n: int, power: int
-) -> None:
+def test_the_scale_of_the_direction_does_not_matter(direction: np.ndarray, p: float, n: int, power: int) -> None:
     direction = np.where(np.abs(direction) < 1e-3, 0, direction)
     if direction.any():
         scaled = argmax_lp_l0(direction * 2.0**power, p=p, eps=1.0, n=n)
@@ -109,9 +107,7 @@ def test_dual_norms_of_the_reference_gradients(shared: Path, which: str) -> None
 
 @pytest.mark.shared
 def test_the_printed_denominators_miss_the_norm_and_ours_do_not(shared: Path) -> None:
-    printed = json.loads((shared / "golden/corruption/closed_form_checks.json").read_text())[
-        "printed_equations"
-    ]
+    printed = json.loads((shared / "golden/corruption/closed_form_checks.json").read_text())["printed_equations"]
     for row in printed.values():
         assert abs(row["||a||_p printed eq.(5)"] - 1) > 0.5
         assert row["||a||_p corrected"] == pytest.approx(1.0)

@@ -55,9 +55,7 @@ def test_no_feasible_point_of_a_thousand_beats_argmax(ball: LpL0, seed: int) -> 
     rng = np.random.default_rng(seed)
     direction = rng.standard_normal(7)
     # A box with a count at p = 1 may miss the optimum by a little: see argmax_boxed.
-    slack = 1 + (
-        0.02 if ball.p == 1 and ball.n is not None and not (ball.low is None and ball.high is None) else 1e-9
-    )
+    slack = 1 + (0.02 if ball.p == 1 and ball.n is not None and not (ball.low is None and ball.high is None) else 1e-9)
     best = ball.indicator(direction)
     for _ in range(1000):
         point = ball.project(rng.standard_normal(7) * rng.exponential(3) + direction)

@@ -30,9 +30,7 @@ def test_the_distribution_is_the_integral_of_the_density(k: int) -> None:
 def test_random_corruptions_follow_theorem_1() -> None:
     rng, gradient = np.random.default_rng(0), np.arange(1.0, 11.0)
     ball = LpL0(2, 0.3)
-    shares = np.sort([abs(ball.random(rng, 10) @ gradient) for _ in range(4000)]) / (
-        0.3 * np.linalg.norm(gradient)
-    )
+    shares = np.sort([abs(ball.random(rng, 10) @ gradient) for _ in range(4000)]) / (0.3 * np.linalg.norm(gradient))
     expected = np.array([share_cdf(x, 10) for x in shares])
     assert np.abs(expected - np.arange(4000) / 4000).max() < 1.63 / math.sqrt(4000)  # Kolmogorov, 1 %
 
@@ -96,9 +94,7 @@ def test_the_reference_tables_of_theorem_1(shared: Path) -> None:
     for row in table["eq8_eq9"]:
         assert share_cdf(row["x"], row["k"]) == pytest.approx(row["cdf"], rel=1e-12, abs=1e-15)
     for row in table["expected_max"]:
-        assert expected_best_share(row["k"], row["N"]) == pytest.approx(
-            row["E_max_over_worst"], rel=1e-7, abs=1e-9
-        )
+        assert expected_best_share(row["k"], row["N"]) == pytest.approx(row["E_max_over_worst"], rel=1e-7, abs=1e-9)
     for row in table["expected_max_MC"]:
         assert abs(expected_best_share(row["k"], row["N"]) - row["MC"]) < 4 * row["se"]
     for row in table["trials_needed"]:

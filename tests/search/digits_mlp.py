@@ -45,9 +45,7 @@ class DigitsMlp:
         rival = others.argmax(1)
         return others[rows, rival] - logits[rows, self.y], rival
 
-    def gradient(
-        self, delta: Mapping[str, Array] | None, loss: Literal["cross_entropy", "margin"]
-    ) -> Gradient:
+    def gradient(self, delta: Mapping[str, Array] | None, loss: Literal["cross_entropy", "margin"]) -> Gradient:
         self.gradients += 1
         w, (x, one, two, logits) = self._forward(delta)
         rows, n = np.arange(len(self.y)), len(self.y)

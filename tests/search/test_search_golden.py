@@ -68,16 +68,12 @@ def test_random_trials_equal_the_reference_trial_by_trial(golden: Path) -> None:
         p, n, eps = (part.lstrip("pne") if part != "pinf" else "inf" for part in key.split("_"))
         constraint = LpL0(float(p), float(eps), int(n))
         scores = [model.score(layout.split(constraint.argmax(direction))) for direction in directions]
-        np.testing.assert_allclose(
-            [s.loss - clean for s in scores], reference[0], rtol=RTOL, atol=ATOL, err_msg=key
-        )
+        np.testing.assert_allclose([s.loss - clean for s in scores], reference[0], rtol=RTOL, atol=ATOL, err_msg=key)
         np.testing.assert_allclose([s.accuracy for s in scores], reference[1], atol=1e-12, err_msg=key)
 
 
 @pytest.mark.parametrize("file", ["mlp_multistep.json", "multistep_l0_mlp.json"])
-def test_the_search_is_as_strong_as_the_reference_with_at_most_twice_the_gradients(
-    golden: Path, file: str
-) -> None:
+def test_the_search_is_as_strong_as_the_reference_with_at_most_twice_the_gradients(golden: Path, file: str) -> None:
     model = mlp(golden)
     for row in rows(golden, file):
         reference = row.get("attacks", row)["gpm10"]
@@ -103,9 +99,7 @@ def test_with_the_default_budget_it_matches_the_best_reference_search_within_a_p
 def test_fixed_point_beats_the_trust_region_reference_of_the_quadratic_model(golden: Path) -> None:
     theory = json.loads((golden / "theory_checks.json").read_text())["second_order_p2"]
     for row in theory:
-        found = worst_case(
-            mlp(golden), Global(NAMES, LpL0(2, row["eps"])), methods=[FixedPoint(steps=20)], restarts=0
-        )
+        found = worst_case(mlp(golden), Global(NAMES, LpL0(2, row["eps"])), methods=[FixedPoint(steps=20)], restarts=0)
         assert found.indicator == pytest.approx(row["f"], rel=RTOL)
         assert found.score.loss - found.clean.loss >= row["dL_gpm20"] * (1 - 1e-5)
 
@@ -114,16 +108,12 @@ def test_critical_radii_are_no_larger_than_those_of_the_reference(golden: Path) 
     """A radius is where more than the drop is lost, strictly; accuracy is not monotone."""
     model = mlp(golden)
     layout = Layout.of(model.weights, NAMES)
-    rms = layout.flatten(
-        {name: np.full(w.shape, np.sqrt((w**2).mean())) for name, w in model.weights.items()}
-    )
+    rms = layout.flatten({name: np.full(w.shape, np.sqrt((w**2).mean())) for name, w in model.weights.items()})
     goal = model.score(None).accuracy - 1e-12
 
     def accuracy(row: dict[str, Any], eps: float, method: OneStep | FixedPoint) -> float:
         constraint = LpL0(float(row["p"]), eps, scale=rms if row["norm"] == "tensor_rms" else None)
-        found = worst_case(
-            model, Global(NAMES, constraint), methods=[method], budget_gradients=10, restarts=0
-        )
+        found = worst_case(model, Global(NAMES, constraint), methods=[method], budget_gradients=10, restarts=0)
         return found.least_accurate.score.accuracy
 
     for row in rows(golden, "critical_radius_mlp.json"):

@@ -87,9 +87,7 @@ class Bowl:
 
 @pytest.mark.parametrize("whole", SETS, ids=str)
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_every_method_on_every_set_is_feasible_deterministic_and_counted(
-    method: Method, whole: TensorSet
-) -> None:
+def test_every_method_on_every_set_is_feasible_deterministic_and_counted(method: Method, whole: TensorSet) -> None:
     first, again = Bowl(), Bowl()
     methods: list[Method] = [OneStep(), method] if isinstance(method, Swap) else [method]
     found = worst_case(first, whole, methods=methods, budget_gradients=20, seed=3)
@@ -116,14 +114,10 @@ def test_on_a_linear_loss_one_step_is_the_worst_and_equals_the_indicator(whole: 
 @pytest.mark.parametrize("eps", [0.5, 3.0])
 def test_on_a_curved_ball_fixed_point_reaches_the_trust_region_optimum(seed: int, eps: float) -> None:
     bowl = Bowl(seed=seed)
-    found = worst_case(
-        bowl, Global(("w", "b"), LpL0(2, eps)), methods=[FixedPoint(steps=200)], budget_gradients=900
-    )
+    found = worst_case(bowl, Global(("w", "b"), LpL0(2, eps)), methods=[FixedPoint(steps=200)], budget_gradients=900)
     values, vectors = np.linalg.eigh(bowl.hessian)
     low, high = values[-1], values[-1] + np.linalg.norm(bowl.slope) / eps + 1
-    for _ in range(
-        200
-    ):  # maximise g·a + ½ aHa on the sphere: (λI - H) a = g with λ above the largest eigenvalue
+    for _ in range(200):  # maximise g·a + ½ aHa on the sphere: (λI - H) a = g with λ above the largest eigenvalue
         middle = (low + high) / 2
         size = np.linalg.norm((vectors.T @ bowl.slope) / (middle - values))
         low, high = (middle, high) if size > eps else (low, middle)
@@ -166,9 +160,7 @@ class Broken(Bowl):
     """A network whose every gradient and score is NaN."""
 
     def gradient(self, delta: Delta, loss: Loss) -> Gradient:
-        return Gradient(
-            math.nan, {name: grad * math.nan for name, grad in super().gradient(delta, loss).grads.items()}
-        )
+        return Gradient(math.nan, {name: grad * math.nan for name, grad in super().gradient(delta, loss).grads.items()})
 
     def score(self, delta: Delta) -> Score:
         return Score(math.nan, math.nan, 0.0, 10)

@@ -98,9 +98,7 @@ def test_no_status_is_better_than_in_the_sourced_facts(path):
 
     def statuses(node):
         if isinstance(node, dict):
-            if "status" in node and isinstance(
-                node.get("value", node.get("limit")), int | float | list | dict
-            ):
+            if "status" in node and isinstance(node.get("value", node.get("limit")), int | float | list | dict):
                 yield repr(_floats(node.get("value", node.get("limit")))), node["status"]
             for inner in node.values():
                 yield from statuses(inner)
@@ -237,9 +235,7 @@ def test_the_law_of_a_bit_error_rate_must_be_one(params, message):
 def test_multiplicities_must_add_up():
     shares = "{value: [0.5, 0.4], unit: 'P(size = 1, 2, ...)', status: illustrative}"
     spatial = f"spatial: {{pattern: row, multiplicity: {shares}}}"
-    with pytest.raises(
-        SpecError, match=r"mechanisms\[0\]\.spatial: multiplicity\.value must add up to 1, got 0\.9"
-    ):
+    with pytest.raises(SpecError, match=r"mechanisms\[0\]\.spatial: multiplicity\.value must add up to 1, got 0\.9"):
         load(GOOD.replace("    params:", f"    {spatial}\n    params:"), DeviceSpec)
 
 
@@ -256,9 +252,7 @@ SHIPPED = [path.read_text() for path in PROFILES]
     st.sampled_from(SHIPPED),
     st.integers(0, 6000),
     st.integers(0, 60),
-    st.sampled_from(
-        ["", "x", "1", ".nan", "{}", "[]", "~", "\n", "  ", ": ", "'", "&a *a", "!!int 1", "1e-3", "on"]
-    ),
+    st.sampled_from(["", "x", "1", ".nan", "{}", "[]", "~", "\n", "  ", ": ", "'", "&a *a", "!!int 1", "1e-3", "on"]),
 )
 def test_a_damaged_profile_is_still_a_profile_or_a_spec_error(text, start, length, put):
     start %= len(text)

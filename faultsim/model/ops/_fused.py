@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.errors import UnsupportedOpError
 
@@ -21,7 +21,7 @@ def activate(x: Tensor, name: str, parameters: Sequence[float] = ()) -> Tensor:
         case "Relu":
             return torch.relu(x)
         case "LeakyRelu":
-            return F.leaky_relu(x, parameters[0] if parameters else 0.01)
+            return functional.leaky_relu(x, parameters[0] if parameters else 0.01)
         case "Tanh":
             return torch.tanh(x)
         case "Sigmoid":
@@ -32,11 +32,11 @@ def activate(x: Tensor, name: str, parameters: Sequence[float] = ()) -> Tensor:
             alpha, beta = parameters or (0.2, 0.5)
             return torch.clamp(alpha * x + beta, 0, 1)
         case "Elu":
-            return F.elu(x, parameters[0] if parameters else 1.0)
+            return functional.elu(x, parameters[0] if parameters else 1.0)
         case "Softplus":
-            return F.softplus(x)
+            return functional.softplus(x)
         case "Gelu":
-            return F.gelu(x)
+            return functional.gelu(x)
     raise UnsupportedOpError(
         f"the fused activation {name!r} is unknown; export the model before onnxruntime optimizes it"
     )

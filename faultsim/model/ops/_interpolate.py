@@ -44,13 +44,13 @@ class Taps(NamedTuple):
     """Input elements that make up each output element.
 
     Attributes:
-        index: (out, taps), int64, inside the axis.
+        place: (out, taps), int64, inside the axis.
         weight: (out, taps), float32; None for nearest.
         outside: (out,), where the coordinate lies outside the axis; None unless it matters.
         factor: n where every element is repeated n times (nearest), else 0.
     """
 
-    index: Tensor
+    place: Tensor
     weight: Tensor | None
     outside: Tensor | None
     factor: int
@@ -85,30 +85,32 @@ def _coordinates(axis: Axis, mode: str) -> Floats:
     return np.asarray(place, dtype=np.float32)
 
 
-def _rounded(place: Floats, mode: str, *, shrinks: bool) -> NDArray[np.float32]:
+def _rounded(place: Floats, mode: str, *, shrinks: bool) -> Floats:
     match mode:
         case "round_prefer_floor":
-            return np.ceil(place - np.float32(0.5))
+            rounded = np.ceil(place - np.float32(0.5))
         case "round_prefer_ceil":
-            return np.floor(place + np.float32(0.5))
+            rounded = np.floor(place + np.float32(0.5))
         case "floor":
-            return np.floor(place)
+            rounded = np.floor(place)
         case "ceil":
-            return np.ceil(place)
+            rounded = np.ceil(place)
         case "simple":  # before Resize-11: up when shrinking, down else
-            return np.ceil(place) if shrinks else np.floor(place)
-    raise ValueError(f"the nearest mode {mode!r} is unknown")
+            rounded = np.ceil(place) if shrinks else np.floor(place)
+        case _:
+            raise ValueError(f"the nearest mode {mode!r} is unknown")
+    return np.asarray(rounded, dtype=np.float32)
 
 
 def _linear(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.clip(1 - np.abs(distance), 0, 1)
+    return np.asarray(np.clip(1 - np.abs(distance), 0, 1), dtype=np.float64)
 
 
 def _cubic(distance: NDArray[np.float64], a: float) -> NDArray[np.float64]:
     d = np.abs(distance)
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+    return np.asarray(np.where(d <= 1, near, np.where(d < 2, far, 0.0)), dtype=np.float64)
 
 
 @lru_cache(maxsize=512)
@@ -133,20 +135,18 @@ def taps(axis: Axis, method: Method) -> Taps:
     count = 2 * int(np.ceil(reach / shrink))
     first = np.floor(place).astype(np.int64) - count // 2 + 1
     index = first[:, None] + np.arange(count)
-    distance = (index - place[:, None].astype(np.float64)) * shrink
+    distance = np.asarray((index - place[:, None]) * shrink, dtype=np.float64)
     weight = _cubic(distance, method.cubic_a) if method.mode == "cubic" else _linear(distance)
     if method.exclude_outside:
         weight = np.where((index < 0) | (index > last), 0.0, weight)
     if method.exclude_outside or method.antialias:
         weight = weight / weight.sum(axis=1, keepdims=True)
-    return Taps(
-        torch.from_numpy(np.clip(index, 0, last)), torch.from_numpy(weight.astype(np.float32)), outside, 0
-    )
+    return Taps(torch.from_numpy(np.clip(index, 0, last)), torch.from_numpy(weight.astype(np.float32)), outside, 0)
 
 
 def resize_axis(x: Tensor, dim: int, at: Taps) -> Tensor:
     """Return *x* with one axis resized."""
-    index = at.index.to(x.device)
+    index = at.place.to(x.device)
     if at.weight is None:
         return x.index_select(dim, index[:, 0])
     shape = [1] * x.ndim

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.errors import UnsupportedOpError
 
@@ -30,13 +30,13 @@ def _activation(name: str, a: float, b: float) -> Activation:
         "tanh": torch.tanh,
         "sigmoid": torch.sigmoid,
         "affine": lambda x: a * x + b,
-        "leakyrelu": lambda x: F.leaky_relu(x, a),
+        "leakyrelu": lambda x: functional.leaky_relu(x, a),
         "thresholdedrelu": lambda x: torch.where(x > a, x, 0.0),
         "scaledtanh": lambda x: a * torch.tanh(b * x),
         "hardsigmoid": lambda x: torch.clamp(a * x + b, 0, 1),
-        "elu": lambda x: F.elu(x, a),
-        "softsign": F.softsign,
-        "softplus": F.softplus,
+        "elu": lambda x: functional.elu(x, a),
+        "softsign": functional.softsign,
+        "softplus": functional.softplus,
     }
     if name not in table:
         raise UnsupportedOpError(f"the recurrent activation {name!r} is unknown; ONNX has {', '.join(table)}")
@@ -105,9 +105,7 @@ def layer(
     return Layer(x, None if lengths is None else lengths.reshape(-1, 1), tuple(made), reverse)
 
 
-def walk(
-    projected: Tensor, lengths: Tensor | None, state: State, step: Step, *, reverse: bool
-) -> tuple[Tensor, State]:
+def walk(projected: Tensor, lengths: Tensor | None, state: State, step: Step, *, reverse: bool) -> tuple[Tensor, State]:
     """Run *step* over time; a sequence keeps its state and gives zeros beyond its length.
 
     Args:
@@ -139,9 +137,7 @@ def walk(
     return torch.stack(outputs), state
 
 
-def joined(
-    ys: Sequence[Tensor], states: Sequence[State], layout: int
-) -> tuple[Tensor, ...]:
+def joined(ys: Sequence[Tensor], states: Sequence[State], layout: int) -> tuple[Tensor, ...]:
     """Return Y and the last states as the op has them, from (T, N, H) and states of every direction."""
     y = torch.stack(list(ys), dim=1)
     last = [torch.stack(list(of), dim=0) for of in zip(*states, strict=True)]
@@ -150,9 +146,7 @@ def joined(
     return (y, *last)
 
 
-def native_parameters(
-    w: Tensor, r: Tensor, b: Tensor | None, order: Sequence[int]
-) -> list[Tensor]:
+def native_parameters(w: Tensor, r: Tensor, b: Tensor | None, order: Sequence[int]) -> list[Tensor]:
     """Return the weights as torch's recurrent kernels want them: gates in *order*, input and hidden bias apart."""
     gates, hidden = len(order), r.shape[2]
     parameters: list[Tensor] = []

@@ -1,10 +1,10 @@
-"""Where a sliding window stands: padding, strides, dilations and output sizes of convolutions and pools. No op lives here."""
+"""Where a sliding window stands: padding, strides, dilations, output sizes of convolutions and pools. No op here."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 
 class Window(NamedTuple):
@@ -92,4 +92,4 @@ def pad_spatial(x: Tensor, begin: Sequence[int], end: Sequence[int], value: floa
     if not any(begin) and not any(end):
         return x
     amounts = [n for pair in zip(reversed(begin), reversed(end), strict=True) for n in pair]
-    return F.pad(x, amounts, value=value)
+    return functional.pad(x, amounts, value=value)

@@ -35,7 +35,7 @@ def BatchNormalization(
     momentum: float = 0.9,
     training_mode: int = 0,
 ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
-    """Every channel normalized by the given statistics, or in training mode by the batch's (ONNX BatchNormalization-15)."""
+    """Every channel normalized by given statistics, or in training by the batch's (ONNX BatchNormalization-15)."""
     if x.dtype in (torch.float16, torch.bfloat16) and scale.dtype == x.dtype and x.device.type == "cpu":
         scale, bias = scale.float(), bias.float()
     if mean.dtype in (torch.float16, torch.bfloat16):
@@ -69,9 +69,7 @@ def BatchNormalization_7(
     With ``spatial`` 0 every element has its own scale, bias and statistics.
     """
     if sum(map(bool, ctx.outputs)) > 1:
-        result = BatchNormalization(
-            x, scale, bias, mean, var, epsilon=epsilon, momentum=momentum, training_mode=1
-        )
+        result = BatchNormalization(x, scale, bias, mean, var, epsilon=epsilon, momentum=momentum, training_mode=1)
         return (*result, *_statistics(x))
     if spatial:
         return BatchNormalization(x, scale, bias, mean, var, epsilon=epsilon)

@@ -84,9 +84,7 @@ def Scan_8(
     for number in range(batch):
         rows = [pick(value, 0, number) for value in inputs]
         steps = longest if lengths is None else int(carried(lengths)[number])
-        states, collected = _scan(
-            body, rows[:count], rows[count:], [0] * num_scan_inputs, backwards, ctx, steps
-        )
+        states, collected = _scan(body, rows[:count], rows[count:], [0] * num_scan_inputs, backwards, ctx, steps)
         stacked = [
             _padded(stack(c, 0), longest) if c else _nothing(t, 0, ctx)
             for c, t in zip(collected, body.output_types[count:], strict=True)

@@ -3,19 +3,19 @@
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.model.ops._fused import activate
 from faultsim.model.ops._widen import HALVES
 from faultsim.model.ops._window import pad_spatial, window
 from faultsim.model.ops.registry import op
 
-_CONV: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_CONV: dict[int, Callable[..., Tensor]] = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 _CONV_TRANSPOSE: dict[int, Callable[..., Tensor]] = {
-    1: F.conv_transpose1d,
-    2: F.conv_transpose2d,
-    3: F.conv_transpose3d,
+    1: functional.conv_transpose1d,
+    2: functional.conv_transpose2d,
+    3: functional.conv_transpose3d,
 }
 
 
@@ -112,9 +112,7 @@ def ConvTranspose(
     steps = list(strides) if strides else [1] * rank
     spread = list(dilations) if dilations else [1] * rank
     extra = list(output_padding) if output_padding else [0] * rank
-    full = [
-        (n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(x.shape[2:], steps, w.shape[2:], spread, strict=True)
-    ]
+    full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(x.shape[2:], steps, w.shape[2:], spread, strict=True)]
     wanted: Sequence[int] | None = None
     if output_shape:
         wanted = output_shape[-rank:]

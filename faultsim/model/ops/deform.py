@@ -1,4 +1,4 @@
-"""Convolution windows taken apart: DeformConv samples each element of a window elsewhere, Col2Im puts windows together."""
+"""Windows taken apart: DeformConv samples each element of a window elsewhere, Col2Im puts windows together."""
 
 from collections.abc import Sequence
 
@@ -89,9 +89,7 @@ def Col2Im(
         element = torch.arange(block[i], device=x.device) * spread[i]
         window = torch.arange(count, device=x.device) * steps[i]
         here = element.reshape(1, -1, 1, 1) + window.reshape(1, 1, 1, -1)
-        place = (place[:, None, :, None] * padded[i] + here).reshape(
-            place.shape[0] * block[i], place.shape[1] * count
-        )
+        place = (place[:, None, :, None] * padded[i] + here).reshape(place.shape[0] * block[i], place.shape[1] * count)
     columns = x.reshape(x.shape[0], -1, place.numel())
     size = 1
     for n in padded:

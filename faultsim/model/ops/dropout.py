@@ -16,12 +16,12 @@ def Dropout(
     ctx: Context,
     seed: int = 0,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """The input; in training mode with a share *ratio* dropped, the same share for the same *seed* (ONNX Dropout-22)."""
+    """The input; in training mode a share *ratio* of it is dropped, the same for the same *seed* (ONNX Dropout-22)."""
     p = 0.5 if ratio is None else float(ratio)
     if training_mode is None or not bool(training_mode) or p == 0:
         return _all(x, ctx)
     # the generator that ONNX's reference draws from, so that its conformance tests hold
-    draws = np.random.RandomState(seed).uniform(0, 1.0, tuple(x.shape))  # noqa: NPY002
+    draws = np.random.RandomState(seed).uniform(0, 1.0, tuple(x.shape))
     mask = torch.from_numpy(draws >= p).to(x.device)
     return torch.where(mask, x / (1 - p), 0.0).to(x.dtype), mask
 

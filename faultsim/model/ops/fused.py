@@ -1,8 +1,8 @@
 """What onnxruntime's optimizer folds together (com.microsoft): products, Gelu, layer norms. Attention is beside it."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.model.ops._fused import activate
 from faultsim.model.ops._widen import in_float32
@@ -28,7 +28,7 @@ def FusedMatMul(
     transBatchA: int = 0,
     transBatchB: int = 0,
 ) -> Tensor:
-    """alpha · A' B' (com.microsoft FusedMatMul-1)."""
+    """Return alpha · A' B' (com.microsoft FusedMatMul-1)."""
     a = _batch_last_but_one(a) if transBatchA else a
     b = _batch_last_but_one(b) if transBatchB else b
     a = a.transpose(-1, -2) if transA and a.ndim > 1 else a
@@ -52,7 +52,7 @@ def FusedGemm(
     activation_beta: float | None = None,
     activation_gamma: float | None = None,
 ) -> Tensor:
-    """alpha · A' B' + beta · C, then an activation (com.microsoft FusedGemm-1)."""
+    """Return alpha · A' B' + beta · C, then an activation (com.microsoft FusedGemm-1)."""
     left, right = a.t() if transA else a, b.t() if transB else b
     y = torch.mm(left, right) * alpha if c is None else torch.addmm(c, left, right, beta=beta, alpha=alpha)
     given = [v for v in (activation_alpha, activation_beta) if v is not None]
@@ -62,28 +62,28 @@ def FusedGemm(
 @op("Gelu", domain=MICROSOFT)
 @in_float32
 def Gelu(x: Tensor) -> Tensor:
-    """x · Φ(x) (com.microsoft Gelu-1)."""
-    return F.gelu(x)
+    """Return x · Φ(x) (com.microsoft Gelu-1)."""
+    return functional.gelu(x)
 
 
 @op("BiasGelu", domain=MICROSOFT)
 @in_float32
 def BiasGelu(x: Tensor, bias: Tensor) -> Tensor:
     """Gelu of x + bias (com.microsoft BiasGelu-1)."""
-    return F.gelu(x + bias)
+    return functional.gelu(x + bias)
 
 
 @op("FastGelu", domain=MICROSOFT)
 @in_float32
 def FastGelu(x: Tensor, bias: Tensor | None = None) -> Tensor:
     """Gelu of x + bias by the tanh approximation (com.microsoft FastGelu-1)."""
-    return F.gelu(x if bias is None else x + bias, approximate="tanh")
+    return functional.gelu(x if bias is None else x + bias, approximate="tanh")
 
 
 @op("QuickGelu", domain=MICROSOFT)
 @in_float32
 def QuickGelu(x: Tensor, *, alpha: float = 1.702) -> Tensor:
-    """x · sigmoid(alpha x) (com.microsoft QuickGelu-1)."""
+    """Return x · sigmoid(alpha x) (com.microsoft QuickGelu-1)."""
     return x * torch.sigmoid(alpha * x)
 
 
@@ -152,9 +152,11 @@ def EmbedLayerNormalization(
     rows, length = input_ids.shape
     if position_ids is None:
         position_ids = torch.arange(length, device=input_ids.device).unsqueeze(0)
-    total = F.embedding(input_ids.long(), word_embedding) + F.embedding(position_ids.long(), position_embedding)
+    total = functional.embedding(input_ids.long(), word_embedding) + functional.embedding(
+        position_ids.long(), position_embedding
+    )
     if segment_ids is not None and segment_embedding is not None:
-        total = total + F.embedding(segment_ids.long(), segment_embedding)
+        total = total + functional.embedding(segment_ids.long(), segment_embedding)
     y = layer_norm(total, total.shape[-1:], gamma, beta, epsilon)
     if mask is None:
         counts = torch.zeros(rows, dtype=torch.int32, device=input_ids.device)

@@ -1,10 +1,11 @@
-"""onnxruntime's fused attention (com.microsoft): Attention, MultiHeadAttention, GroupQueryAttention, RotaryEmbedding."""
+"""onnxruntime's attention (com.microsoft): Attention, MultiHeadAttention, GroupQueryAttention, RotaryEmbedding."""
 
 import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.model.ops._widen import in_float32
 from faultsim.model.ops.attention import causal_mask, merge_heads, rotate, split_heads
@@ -65,7 +66,7 @@ def Attention(
     projected = torch.matmul(x, weights)
     projected = projected if bias is None else projected + bias
     sizes = list(qkv_hidden_sizes) if qkv_hidden_sizes else [projected.shape[-1] // 3] * 3
-    query, key, value = (split_heads(part, num_heads) for part in projected.split(sizes, dim=-1))
+    query, key, value = (split_heads(part, num_heads) for part in torch.split(projected, sizes, dim=-1))
     before = 0
     if past is not None:
         before = past.shape[3]
@@ -187,7 +188,7 @@ def GroupQueryAttention(
     rows, length = query.shape[:2]
     if key is None or value is None:
         size = query.shape[-1] // (num_heads + 2 * kv_num_heads)
-        query, key, value = query.split([num_heads * size, kv_num_heads * size, kv_num_heads * size], dim=-1)
+        query, key, value = torch.split(query, [num_heads * size, kv_num_heads * size, kv_num_heads * size], dim=-1)
     heads = split_heads(query, num_heads)
     keys, values = split_heads(key, kv_num_heads), split_heads(value, kv_num_heads)
     valid = seqlens_k.reshape(-1).long() + 1
@@ -209,12 +210,10 @@ def GroupQueryAttention(
     scores = torch.tanh(scores / softcap) * softcap if softcap > 0 else scores
     if attention_bias is not None:
         short = room - attention_bias.shape[-1]
-        scores = scores + torch.nn.functional.pad(attention_bias, [0, max(short, 0)])
+        scores = scores + functional.pad(attention_bias, [0, max(short, 0)])
     allowed = causal_mask(length, room, start.reshape(-1, 1, 1, 1), query.device)
     if local_window_size >= 0:
-        allowed = allowed & ~causal_mask(
-            length, room, start.reshape(-1, 1, 1, 1) - local_window_size, query.device
-        )
+        allowed = allowed & ~causal_mask(length, room, start.reshape(-1, 1, 1, 1) - local_window_size, query.device)
     scores = torch.where(allowed, scores, float("-inf"))
     if smooth_softmax or head_sink is not None:
         sink = scores.new_zeros(num_heads) if head_sink is None else head_sink

@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.model.ops._widen import ints
 from faultsim.model.ops._window import Window, pad_spatial, window
 from faultsim.model.ops.registry import Context, op
 
-_POOL: dict[int, Callable[..., Any]] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+_POOL: dict[int, Callable[..., Any]] = {1: functional.max_pool1d, 2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
 @op("MaxPool", codes="carry")
@@ -73,8 +73,7 @@ def _pool(x: Tensor, at: Window, *, indices: bool = False) -> Any:
     reach = at.reach(x.shape[2:])
     # torch pads both sides alike, at most by half a window; what the last window does not reach is not read
     direct = all(
-        0 <= b <= k // 2 and (b >= r > b - s)
-        for b, r, s, k in zip(at.begin, reach, at.strides, at.kernel, strict=True)
+        0 <= b <= k // 2 and (b >= r > b - s) for b, r, s, k in zip(at.begin, reach, at.strides, at.kernel, strict=True)
     )
     padding: Sequence[int] = at.begin
     if not direct:
@@ -95,8 +94,7 @@ def _flat(inside: Tensor, x: Tensor, at: Window, storage_order: int) -> Tensor:
     rank = len(size)
     reach = at.reach(size)
     direct = all(
-        0 <= b <= k // 2 and (b >= r > b - s)
-        for b, r, s, k in zip(at.begin, reach, at.strides, at.kernel, strict=True)
+        0 <= b <= k // 2 and (b >= r > b - s) for b, r, s, k in zip(at.begin, reach, at.strides, at.kernel, strict=True)
     )
     if not direct or storage_order:
         padded = size if direct else [n + b + r for n, b, r in zip(size, at.begin, reach, strict=True)]
@@ -143,9 +141,7 @@ def MaxUnpool(
     rank = x.ndim - 2
     steps = strides or [1] * rank
     around = pads or [0] * (2 * rank)
-    size = [
-        (x.shape[2 + i] - 1) * steps[i] + kernel_shape[i] - around[i] - around[rank + i] for i in range(rank)
-    ]
+    size = [(x.shape[2 + i] - 1) * steps[i] + kernel_shape[i] - around[i] - around[rank + i] for i in range(rank)]
     count = x.shape[0] * x.shape[1]
     for n in size:
         count *= n

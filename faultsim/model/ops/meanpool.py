@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.model.ops._widen import in_float32
 from faultsim.model.ops._window import Window, pad_spatial, window
@@ -35,7 +35,7 @@ def AveragePool(
     if whole and fits and set(at.dilations) == {1}:
         return _mean(x, at)
     if x.ndim <= 4 and at.begin == at.end and _torch_pads(x, at):
-        inner = F.avg_pool1d if x.ndim == 3 else F.avg_pool2d
+        inner = functional.avg_pool1d if x.ndim == 3 else functional.avg_pool2d
         return inner(x, at.kernel, at.strides, at.begin, False, bool(count_include_pad))
     total = _window_sum(x, at)
     for axis, n in enumerate(size):
@@ -56,10 +56,10 @@ def _mean(x: Tensor, at: Window) -> Tensor:
     size = x.shape[2:]
     if not any(at.begin) and not any(at.end) and at.kernel == list(size):
         return x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)
-    padding: Sequence[int] = at.begin
+    padding: list[int] = at.begin
     if at.begin != at.end or any(2 * b > k or b < 0 for b, k in zip(at.begin, at.kernel, strict=True)):
         x, padding = pad_spatial(x, at.begin, at.end), [0] * len(size)
-    inner = {3: F.avg_pool1d, 4: F.avg_pool2d, 5: F.avg_pool3d}[x.ndim]
+    inner = {3: functional.avg_pool1d, 4: functional.avg_pool2d, 5: functional.avg_pool3d}[x.ndim]
     return inner(x, at.kernel, at.strides, padding)
 
 

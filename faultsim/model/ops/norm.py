@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.model.ops._widen import HALVES, in_float32
 from faultsim.model.ops.meanpool import root
@@ -37,25 +37,21 @@ def LayerNormalization(
     return layer_norm(wide, shape, scale, bias, epsilon).to(x.dtype)
 
 
-def layer_norm(
-    x: Tensor, shape: Sequence[int], scale: Tensor | None, bias: Tensor | None, epsilon: float
-) -> Tensor:
+def layer_norm(x: Tensor, shape: Sequence[int], scale: Tensor | None, bias: Tensor | None, epsilon: float) -> Tensor:
     """Layer norm over the trailing axes of *shape*; scale and bias may be broadcast, or absent."""
     fits = (scale is None or scale.shape == tuple(shape)) and (bias is None or bias.shape == tuple(shape))
     if fits:
         scale = scale if scale is None or scale.dtype == x.dtype else scale.to(x.dtype)
         bias = bias if bias is None or bias.dtype == x.dtype else bias.to(x.dtype)
-        return F.layer_norm(x, shape, scale, bias, epsilon)
-    y = F.layer_norm(x, shape, None, None, epsilon)
+        return functional.layer_norm(x, shape, scale, bias, epsilon)
+    y = functional.layer_norm(x, shape, None, None, epsilon)
     y = y if scale is None else y * scale
     return y if bias is None else y + bias
 
 
 @op("RMSNormalization")
 @in_float32
-def RMSNormalization(
-    x: Tensor, scale: Tensor, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
-) -> Tensor:
+def RMSNormalization(x: Tensor, scale: Tensor, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1) -> Tensor:
     """Root mean square 1 over the axes from *axis* on, then scale (ONNX RMSNormalization-23)."""
     axes = tuple(range(axis % x.ndim, x.ndim))
     return x * torch.rsqrt((x * x).mean(dim=axes, keepdim=True) + epsilon) * scale
@@ -79,9 +75,7 @@ def GroupNormalization(
 
 @op("GroupNormalization", since=18)
 @in_float32
-def GroupNormalization_18(
-    x: Tensor, scale: Tensor, bias: Tensor, *, num_groups: int, epsilon: float = 1e-5
-) -> Tensor:
+def GroupNormalization_18(x: Tensor, scale: Tensor, bias: Tensor, *, num_groups: int, epsilon: float = 1e-5) -> Tensor:
     """As GroupNormalization-21 with one scale and bias a group (ONNX GroupNormalization-18)."""
     each = x.shape[1] // num_groups
     return torch.group_norm(x, num_groups, scale.repeat_interleave(each), bias.repeat_interleave(each), epsilon)
@@ -108,7 +102,7 @@ def MeanVarianceNormalization(x: Tensor, *, axes: Sequence[int] = (0, 2, 3)) -> 
 def LRN(x: Tensor, *, size: int, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0) -> Tensor:
     """Every element over a power of the squares in the channels around it (ONNX LRN-13)."""
     before, channels = (size - 1) // 2, x.shape[1]
-    square = F.pad(x * x, [0, 0] * (x.ndim - 2) + [before, size - 1 - before])
+    square = functional.pad(x * x, [0, 0] * (x.ndim - 2) + [before, size - 1 - before])
     total = square.narrow(1, 0, channels)
     for i in range(1, size):
         total = total + square.narrow(1, i, channels)

@@ -126,9 +126,7 @@ def integer_conv(
     begins, ends = _padding(image.shape[2:], kernel.shape[2:], auto_pad, pads, steps, gaps)
     symmetric = begins == ends
     if not symmetric:
-        image = functional.pad(
-            image, [p for pair in zip(begins[::-1], ends[::-1], strict=True) for p in pair]
-        )
+        image = functional.pad(image, [p for pair in zip(begins[::-1], ends[::-1], strict=True) for p in pair])
     convolution = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}[spatial]
 
     def product(left: Tensor, right: Tensor) -> Tensor:

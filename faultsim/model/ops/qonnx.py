@@ -150,9 +150,7 @@ def MultiThreshold(
     count = (x.unsqueeze(-1) >= steps).sum(-1).to(x.dtype)
     first, last = thresholds[:, 0].detach(), thresholds[:, -1].detach()
     shape = [-1, *[1] * (x.ndim - 1 - channel)]
-    slope = (max(thresholds.shape[1] - 1, 1) / (last - first).clamp(min=torch.finfo(x.dtype).eps)).reshape(
-        shape
-    )
+    slope = (max(thresholds.shape[1] - 1, 1) / (last - first).clamp(min=torch.finfo(x.dtype).eps)).reshape(shape)
     line = torch.clamp(x, first.reshape(shape), last.reshape(shape)) * slope
     return replace_ste(line, count) * out_scale + out_bias
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.model.ops._recurrent import (
     Activation,
@@ -65,7 +65,7 @@ def LSTM(
         bias = None if b is None else torch.stack(b[d].chunk(2)).sum(0)
         step = _lstm_step(r[d].t(), None if p is None else p[d], functions, clip, input_forget)
         start = tuple(s[d] for s in at.states)
-        y, last = walk(F.linear(at.x, w[d], bias), at.lengths, start, step, reverse=at.directions[d])
+        y, last = walk(functional.linear(at.x, w[d], bias), at.lengths, start, step, reverse=at.directions[d])
         ys.append(y)
         lasts.append(last)
     return joined(ys, lasts, layout)
@@ -124,7 +124,7 @@ def GRU(
     for d, functions in enumerate(chosen):
         of_input, of_hidden = (None, None) if b is None else b[d].chunk(2)
         step = _gru_step(r[d], of_hidden, functions, clip, linear_before_reset)
-        projected = F.linear(at.x, w[d], of_input)
+        projected = functional.linear(at.x, w[d], of_input)
         y, last = walk(projected, at.lengths, (at.states[0][d],), step, reverse=at.directions[d])
         ys.append(y)
         lasts.append(last)
@@ -141,12 +141,12 @@ def _gru_step(
 
     def step(z: Tensor, state: State) -> State:
         h = state[0]
-        both = z[:, : 2 * size] + F.linear(h, gates, gate_bias)
+        both = z[:, : 2 * size] + functional.linear(h, gates, gate_bias)
         update, reset = gate(_clipped(both, clip)).chunk(2, dim=1)
         if linear_first:
-            inner = reset * F.linear(h, candidate, candidate_bias)
+            inner = reset * functional.linear(h, candidate, candidate_bias)
         else:
-            inner = F.linear(reset * h, candidate, candidate_bias)
+            inner = functional.linear(reset * h, candidate, candidate_bias)
         proposal = new(_clipped(z[:, 2 * size :] + inner, clip))
         return ((1 - update) * proposal + update * h,)
 
@@ -175,16 +175,14 @@ def RNN(
     at = layer(x, r, sequence_lens, [initial_h], direction, layout)
     if clip is None and at.plain and _standard(activations, ("tanh",), len(at.directions)):
         parameters = native_parameters(w, r, b, (0,))
-        y, h = torch.rnn_tanh(
-            at.source, at.states[0], parameters, True, 1, 0.0, True, len(at.directions) == 2, False
-        )
+        y, h = torch.rnn_tanh(at.source, at.states[0], parameters, True, 1, 0.0, True, len(at.directions) == 2, False)
         return native_outputs(y, (h,), at, layout)
     chosen = activations_of(activations, activation_alpha, activation_beta, ("tanh",), len(at.directions))
     ys, lasts = [], []
     for d, (function,) in enumerate(chosen):
         bias = None if b is None else torch.stack(b[d].chunk(2)).sum(0)
         step = _rnn_step(r[d].t(), function, clip)
-        projected = F.linear(at.x, w[d], bias)
+        projected = functional.linear(at.x, w[d], bias)
         y, last = walk(projected, at.lengths, (at.states[0][d],), step, reverse=at.directions[d])
         ys.append(y)
         lasts.append(last)

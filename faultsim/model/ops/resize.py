@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.model.ops._interpolate import Axis, Method, resize_axis, taps
 from faultsim.model.ops._widen import ints
@@ -67,7 +67,7 @@ def _torch(x: Tensor, axes: dict[int, Axis], method: Method) -> Tensor | None:
     size = [axes[dim].out if dim in axes else x.shape[dim] for dim in (2, 3)]
     if method.mode == "nearest":
         if all(taps(axis, method).factor for axis in axes.values()):
-            return F.interpolate(x, size=size, mode="nearest")
+            return functional.interpolate(x, size=size, mode="nearest")
         return None
     exact = all(abs(a.size * a.scale - a.out) < 1e-6 * a.out for a in axes.values())
     if method.mode != "linear" or not exact:
@@ -75,9 +75,9 @@ def _torch(x: Tensor, axes: dict[int, Axis], method: Method) -> Tensor | None:
     if method.coordinates == "half_pixel" or (
         method.coordinates == "pytorch_half_pixel" and all(a.out > 1 for a in axes.values())
     ):
-        return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+        return functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
     if method.coordinates == "align_corners":
-        return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+        return functional.interpolate(x, size=size, mode="bilinear", align_corners=True)
     return None
 
 

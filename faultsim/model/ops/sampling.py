@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from faultsim.model.ops._widen import in_float32, ints, moves
 from faultsim.model.ops.registry import op
@@ -28,16 +28,16 @@ def GridSample(
 ) -> Tensor:
     """The input interpolated at the places that *grid* gives in [-1, 1] (ONNX GridSample-22)."""
     if not x.is_floating_point():
-        wide = F.grid_sample(x.to(grid.dtype), grid, _MODES[mode], padding_mode, bool(align_corners))
+        wide = functional.grid_sample(x.to(grid.dtype), grid, _MODES[mode], padding_mode, bool(align_corners))
         return wide.to(x.dtype)
-    return F.grid_sample(x, grid.to(x.dtype), _MODES[mode], padding_mode, bool(align_corners))
+    return functional.grid_sample(x, grid.to(x.dtype), _MODES[mode], padding_mode, bool(align_corners))
 
 
 @op("AffineGrid", since=20)
 @in_float32
 def AffineGrid(theta: Tensor, size: Tensor, *, align_corners: int = 0) -> Tensor:
     """The places in [-1, 1] that an affine map sends a regular grid to (ONNX AffineGrid-20)."""
-    return F.affine_grid(theta, ints(size), bool(align_corners))
+    return functional.affine_grid(theta, ints(size), bool(align_corners))
 
 
 @op("CenterCropPad", since=18, codes="carry")
@@ -51,7 +51,7 @@ def CenterCropPad(x: Tensor, shape: Tensor, *, axes: Sequence[int] | None = None
         before = missing // 2 if missing >= 0 else -(-missing // 2)
         place = 2 * (x.ndim - 1 - axis)
         amounts[place], amounts[place + 1] = before, missing - before
-    return F.pad(x, amounts)
+    return functional.pad(x, amounts)
 
 
 @op("ImageDecoder", since=20)

@@ -208,9 +208,7 @@ def test_gradients_reach_weight_and_bias_codes_through_a_quantized_convolution()
     bias = torch.tensor([4.0], dtype=torch.float64, requires_grad=True)
     one, zero = torch.tensor(1.0), Codes(torch.tensor(0.0), TensorProto.INT8)
     x = Codes(torch.tensor([[[[2.0, 100.0]]]]), TensorProto.INT8)
-    y = QLinearConv(
-        x, one, zero, Codes(weight, TensorProto.INT8), one, zero, one, zero, Codes(bias, TensorProto.INT32)
-    )
+    y = QLinearConv(x, one, zero, Codes(weight, TensorProto.INT8), one, zero, one, zero, Codes(bias, TensorProto.INT32))
     y.values.sum().backward()
     assert y.values.tolist() == [[[[10, 127]]]]
     assert (weight.grad.item(), bias.grad.item()) == (2, 1)

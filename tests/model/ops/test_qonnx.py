@@ -22,9 +22,7 @@ TFC = Path("/work/shared/data/zoo/TFC_2W2A.onnx")
 
 
 def both(op_type, inputs, *, versions=1, **attributes):
-    model = one_node(
-        op_type, inputs, domain=DOMAIN, constants=[n for n in inputs if n != "x"], opset=13, **attributes
-    )
+    model = one_node(op_type, inputs, domain=DOMAIN, constants=[n for n in inputs if n != "x"], opset=13, **attributes)
     model.opset_import[1].version = versions
     model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     for extent in inputs["x"].shape:
@@ -35,11 +33,7 @@ def both(op_type, inputs, *, versions=1, **attributes):
 
 def grid():
     """Numbers on, beside and halfway between the codes, and far outside."""
-    return (
-        np.concatenate([np.arange(-20, 20, 0.25), RNG.normal(0, 9, 100), [300, -300]])
-        .astype(F)
-        .reshape(2, -1)
-    )
+    return np.concatenate([np.arange(-20, 20, 0.25), RNG.normal(0, 9, 100), [300, -300]]).astype(F).reshape(2, -1)
 
 
 @pytest.mark.parametrize("mode", ["ROUND", "CEIL", "FLOOR", "UP", "DOWN", "HALF_UP", "HALF_DOWN", "round"])

@@ -14,9 +14,7 @@ def codes(*shape, dtype=np.uint8):
     return RNG.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
 
 
-@pytest.mark.parametrize(
-    "mask", [None, np.array([3, 5], np.int32), np.array([[1, 1, 0, 1, 1]] * 2, np.int32)]
-)
+@pytest.mark.parametrize("mask", [None, np.array([3, 5], np.int32), np.array([[1, 1, 0, 1, 1]] * 2, np.int32)])
 @pytest.mark.parametrize("unidirectional", [0, 1])
 def test_quantized_attention(mask, unidirectional):
     inputs = {

@@ -1,0 +1,116 @@
+"""How the graph stores and reads the numbers of one constant: format, real bits, step between codes, channel axis."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from faultsim.formats import IntFormat, parse_format
+from faultsim.formats.base import NumberFormat
+from faultsim.model.graph import Graph, Node, Program
+from faultsim.model.roles import PRODUCTS, SCALES
+from faultsim.model.values import CODE_BITS, SIGNED, to_numpy
+
+
+class Use(NamedTuple):
+    """The op that computes with a constant, and as which of its inputs."""
+
+    node: Node
+    position: int
+
+
+def constant(name: str, program: Program, graph: Graph) -> NDArray[np.generic] | None:
+    """Return the constant called *name*, None where an op makes it."""
+    makers = {o: n for n in graph.nodes for o in n.outputs if n.op_type == "Identity"}
+    while name not in graph.constants and name in makers:  # exporters share equal scales through Identity
+        name = makers[name].inputs[0]
+    key = graph.constants.get(name)
+    return None if key is None else np.asarray(to_numpy(program.tensors[key]))
+
+
+def code_bits(chain: list[Node], program: Program, graph: Graph) -> int | None:
+    """Real bits behind a wider container: the narrowest symmetric or unsigned range that a Clip on the way keeps."""
+    for node in chain:
+        if node.op_type == "Clip" and len(node.inputs) == 3:
+            low, high = (constant(name, program, graph) for name in node.inputs[1:])
+            if low is not None and high is not None:
+                bottom, top = float(low), float(high)
+                signed = bottom < 0
+                bits = int(np.ceil(np.log2(max(top + 1, -bottom)))) + signed
+                return max(bits, 1 + signed)
+    return None
+
+
+def number_format(elem: int, bits: int | None) -> NumberFormat:
+    """Return the format of an element type, with *bits* real bits where it is a container."""
+    if elem in CODE_BITS:
+        signed = elem in SIGNED
+        width = CODE_BITS[elem] if bits is None else max(2, min(bits, CODE_BITS[elem]))
+        container = f"{'' if signed else 'u'}int{max(8, CODE_BITS[elem])}"
+        return IntFormat(width, signed=signed, dtype=container)
+    names: dict[int, str] = {
+        TensorProto.FLOAT: "float32",
+        TensorProto.DOUBLE: "float64",
+        TensorProto.FLOAT16: "float16",
+        TensorProto.BFLOAT16: "bfloat16",
+        TensorProto.FLOAT8E4M3FN: "float8_e4m3fn",
+        TensorProto.FLOAT8E5M2: "float8_e5m2",
+    }
+    return parse_format(names.get(elem, "float32"))
+
+
+def channel_axis(chain: list[Node], use: Use, shape: tuple[int, ...]) -> int:
+    """Axis of the constant that counts output channels, followed back through transposes."""
+    name, rank = use.node.op_type, len(shape)
+    if sum(size > 1 for size in shape) == 1:  # a bias or a gain, whatever axes of one element lie around it
+        return next(axis for axis, size in enumerate(shape) if size > 1)
+    axis = 0
+    if name == "ConvTranspose":
+        axis = 1
+    elif name in ("Gemm", "QGemm", "FusedGemm"):
+        axis = 0 if int(use.node.attributes.get("transB", 0)) else 1
+    elif name in PRODUCTS and name != "MatMulNBits":
+        axis = rank - 1 if use.position else max(rank - 2, 0)
+    elif name in ("LSTM", "GRU", "RNN"):
+        axis = 1
+    return _before(chain, axis, rank)
+
+
+def _before(chain: list[Node], axis: int, rank: int) -> int:
+    """Axis of the constant that lies at *axis* after the transposes of *chain*."""
+    for node in reversed(chain):
+        if node.op_type == "Transpose":
+            permutation = node.attributes.get("perm") or list(range(rank))[::-1]
+            axis = int(permutation[axis]) if axis < len(permutation) else 0
+    return min(axis, max(rank - 1, 0))
+
+
+def scale_of(
+    chain: list[Node], use: Use, program: Program, graph: Graph, shape: tuple[int, ...]
+) -> NDArray[np.float64] | None:
+    """Step between two codes, of a shape that broadcasts against the tensor; None where the graph does not tell."""
+    for node in [*chain, use.node]:
+        position = SCALES.get(node.op_type)
+        if position is None or position >= len(node.inputs):
+            continue
+        scale = constant(node.inputs[position], program, graph)
+        if scale is None:
+            return None
+        step = np.asarray(scale, dtype=np.float64)
+        if node.op_type == "QLinearConv" and use.position == 8:
+            inputs = constant(node.inputs[1], program, graph)
+            return None if inputs is None else np.asarray(inputs, dtype=np.float64) * step
+        if step.size == 1:
+            return step.reshape(())
+        axis = (
+            int(node.attributes.get("axis", 1))
+            if node.op_type == "DequantizeLinear"
+            else (0 if node.op_type == "QLinearConv" else len(shape) - 1)
+        )
+        axis %= max(len(shape), 1)
+        axis = _before(chain[: chain.index(node)] if node in chain else chain, axis, len(shape))
+        if step.ndim == 1 and len(shape) > axis and shape[axis] == step.size:
+            return step.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        return None
+    return None

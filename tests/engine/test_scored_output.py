@@ -1,0 +1,63 @@
+"""Which output is judged, whether it is a probability, and what its codes mean."""
+
+import numpy as np
+import pytest
+import tiny_nets
+import torch
+from onnx import TensorProto
+
+from faultsim import load_model
+from faultsim.engine.scored import scored_output
+from faultsim.errors import OptionError
+
+
+@pytest.mark.parametrize(
+    ("ops", "probability"),
+    [
+        (("Relu",), False),
+        (("Softmax",), True),
+        (("Sigmoid",), True),
+        (("Softmax", "Identity"), True),
+        (("Softmax", "QuantizeLinear", "DequantizeLinear"), True),
+        (("Softmax", "Relu"), False),
+        (("QuantizeLinear", "DequantizeLinear"), False),
+    ],
+)
+def test_a_graph_that_ends_in_a_softmax_gives_probabilities(ops, probability, tmp_path):
+    model = load_model(tiny_nets.save(tiny_nets.ending(*ops), tmp_path / "n.onnx"))
+    found = scored_output(model)
+    assert found.is_probability is probability
+    assert (found.scale, found.zero_point) == (1.0, 0.0)
+    assert (found.name, found.shape) == ("y", ("N", 4))
+
+
+def test_codes_of_a_quantized_output_are_turned_into_real_numbers(tmp_path):
+    proto = tiny_nets.ending("QuantizeLinear", output=TensorProto.INT8)
+    model = load_model(tiny_nets.save(proto, tmp_path / "n.onnx"))
+    found = scored_output(model)
+    assert (found.scale, found.zero_point) == (0.25, 3.0)
+    x = tiny_nets.samples()["x"]
+    codes = model.run({"x": x})["y"]
+    assert codes.dtype == np.int8
+    assert found.real(codes) == pytest.approx((codes.astype(float) - 3) * 0.25)
+    assert found.real(codes) == pytest.approx(x @ model.numbers["w"], abs=0.126)
+    assert torch.equal(found.real_tensor(torch.tensor([3.0, 7.0])), torch.tensor([0.0, 1.0]))
+
+
+def test_a_zero_point_counts_even_where_the_step_is_one(tmp_path):
+    proto = tiny_nets.ending("QuantizeLinear", output=TensorProto.INT8)
+    next(i for i in proto.graph.initializer if i.name == "scale").raw_data = np.float32(1).tobytes()
+    found = scored_output(load_model(tiny_nets.save(proto, tmp_path / "n.onnx")))
+    assert np.array_equal(found.real(np.array([3, 4], np.int8)), np.array([0, 1], np.float32))
+
+
+def test_half_precision_is_widened_and_floats_pass_as_they_are(digits):
+    found = scored_output(digits("float"))
+    assert found.real(np.ones(2, np.float16)).dtype == np.float32
+    same = np.ones(2, np.float64)
+    assert found.real(same) is same
+
+
+def test_an_output_that_is_not_there_is_named_with_those_that_are(digits):
+    with pytest.raises(OptionError, match="has no output 'logit'; its outputs are logits"):
+        scored_output(digits("float"), "logit")
