@@ -202,7 +202,8 @@ def _store(model: Model, device: Device, options: Options) -> dict[str, Stored]:
         for pattern in patterns:
             if not any(fnmatchcase(name, pattern) for name in chosen):
                 near = closest(pattern, chosen)
-                hint = f"did you mean {near!r}?" if near else f"the stored sites are {', '.join(list(chosen)[:6])} …"
+                some = ", ".join(list(chosen)[:6]) + (" …" if len(chosen) > 6 else "")
+                hint = f"did you mean {near!r}?" if near else f"the stored sites are {some}"
                 raise OptionError(f"{option} {pattern!r} fits no site of {model.name}; {hint}")
     kept = {
         name: tensor

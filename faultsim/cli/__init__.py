@@ -79,7 +79,6 @@ def main(argv: list[str] | None = None) -> Any:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except BrokenPipeError:
-        sys.stderr.close()
+    except SystemExit:  # click's end where the reader closed the pipe; its 1 would say that a requirement is missed
         sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)

@@ -74,7 +74,8 @@ def command(
       faultsim assess model.onnx --device my_chip.yaml --data test.npz \\
           --require 'accuracy_drop<=1%@p95' --out out
 
-    Exit code: 0 if every requirement is met or none was given, 1 if one is missed, 2 for bad input.
+    Exit code: 0 if every requirement is met or none was given, 1 if one is missed, 2 for bad input,
+    130 after Ctrl-C, which shows and writes what was computed until then.
     """  # noqa: D301  (click needs the bare backspace)
     from faultsim.assessment import Options, assess
     from faultsim.assessment.run import Interrupted
@@ -104,18 +105,22 @@ def command(
 
 
 def _check_out(out: Path | None) -> None:
+    """Refuse a folder that cannot be written now, and not after an hour; it is made when there is a result."""
+    import os
+
     from faultsim.errors import OptionError
 
     if out is None:
         return
-    if out.exists() and not out.is_dir():
-        raise OptionError(f"--out {out}: is a file; give a folder")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(
-            f"--out {out}: cannot be made ({error.strerror}); give a folder that can be written"
-        ) from None
+        there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OptionError(f"--out {out}: cannot be made ({reason}); give a folder that can be written") from None
+    if not there.is_dir():
+        raise OptionError(f"--out {out}: {'' if there == out else f'{there} '}is a file; give a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OptionError(f"--out {out}: {there} cannot be written; give a folder that can")
 
 
 def _write(result: Any, out: Path) -> None:
@@ -127,6 +132,7 @@ def _write(result: Any, out: Path) -> None:
     target = out / "result.json"
     partial = out / "result.json.partial"
     try:
+        out.mkdir(parents=True, exist_ok=True)
         partial.write_text(to_json(result), encoding="utf-8")
         os.replace(partial, target)
     except OSError as error:
@@ -134,8 +140,11 @@ def _write(result: Any, out: Path) -> None:
 
 
 def _show(result: Any, out: Path | None) -> None:
+    import contextlib
+
     from rich.console import Console
 
     from faultsim.report.terminal import render
 
-    render(result, Console(file=sys.stdout, highlight=False), out=None if out is None else str(out))
+    with contextlib.suppress(SystemExit):  # rich's end where the reader closed the pipe; the verdict stands
+        render(result, Console(file=sys.stdout, highlight=False), out=None if out is None else str(out))

@@ -1,6 +1,7 @@
 """``faultsim devices``: the library, one profile, the check of a file, the schema. The profiles live in `devices/`."""
 
 import json
+import shutil
 
 import click
 
@@ -25,14 +26,24 @@ def show(name: str) -> None:
     from faultsim.device import load_device
 
     device = load_device(name)
-    click.echo(f"{device.name}: {device.spec.title}\n\n{device.summary}\n{device.spec.is_not}\n")
-    for mechanism in device.spec.mechanisms:
-        click.echo(f"  {mechanism.id:<22} {mechanism.model:<22} {'on' if mechanism.enabled else 'off'}")
-    for missing in device.not_simulated():
-        click.echo(f"  not simulated: {missing.id} ({missing.reason})")
+    missing = {one.id: one.reason for one in device.not_simulated()}
+    click.echo(f"{device.name}: {device.spec.title}\n")
+    click.echo(_wrapped(f"{device.summary} {device.spec.is_not}"))
+    click.echo("\nMechanisms:")
+    for one in device.spec.mechanisms:
+        state = f"left out: {missing[one.id]}" if one.id in missing else "simulated"
+        click.echo(_wrapped(f"{one.id:<22} {one.model:<22} {state}", indent="  "))
+    click.echo("\nSimplified:")
+    for text in device.approximations() or ("nothing",):
+        click.echo(_wrapped(text, indent="  "))
     click.echo("\nSources:")
     for key, source in device.spec.sources.items():
-        click.echo(f"  {key}: {source.cite} (read: {source.read})")
+        click.echo(_wrapped(f"{key}: {source.cite} (read: {source.read})", indent="  "))
+
+
+def _wrapped(text: str, *, indent: str = "") -> str:
+    width = min(max(shutil.get_terminal_size().columns, 60), 100)
+    return click.wrap_text(text, width, indent, f"{indent}    " if indent else "")
 
 
 @command.command("check")

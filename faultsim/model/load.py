@@ -16,7 +16,7 @@ from faultsim.model import proto as files
 from faultsim.model.graph import compile_model
 from faultsim.model.model import Model, input_specs
 from faultsim.model.sites import find_sites
-from faultsim.model.stored import check_self_contained, check_tensors
+from faultsim.model.stored import check_functions, check_self_contained, check_tensors
 
 
 def load_model(
@@ -57,6 +57,7 @@ def load_model(
         raise ModelError(f"cannot load a model from {type(source).__name__}; give a path, a ModelProto or a module")
     label = name or (loaded.path.name if loaded.path else loaded.proto.graph.name or "model")
     check_tensors(loaded.proto, name=label)
+    check_functions(loaded.proto, name=label)
     try:
         program = compile_model(loaded.proto)
         specs = input_specs(loaded.proto)
@@ -107,7 +108,7 @@ def _in_memory(proto: onnx.ModelProto) -> files.LoadedProto:
 def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()  # a meta tensor can be made, and not read
     except (RuntimeError, AssertionError) as error:
         text = str(error).splitlines()[0][:100]
         raise ModelError(

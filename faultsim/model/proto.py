@@ -48,9 +48,9 @@ def read(path: str | Path) -> LoadedProto:
             cannot check, or if its external data are missing, too short, or outside the model's folder.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ModelError(f"{path}: is a folder; give the .onnx file in it")
     try:
+        if path.is_dir():
+            raise ModelError(f"{path}: is a folder; give the .onnx file in it")
         size = path.stat().st_size
         if not path.is_file():  # a pipe or /dev/zero would never end
             raise ModelError(f"{path}: is no regular file; give the path of an .onnx model")
@@ -63,7 +63,7 @@ def read(path: str | Path) -> LoadedProto:
         raise ModelError(f"{path}: no such file; give the path of an .onnx model") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        raise ModelError(f"{str(path)!r}: cannot be read ({reason}); check the path and its permissions") from None
+        raise ModelError(f"{str(path)[:200]!r}: cannot be read ({reason}); check the path and its permissions") from None
     digest = hashlib.sha256(data)
     proto = parse(data, name=str(path))
     room = MAX_FILE_BYTES

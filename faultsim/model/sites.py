@@ -63,7 +63,7 @@ def _site(
     elem = element_type(value)
     if elem is None:
         return None
-    shape = tuple(value.values.shape) if isinstance(value, Codes) else tuple(np.shape(value))
+    shape = tuple(value.values.shape) if isinstance(value, Codes) else tuple(np.shape(value))  # type: ignore[arg-type]
     chain, use = _follow(local, users)
     if use is None:
         return None

@@ -15,6 +15,12 @@ from faultsim.model.values import FLOAT8
 
 NARROW_FLOATS = {TensorProto.BFLOAT16, *FLOAT8}
 
+MAX_NODES = 200_000
+"""Most nodes that a graph may have once its calls of model-local functions are written out."""
+
+MAX_FUNCTION_DEPTH = 50
+"""Deepest chain of calls from one model-local function to another."""
+
 MAX_SPARSE_ELEMENTS = 1 << 28
 """Most elements that a sparse tensor may have when it is made dense."""
 
@@ -169,3 +175,31 @@ def check_tensors(proto: ModelProto, *, name: str) -> None:
                 f"{name}: initializer {label!r} holds {count} NaN of {array.size} numbers; "
                 "no figure about such a model means anything: train or export it again"
             )
+
+
+def check_functions(proto: ModelProto, *, name: str) -> None:
+    """Check that no model-local function calls itself, and that all calls written out stay a graph of a sane size.
+
+    Raises:
+        ModelError: With the function's name.
+    """
+    functions = {(text(f, "domain"), text(f, "name")): f for f in proto.functions}
+    sizes: dict[tuple[str, str], int] = {}
+    limit = f"{name}: the model-local functions"
+
+    def size(graph: GraphProto | onnx.FunctionProto, above: tuple[tuple[str, str], ...]) -> int:
+        total = 0
+        for node in graph.node:
+            key = (text(node, "domain"), text(node, "op_type"))
+            inner = [a.g for a in node.attribute if a.HasField("g")] + [g for a in node.attribute for g in a.graphs]
+            total += 1 + sum(size(g, above) for g in inner)
+            if key in above or len(above) > MAX_FUNCTION_DEPTH:
+                raise ModelError(f"{limit} call each other without end, at {key[1]!r}; export the model again")
+            if key in functions:
+                if key not in sizes:
+                    sizes[key] = size(functions[key], (*above, key))
+                total += sizes[key]
+        return total
+
+    if functions and size(proto.graph, ()) > MAX_NODES:
+        raise ModelError(f"{limit} make more than {MAX_NODES} nodes when written out; export the model again")

@@ -132,13 +132,13 @@ def _stored(result: Result) -> list[str]:
     for site in result.sites:
         groups.setdefault(site.stored_format or site.format, []).append(site)
     said = []
-    for name, sites in groups.items():
-        steps = [step for site in sites if site.stored_step for step in site.stored_step]
+    for name, held in groups.items():
+        steps = [step for site in held if site.stored_step for step in site.stored_step]
         scale = ""
         if steps and max(steps) != 1:
             least, most = min(steps), max(steps)
             scale = f", step {least:.3g}" if least == most else f", steps {least:.3g} to {most:.3g}"
-        said.append(f"{plain(name)}{scale}: {counted(len(sites), 'tensor')}")
+        said.append(f"{plain(name)}{scale}: {counted(len(held), 'tensor')}")
     return said
 
 

@@ -200,7 +200,7 @@ def test_text_labels_and_token_ids_give_random_figures_without_a_worst_case(tmp_
     assert result.worst_case is None
     assert any(note.startswith("No worst case: ") for note in result.notes)
     assert all(site.random is not None and site.worst_case is None for site in result.sites)
-    with pytest.raises(OptionError, match="labels are texts|sequence of token ids"):
+    with pytest.raises(OptionError, match=r"labels are texts|sequence of token ids"):
         run(path, "sram_low_voltage", require=("worst_case_loss<=1",))
     with pytest.raises(OptionError, match=r"accuracy>=0\.5' cannot be judged: the task counts no correct answers"):
         run(path, "sram_low_voltage", require=("accuracy>=0.5",))

@@ -152,9 +152,8 @@ def EmbedLayerNormalization(
     rows, length = input_ids.shape
     if position_ids is None:
         position_ids = torch.arange(length, device=input_ids.device).unsqueeze(0)
-    total = functional.embedding(input_ids.long(), word_embedding) + functional.embedding(
-        position_ids.long(), position_embedding
-    )
+    words = functional.embedding(input_ids.long(), word_embedding)
+    total = words + functional.embedding(position_ids.long(), position_embedding)
     if segment_ids is not None and segment_embedding is not None:
         total = total + functional.embedding(segment_ids.long(), segment_embedding)
     y = layer_norm(total, total.shape[-1:], gamma, beta, epsilon)
