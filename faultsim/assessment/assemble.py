@@ -237,6 +237,8 @@ def notes(setting: Setting, worst: Worst | None) -> list[str]:
             f"Tables by site and kind: {options.site_samples} evenly spaced samples, one gradient step, "
             f"{options.site_trials} chips."
         )
+    if options.site_trials and event_probability(setting) is not None:
+        said.append("Chips in the tables by site and kind are given an event in that part.")
     if setting.model.fallbacks:
         said.append(f"Without gradients (NumPy fallback): {', '.join(sorted(setting.model.fallbacks))}.")
     return said

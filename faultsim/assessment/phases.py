@@ -25,10 +25,14 @@ Numbers = dict[str, NDArray[Any]]
 
 
 def chip_numbers(setting: Setting, trial: int, names: Sequence[str] | None = None) -> Numbers:
-    """Return the numbers that chip *trial* computes with; only the faults in *names* where given."""
-    corruption: Corruption = setting.device.sample(
-        setting.stored, setting.options.seed, trial, conditions=setting.options.conditions
-    )
+    """Return the numbers that chip *trial* computes with; only the faults in *names* where given.
+
+    Where chips are drawn given a rare event, the event is then one in *names*: nearly every chip's own is elsewhere.
+    """
+    stored, conditions = setting.stored, setting.options.conditions
+    if names is not None and setting.device.is_conditional(stored, conditions=conditions):
+        stored = {name: stored[name] for name in names}
+    corruption: Corruption = setting.device.sample(stored, setting.options.seed, trial, conditions=conditions)
     numbers = setting.fault_free()
     for name, edit in corruption.items():
         if names is None or name in names:

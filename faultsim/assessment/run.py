@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import numpy as np
 
 from faultsim.assessment.assemble import (
@@ -54,7 +56,7 @@ def assess(
     """Assess a deployed model on a chip: random hardware noise against the worst case under the same constraint.
 
     Args:
-        model: Path of an ``.onnx`` file, or a `Model`.
+        model: Path of an ``.onnx`` file, the name of a bundled one (``digits``), or a `Model`.
         device: Name or path of a device profile, or a `Device`.
         data: Labelled samples (`faultsim.data.load_data`); None looks beside the model, and draws inputs where nothing
             lies there: labels are then the clean model's own answers.
@@ -67,8 +69,22 @@ def assess(
         Interrupted: On Ctrl-C once chips were scored; it carries the partial result.
     """
     options = options or Options()
+    threads = torch.get_num_threads()
+    try:
+        return _assess(model, device, data, options, progress or (lambda phase, done, total: None), torch_device)
+    finally:
+        torch.set_num_threads(threads)  # the caller's own
+
+
+def _assess(
+    model: Any,
+    device: str | Path | Device,
+    data: str | Path | DataSet | None,
+    options: Options,
+    tell: Progress,
+    torch_device: str,
+) -> Result:
     criteria = parse_criteria(options.require)
-    tell = progress or (lambda phase, done, total: None)
     started = time.perf_counter()
     phases: dict[str, float] = {}
     with _timed(phases, "load and check"):
@@ -76,6 +92,7 @@ def assess(
         setting = make_setting(model, device, data, options, torch_device=torch_device)
     with _timed(phases, "clean"):
         clean, clean_stored = _clean(setting)
+        tell("load and check", 1, 1)
     chips: list[TrialRow] = []
     in_set: list[TrialRow] = []
     sites: list[SiteResult] = []

@@ -43,10 +43,15 @@ def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
         n = max((b.n for b in events), default=0)
         integer = all(isinstance(s.format, IntFormat) for s in kept.values())
         if n and integer:
-            scale = np.concatenate([np.broadcast_to(_step(s.format), s.site.shape).reshape(-1) for s in kept.values()])
-            bits = max(s.format.bits for s in kept.values())
-            words = f"given an event: at most {n} wrong words on the chip, each by at most its top bit"
-            return ChipSet(Global(tuple(kept), LpL0(math.inf, float(2 ** (bits - 1)), n=n, scale=scale)), words)
+            # formats differ in width: each word's own top bit is the unit
+            tops = [_step(s.format) * 2.0 ** (s.format.bits - 1) for s in kept.values()]
+            shapes = [s.site.shape for s in kept.values()]
+            scale = np.concatenate(
+                [np.broadcast_to(top, shape).reshape(-1) for top, shape in zip(tops, shapes, strict=True)]
+            )
+            said = "1 wrong word" if n == 1 else f"{n} wrong words"
+            words = f"given an event: at most {said} on the chip, each by at most its top bit"
+            return ChipSet(Global(tuple(kept), LpL0(math.inf, 1.0, n=n, scale=scale)), words)
     found = setting.device.combined_budget(kept, confidence=options.confidence, p=2, conditions=conditions)
     usable = {n: LpL0(2, b.eps, n=b.n) for n, b in found.items() if 0 < b.eps < math.inf and b.n > 0}
     if not usable:

@@ -2,11 +2,25 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import click
 
 
-@click.group("devices", invoke_without_command=True)
+class _Devices(click.Group):
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise click.UsageError(
+                f"no command {args[0]!r}; there are: {', '.join(self.commands)}; a profile is shown by "
+                f"'faultsim devices show {args[0]}'",
+                ctx,
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group("devices", cls=_Devices, invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """List the device library; show NAME, check FILE or print the JSON Schema."""
@@ -52,7 +66,7 @@ def check(file: str) -> None:
     """Check a profile: every problem at once, with line and column."""
     from faultsim.device import load_device
 
-    device = load_device(file)
+    device = load_device(Path(file))
     click.echo(f"{file}: a valid profile of {device.name}")
 
 

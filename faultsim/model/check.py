@@ -15,13 +15,15 @@ from faultsim.errors import DisagreementError, ModelError
 from faultsim.model import proto as files
 from faultsim.model.graph import Node
 from faultsim.model.model import Model
-from faultsim.model.values import Codes, Value, from_numpy, to_numpy
+from faultsim.model.values import Codes, Value, elem_type_of, from_numpy, to_numpy
 
 Array = NDArray[Any]
 
 QONNX_DOMAINS = frozenset({"qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general"})
 _RELATIVE = {"float64": 1e-7, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 """Allowed |Δ| as a fraction of the output's largest magnitude, by the output's type."""
+
+_NARROW: dict[int, str] = {onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.BFLOAT16: "bfloat16"}
 
 _NODE_SAMPLES = 16
 """Samples of the comparison node by node, which holds every intermediate value."""
@@ -80,7 +82,7 @@ def check_agreement(model: Model, feeds: Mapping[str, Array]) -> Agreement:
     except Exception as error:  # a run-time failure of onnxruntime, such as a float16 kernel it lacks
         return Agreement(None, None, 0, f"not checked: onnxruntime failed on the data ({_reason(error)})")
     quantized = any(_quantizes(node) for node in model.program.nodes())
-    worst, allowed, differing = _compare(ours, theirs, quantized=quantized)
+    worst, allowed, differing = _compare(ours, theirs, quantized=quantized, relative=_loosest(model))
     if worst <= allowed:
         return Agreement(worst, allowed, samples, f"onnxruntime {ort.__version__}", differing)
     # A value on a rounding edge may fall either way and send later codes apart, in onnxruntime's own two modes too.
@@ -93,6 +95,13 @@ def check_agreement(model: Model, feeds: Mapping[str, Array]) -> Agreement:
             "please report the model: no figure would mean anything"
         )
     return Agreement(local.worst, local.allowed, samples, f"onnxruntime {ort.__version__}, node by node", differing)
+
+
+def _loosest(model: Model) -> float:
+    """Tolerance of the narrowest float type in the graph: an output cast to float32 is no more exact for it."""
+    stored = {elem_type_of(t) for t in model.program.tensors.values() if isinstance(t, torch.Tensor)}
+    cast = {n.attributes.get("to") for n in model.program.nodes() if n.op_type == "Cast"}
+    return max((_RELATIVE[_NARROW[e]] for e in stored | cast if e in _NARROW), default=0.0)
 
 
 def _quantizes(node: Node) -> bool:
@@ -119,6 +128,7 @@ def _check_qonnx(model: Model, feeds: Mapping[str, Array], ours: Mapping[str, An
         proto = onnx.ModelProto()
         proto.CopyFrom(model.proto)
         first = {name: np.asarray(array)[:rows] for name, array in feeds.items()}
+        _fix_sizes(proto, first)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             theirs = execute_onnx(ModelWrapper(proto).transform(InferShapes()), first)
@@ -134,8 +144,24 @@ def _check_qonnx(model: Model, feeds: Mapping[str, Array], ours: Mapping[str, An
     return Agreement(worst, allowed, rows, "qonnx executor", differing)
 
 
+def _fix_sizes(proto: onnx.ModelProto, feeds: Mapping[str, Array]) -> None:
+    """Declare the sizes of *feeds*: the executor takes a free size for 0."""
+    del proto.graph.value_info[:]
+    for value in proto.graph.input:
+        if value.name in feeds:
+            elem = value.type.tensor_type.elem_type
+            value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, elem, feeds[value.name].shape))
+    for value in proto.graph.output:
+        value.type.tensor_type.ClearField("shape")
+
+
 def _compare(
-    ours: Mapping[str, Any], theirs: Mapping[str, Any], *, quantized: bool, coarse: bool = True
+    ours: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    *,
+    quantized: bool,
+    coarse: bool = True,
+    relative: float = 0.0,
 ) -> tuple[float, float, float]:
     """Largest |Δ|, what is allowed, and the share of elements beyond it, over all outputs."""
     worst, allowed, beyond, count = 0.0, 0.0, 0, 0
@@ -155,7 +181,7 @@ def _compare(
         if theirs_.dtype.kind in "iub":
             limit = 1.0 if quantized else 0.0
         else:
-            limit = _RELATIVE.get(theirs_.dtype.name, 1e-3) * max(size, 1e-6)
+            limit = max(_RELATIVE.get(theirs_.dtype.name, 1e-3), relative) * max(size, 1e-6)
             if quantized and coarse:
                 limit = max(limit, size / 127)
         beyond += int((difference > limit).sum())

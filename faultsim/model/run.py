@@ -75,7 +75,9 @@ class Execution:
                 IndexError,
                 KeyError,
                 NotImplementedError,
-                ZeroDivisionError,
+                ArithmeticError,
+                AttributeError,  # an absent or mistyped input
+                MemoryError,
             ) as error:
                 shapes = ", ".join(_describe(a) for a in arguments)
                 raise ModelError(

@@ -228,8 +228,6 @@ def test_ctrl_c_leaves_a_valid_partial_result_or_nothing(phase, at, digits):
             raise KeyboardInterrupt
 
     if phase == "load and check" or (phase, at) == ("chips", 0):
-        if phase == "load and check" and at == 1:
-            pytest.skip("loading is one step")
         with pytest.raises(KeyboardInterrupt):
             run(digits["float"], limit=60, progress=stop)
         return
@@ -249,7 +247,10 @@ def test_ctrl_c_leaves_a_valid_partial_result_or_nothing(phase, at, digits):
     assert any("No requirement was judged" in note for note in result.notes) != judged
 
 
-def test_no_global_generator_is_touched(digits):
+def test_no_global_state_is_touched(digits):
+    assert torch.get_num_threads() == 1
+    run(digits["float"], limit=20, site_trials=0, threads=2)
+    assert torch.get_num_threads() == 1
     before = np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
     run(digits["float"], limit=40)
     after = np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002

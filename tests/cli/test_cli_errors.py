@@ -189,7 +189,8 @@ def test_a_profile_that_cannot_be_read(net, tmp_path, faultsim):
     for name in ("empty.yaml", "bytes.yaml"):
         refused(faultsim("assess", net, "-d", tmp_path / name), name)
         refused(faultsim("devices", "check", tmp_path / name), name)
-    refused(faultsim("devices", "check", tmp_path), "no such file|is a folder|not a file")
+    one_line(faultsim("devices", "check", tmp_path), "no such file|is a folder|not a file")
+    one_line(faultsim("devices", "check", "none.yaml"), "'none.yaml': no such file; give the path of a YAML file")
 
 
 def test_a_device_that_cannot_hold_the_model(root, tmp_path, profile, faultsim):

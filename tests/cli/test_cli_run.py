@@ -201,6 +201,12 @@ def test_a_device_is_shown_with_what_it_is_not_and_its_sources(name, faultsim):
     assert all(len(line) <= 80 for line in outcome.out.splitlines())
 
 
+def test_a_name_where_a_command_belongs_is_told_the_command(faultsim):
+    outcome = faultsim("devices", "reram")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "a profile is shown by 'faultsim devices show reram'" in " ".join(outcome.err.split())
+
+
 def test_an_unknown_device_is_refused(faultsim):
     outcome = faultsim("devices", "show", "pcm_analgo")
     assert (outcome.code, outcome.out) == (2, "")

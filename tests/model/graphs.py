@@ -1,4 +1,4 @@
-"""Small graphs of every kind, built by hand: what the tests of loading, sites and write-back share. No assertion here."""
+"""Small graphs of every kind, built by hand: what the tests of loading, sites and write-back share. No test here."""
 
 from collections.abc import Callable, Sequence
 
@@ -45,7 +45,9 @@ def model(
 ) -> onnx.ModelProto:
     """One input ``x``, one float output ``y`` of free sizes."""
     imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, 1) for d in domains)]
-    graph = helper.make_graph(list(nodes), "net", [value("x", shape, elem)], [value("y", [f"d{i}" for i in range(rank)])], list(weights))
+    graph = helper.make_graph(
+        list(nodes), "net", [value("x", shape, elem)], [value("y", [f"d{i}" for i in range(rank)])], list(weights)
+    )
     return helper.make_model(graph, opset_imports=imports, ir_version=10)
 
 
@@ -117,9 +119,7 @@ def mlp_bfloat16_weights() -> onnx.ModelProto:
     for i, stored in enumerate(list(made.graph.initializer)):
         array = numpy_helper.to_array(stored).astype(ml_dtypes.bfloat16)
         made.graph.initializer[i].CopyFrom(tensor(stored.name + "_16", array))
-    casts = [
-        node("Cast", [t.name], [t.name.removesuffix("_16")], to=TensorProto.FLOAT) for t in made.graph.initializer
-    ]
+    casts = [node("Cast", [t.name], [t.name.removesuffix("_16")], to=TensorProto.FLOAT) for t in made.graph.initializer]
     nodes = [*casts, *made.graph.node]
     del made.graph.node[:]
     made.graph.node.extend(nodes)

@@ -117,14 +117,18 @@ def test_a_schema_body_gives_what_the_op_function_gives(op_type, attributes, mon
 def test_the_fallback_runs_in_numpy_and_is_reported():
     opsets = [*OPSETS, helper.make_opsetid("ai.onnx.ml", 3)]
     m = model(
-        [helper.make_node("Binarizer", ["a"], ["b"], domain="ai.onnx.ml", threshold=1.5)],
+        [
+            helper.make_node(
+                "LabelEncoder", ["a"], ["b"], domain="ai.onnx.ml", keys_int64s=[1, 2], values_floats=[0.5, 1.5]
+            )
+        ],
         "a",
         "b",
         opsets=opsets,
     )
     program = compile_model(m)
-    assert program.fallbacks == {"Binarizer"}
-    assert FaultsimBackend.prepare(m).run({"a": np.array([1, 2], F)})[0].tolist() == [0, 1]
+    assert program.fallbacks == {"LabelEncoder"}
+    assert FaultsimBackend.prepare(m).run({"a": np.array([2, 1], np.int64)})[0].tolist() == [1.5, 0.5]
 
 
 def test_ways_without_an_op_function():

@@ -167,7 +167,7 @@ def test_unknown_names_and_wrong_shapes_are_refused():
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(ModelError, match="cannot be written .No such file or directory.; choose another place"):
+    with pytest.raises(ModelError, match=r"cannot be written .No such file or directory.; choose another place"):
         load_model(mlp()).write(tmp_path / "none" / "a.onnx")
     assert not list(tmp_path.iterdir())
 
