@@ -1,11 +1,13 @@
 """A torch or Brevitas module to the ONNX graph that would be deployed. Loading that graph lives in `load.py`."""
 
 import copy
+import importlib
 import io
-import sys
+import os
+import tempfile
 import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,8 +31,8 @@ def export_module(module: torch.nn.Module, example_inputs: Any, *, route: str = 
     """
     if route not in ("qcdq", "qonnx"):
         raise ModelError(f"export must be 'qcdq' or 'qonnx', got {route!r}")
-    arguments = _tensors(example_inputs)
     try:
+        arguments = _tensors(example_inputs)
         clone = copy.deepcopy(module).eval().cpu()
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
@@ -75,30 +77,28 @@ def _plain(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> onnx
 
 
 def _brevitas(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...], route: str) -> onnx.ModelProto:
-    with _optimizer_stub():
-        from brevitas.export import export_onnx_qcdq, export_qonnx
+    from brevitas.export import export_onnx_qcdq, export_qonnx
 
-        export = export_onnx_qcdq if route == "qcdq" else export_qonnx
-        args = arguments[0] if len(arguments) == 1 else arguments
-        model = export(module, args=args, export_path=None, **_options(arguments))
-    if not isinstance(model, onnx.ModelProto):
-        raise ModelError(f"Brevitas returned {type(model).__name__} instead of a model; export it yourself")
-    return model
+    export = export_onnx_qcdq if route == "qcdq" else export_qonnx
+    args = arguments[0] if len(arguments) == 1 else arguments
+    # The QCDQ export returns nothing (Brevitas 0.13): what it wrote is read back.
+    with _optimizer_stub(), tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.onnx")
+        export(module, args=args, export_path=path, **_options(arguments))
+        return onnx.load(path)
 
 
 @contextmanager
-def _optimizer_stub() -> Any:
-    """Brevitas' export imports onnxoptimizer; where it is absent a stand-in that changes nothing serves as well."""
-    try:
-        import onnxoptimizer  # noqa: F401
+def _optimizer_stub() -> Iterator[None]:
+    """Brevitas' export wants onnxoptimizer; where it is absent a stand-in that changes nothing serves as well.
 
-        yield
-        return
-    except ImportError:
-        stub = types.ModuleType("onnxoptimizer")
-        stub.optimize = lambda model, passes=None, **_: model  # type: ignore[attr-defined]
-        sys.modules["onnxoptimizer"] = stub
+    Brevitas may have been imported without it long before, so its own names are filled, not `sys.modules`.
+    """
+    manager: Any = importlib.import_module("brevitas.export.onnx.manager")
+    before = manager.onnx, manager.opt
+    if manager.opt is None:
+        manager.onnx, manager.opt = onnx, types.SimpleNamespace(optimize=lambda model, passes=None, **_: model)
     try:
         yield
     finally:
-        sys.modules.pop("onnxoptimizer", None)
+        manager.onnx, manager.opt = before

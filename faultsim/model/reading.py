@@ -106,7 +106,7 @@ def scale_of(
         axis = (
             int(node.attributes.get("axis", 1))
             if node.op_type == "DequantizeLinear"
-            else (0 if node.op_type == "QLinearConv" else len(shape) - 1)
+            else channel_axis([], use, shape)
         )
         axis %= max(len(shape), 1)
         axis = _before(chain[: chain.index(node)] if node in chain else chain, axis, len(shape))
