@@ -1,5 +1,6 @@
 """What an assessment can be asked for, with defaults and ranges. Nothing is computed here."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Options:
         output: Name of the output that is scored; the first one where None.
         preprocess: A preprocessing file for the data.
         limit: The first so many samples only.
-        threads: Threads of onnxruntime and torch; the machine's own number where 0.
+        threads: Threads of onnxruntime and torch; the machine's own number where 0, at most four a core.
         conditions: Conditions other than the profile's own.
         search_gradients: Most gradients that the worst-case search takes, at least 1.
         search_samples: Most samples that the search sees; what it finds is scored on all.
@@ -62,6 +63,11 @@ class Options:
             value = getattr(self, name)
             if value < low:
                 raise OptionError(f"{name} is {value}, it must be at least {low}")
+        most = 4 * (os.cpu_count() or 1)
+        if self.threads > most:
+            raise OptionError(
+                f"threads is {self.threads}, this machine's most useful number is {most}; 0 uses all cores"
+            )
         if self.limit is not None and self.limit < 1:
             raise OptionError(f"limit is {self.limit}, it must be at least 1")
         for name in ("level", "confidence"):

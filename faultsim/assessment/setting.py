@@ -173,7 +173,12 @@ def _task(options: Options, output: ScoredOutput, seen: NDArray[Any], labels: ND
 def _check_classes(task: Task, seen: NDArray[Any], samples: DataSet) -> None:
     """Look at every label now, so that a campaign does not meet a wrong one after an hour."""
     if isinstance(task, Classification):
-        check_labels(samples, max(seen.shape[1], 2) if seen.ndim > 1 else 2)
+        classes = max(seen.shape[1], 2) if seen.ndim > 1 else 2
+        if task.top_k >= classes:
+            raise OptionError(
+                f"task 'top{task.top_k}' is always right with {classes} classes; give a number below {classes}"
+            )
+        check_labels(samples, classes)
     elif isinstance(task, TokenClassification) and seen.ndim > 2:
         check_labels(samples, seen.shape[task.class_axis], ignore_index=task.ignore_index)
 

@@ -63,7 +63,9 @@ def read(path: str | Path) -> LoadedProto:
         raise ModelError(f"{path}: no such file; give the path of an .onnx model") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
-        raise ModelError(f"{str(path)[:200]!r}: cannot be read ({reason}); check the path and its permissions") from None
+        raise ModelError(
+            f"{str(path)[:200]!r}: cannot be read ({reason}); check the path and its permissions"
+        ) from None
     digest = hashlib.sha256(data)
     proto = parse(data, name=str(path))
     room = MAX_FILE_BYTES

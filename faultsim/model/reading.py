@@ -98,19 +98,29 @@ def scale_of(
         if scale is None:
             return None
         step = np.asarray(scale, dtype=np.float64)
-        if node.op_type == "QLinearConv" and use.position == 8:
+        if (node.op_type, use.position) in (("QLinearConv", 8), ("QGemm", 6)):  # a bias: in steps of input times weight
             inputs = constant(node.inputs[1], program, graph)
             return None if inputs is None else np.asarray(inputs, dtype=np.float64) * step
         if step.size == 1:
             return step.reshape(())
         axis = (
-            int(node.attributes.get("axis", 1))
-            if node.op_type == "DequantizeLinear"
-            else channel_axis([], use, shape)
+            int(node.attributes.get("axis", 1)) if node.op_type == "DequantizeLinear" else channel_axis([], use, shape)
         )
         axis %= max(len(shape), 1)
         axis = _before(chain[: chain.index(node)] if node in chain else chain, axis, len(shape))
         if step.ndim == 1 and len(shape) > axis and shape[axis] == step.size:
             return step.reshape([-1 if i == axis else 1 for i in range(len(shape))])
         return None
+    return _scale_after(use.node, program, graph) if use.node.op_type == "Gather" else None
+
+
+def _scale_after(node: Node, program: Program, graph: Graph) -> NDArray[np.float64] | None:
+    """Scale of codes that are looked up first and read as numbers after: that of the op that does."""
+    for reader in graph.nodes:
+        for position in (0, 3) if reader.op_type in ("QLinearAdd", "QLinearMul") else (0,):
+            if reader.op_type not in ("DequantizeLinear", "QLinearAdd", "QLinearMul"):
+                continue
+            if len(reader.inputs) > position + 1 and reader.inputs[position] == node.outputs[0]:
+                scale = constant(reader.inputs[position + 1], program, graph)
+                return None if scale is None or scale.size != 1 else np.asarray(scale, np.float64).reshape(())
     return None

@@ -83,10 +83,7 @@ CASES = [(make, bits, per_channel) for make in ("cnn", "mlp") for bits in (8, 4)
 def test_outputs_agree_and_the_module_stays(make, bits, per_channel, route, optimizer):
     torch.manual_seed(1)
     shape = (1, 8, 8) if make == "cnn" else (36,)
-    if make == "cnn":
-        module = _trained(cnn(bits, per_channel), shape)
-    else:
-        module = _trained(mlp(bits, per_channel), shape)
+    module = _trained((cnn if make == "cnn" else mlp)(bits, per_channel), shape)
     example = torch.randn(2, *shape)
     state, modes = _snapshot(module)
     loaded = load_model(module, example, export=route)

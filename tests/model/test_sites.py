@@ -175,6 +175,29 @@ def test_qoperator():
     assert Counter(s.role for s in loaded.sites) == {"weight": 1, "bias": 1, "scale": 3, "zero_point": 3}
 
 
+def test_integer_matmul_of_the_quantizer():
+    """QGemm with transB: per-channel scales run along axis 0, and a bias counts in steps of input times weight."""
+    nodes = [
+        node("QuantizeLinear", ["x", "sx", "zx"], ["xq"]),
+        node("QGemm", ["xq", "sx", "zx", "w", "sw", "zw", "b", "sy", "zy"], ["yq"], domain="com.microsoft", transB=1),
+        node("DequantizeLinear", ["yq", "sy", "zy"], ["y"]),
+    ]
+    sw = np.linspace(0.01, 0.02, 4, dtype=F)
+    weights = [tensor("sx", F(0.05)), tensor("zx", np.uint8(128)), tensor("w", codes(4, 6)), tensor("sw", sw)]
+    weights += [tensor("zw", np.zeros(4, np.int8)), tensor("b", codes(4, dtype=np.int32)), tensor("sy", F(0.1))]
+    loaded = load_model(model(nodes, [*weights, tensor("zy", np.uint8(128))], domains=["com.microsoft"]))
+    np.testing.assert_allclose(loaded.site("w").scale, sw.astype(np.float64).reshape(4, 1))
+    np.testing.assert_allclose(loaded.site("b").scale, sw.astype(np.float64) * F(0.05))
+
+
+def test_codes_of_an_embedding_are_dequantized_after_the_look_up():
+    nodes = [node("Gather", ["table", "x"], ["e"]), node("DequantizeLinear", ["e", "s"], ["y"])]
+    proto = model(nodes, [tensor("table", codes(9, 4)), tensor("s", F(0.1))], elem=7, rank=3)
+    site = load_model(proto).site("table")
+    assert (site.kind, site.role, site.format.bits) == ("embedding", "weight", 8)
+    np.testing.assert_allclose(site.scale, F(0.1))
+
+
 def test_qonnx():
     found = {n: (f[1], f[2]) for n, f in facts(quant()).items()}
     assert found["w"] == ("gemm", "weight")
