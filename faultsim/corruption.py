@@ -46,6 +46,8 @@ class Site:
         code_bits: For integer codes the real number of bits behind the container (a 4-bit weight in an
             int8 tensor has 4); ``None`` where the container is the format.
         channel_axis: Axis that counts output channels (0 for a Conv, the last of a MatMul).
+        quantizer: For float numbers that the graph itself quantizes (a QONNX weight behind Quant): the format of the
+            codes that are deployed; ``None`` otherwise.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Site:
     scale: NDArray[np.float64] | None = field(default=None, compare=False)
     code_bits: int | None = None
     channel_axis: int = 0
+    quantizer: NumberFormat | None = field(default=None, compare=False)
 
     @property
     def elements(self) -> int:

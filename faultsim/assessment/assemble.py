@@ -14,6 +14,7 @@ from faultsim.assessment.phases import Worst
 from faultsim.assessment.sets import budget_entries
 from faultsim.assessment.setting import Setting
 from faultsim.corruption import Stored
+from faultsim.formats import ConductancePair
 from faultsim.metrics import Tally
 from faultsim.results import (
     Agreement,
@@ -239,6 +240,11 @@ def notes(setting: Setting, worst: Worst | None) -> list[str]:
         )
     if options.site_trials and event_probability(setting) is not None:
         said.append("Chips in the tables by site and kind are given an event in that part.")
+    if any(isinstance(s.format, ConductancePair) and s.site.quantizer is not None for s in setting.stored.values()):
+        said.append(
+            "The graph rounds its float weights itself (QONNX Quant, QuantizeLinear): analog noise passes through that "
+            "rounding here and is shown too small."
+        )
     if setting.model.fallbacks:
         said.append(f"Without gradients (NumPy fallback): {', '.join(sorted(setting.model.fallbacks))}.")
     return said

@@ -36,7 +36,7 @@ class Options:
         OptionError: If a value is out of its range.
     """
 
-    trials: int = 50
+    trials: int = 100
     seed: int = 0
     batch_size: int = 250
     level: float = 0.95

@@ -23,7 +23,7 @@ import click
 )
 @click.option("--output", help="Name of the output that is scored; the first one by default.")
 @click.option("--limit", type=int, help="Use the first so many samples only.")
-@click.option("--trials", type=int, default=50, show_default=True, help="Chips to draw.")
+@click.option("--trials", type=int, default=100, show_default=True, help="Chips to draw.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
 @click.option("--batch-size", type=int, default=250, show_default=True, help="Samples a batch; the result is the same.")
 @click.option("--confidence", type=float, help="Part of the chips that the budgets hold; the profile's own by default.")
@@ -80,6 +80,7 @@ def command(
     from faultsim.assessment import Options, assess
     from faultsim.assessment.run import Interrupted
     from faultsim.cli.progress import progress_bar
+    from faultsim.errors import OptionError
     from faultsim.library import find_model
 
     _check_out(out)
@@ -95,8 +96,12 @@ def command(
             result, interrupted = stop.result, True
         except KeyboardInterrupt:
             raise click.Abort from None
-    if out is not None:
-        _write(result, out)
+    try:
+        if out is not None:
+            _write(result, out)
+    except OSError as error:
+        _show(result, None)  # an hour of chips is not lost to a full disk
+        raise OptionError(f"--out {out}: cannot be written ({error.strerror}); the report stands above") from None
     _show(result, out)
     if interrupted:
         click.echo("faultsim: interrupted; what was computed until then stands above", err=True)
@@ -126,17 +131,13 @@ def _check_out(out: Path | None) -> None:
 def _write(result: Any, out: Path) -> None:
     import os
 
-    from faultsim.errors import OptionError
     from faultsim.results import to_json
 
     target = out / "result.json"
     partial = out / "result.json.partial"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        partial.write_text(to_json(result), encoding="utf-8")
-        os.replace(partial, target)
-    except OSError as error:
-        raise OptionError(f"{target}: cannot be written ({error.strerror}); give another --out") from None
+    out.mkdir(parents=True, exist_ok=True)
+    partial.write_text(to_json(result), encoding="utf-8")
+    os.replace(partial, target)
 
 
 def _show(result: Any, out: Path | None) -> None:

@@ -59,7 +59,9 @@ def _as_words(
     if not np.all(np.isfinite(values)):
         raise _not_finite(site)
     kept: NumberFormat
-    if storage.encoding != "twos_complement":
+    if site.quantizer is not None and is_weight:
+        kept = _own_quantizer(spec, storage, site)
+    elif storage.encoding != "twos_complement":
         kept = FloatFormat(storage.encoding)
     elif not is_weight:
         kept = _fixed(values, storage.other_bits)
@@ -92,6 +94,19 @@ def _own_codes(spec: DeviceSpec, storage: DigitalStorage, site: Site, values: ND
         return own
     signed = values.dtype.kind == "i"
     return IntFormat(bits, signed=signed, dtype=values.dtype.name)
+
+
+def _own_quantizer(spec: DeviceSpec, storage: DigitalStorage, site: Site) -> NumberFormat:
+    """Return the format of the codes that the graph itself makes of float weights, where they fit the device."""
+    own = site.quantizer
+    room = storage.bits if storage.bits is not None else storage.word_bits
+    if own is None or own.bits > room:
+        bits = own.bits if own is not None else 0
+        raise DeviceError(
+            f"device {spec.name} cannot hold {site.name}: the graph quantizes it to {bits} bits, the device's weights"
+            f" have {room}; quantize the model to {room} bits, or give a device with wider weights"
+        )
+    return own
 
 
 def _fixed(values: NDArray[Any], bits: int) -> NumberFormat:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from faultsim.formats import IntFormat, parse_format
+from faultsim.formats import BinaryFormat, IntFormat, parse_format
 from faultsim.formats.base import NumberFormat
 from faultsim.model.graph import Graph, Node, Program
 from faultsim.model.roles import PRODUCTS, SCALES
@@ -39,6 +39,45 @@ def code_bits(chain: list[Node], program: Program, graph: Graph) -> int | None:
                 signed = bottom < 0
                 bits = int(np.ceil(np.log2(max(top + 1, -bottom)))) + signed
                 return max(bits, 1 + signed)
+    return None
+
+
+def quantizer_format(chain: list[Node], program: Program, graph: Graph, shape: tuple[int, ...]) -> NumberFormat | None:
+    """Return the format of the codes that the graph makes of a float constant, None where it makes none it can tell."""
+    for node in chain:
+        if node.op_type not in ("Quant", "IntQuant", "BipolarQuant", "QuantizeLinear"):
+            continue
+        found = [constant(name, program, graph) if name else None for name in node.inputs[1:]]
+        if not found or found[0] is None:
+            return None
+        scale = np.asarray(found[0], dtype=np.float64)
+        if not np.all(np.isfinite(scale)) or np.any(scale <= 0):
+            return None
+        if node.op_type == "QuantizeLinear" and scale.ndim == 1 and scale.size > 1:
+            axis = int(node.attributes.get("axis", 1)) % max(len(shape), 1)
+            scale = scale.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        try:
+            np.broadcast_to(scale, shape)
+        except ValueError:
+            return None
+        scale = scale.reshape(()) if scale.size == 1 else scale
+        zero = np.zeros(()) if len(found) < 2 or found[1] is None else np.asarray(found[1], dtype=np.float64)
+        if node.op_type == "BipolarQuant":
+            return BinaryFormat(float(scale)) if scale.ndim == 0 else None
+        if zero.size != 1 or float(zero.reshape(())) % 1:
+            return None
+        signed, bits, narrow = True, 8.0, False
+        if node.op_type == "QuantizeLinear":
+            signed = found[1] is not None and found[1].dtype.kind == "i"
+        elif len(found) > 2 and found[2] is not None and found[2].size == 1:
+            bits = float(found[2].reshape(()))
+            signed = bool(node.attributes.get("signed", 1))
+            narrow = bool(node.attributes.get("narrow", 0))
+        else:
+            return None
+        if bits % 1 or not 2 <= bits <= 32:
+            return None
+        return IntFormat(int(bits), signed=signed, scale=scale, zero_point=int(zero.reshape(())), narrow=narrow)
     return None
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from faultsim.corruption import Kind, Role, Site
 from faultsim.model.graph import Graph, Node, Program, walk
-from faultsim.model.reading import Use, channel_axis, code_bits, number_format, scale_of
+from faultsim.model.reading import Use, channel_axis, code_bits, number_format, quantizer_format, scale_of
 from faultsim.model.roles import ARITHMETIC, CARRIERS, CONVOLUTIONS, POSITIONS, PRODUCTS
 from faultsim.model.values import FLOAT8, Codes, Value, elem_type_of
 
@@ -91,6 +91,7 @@ def _site(
         channel_axis=channel_axis(chain, use, shape),
         scale=scale_of(chain, use, program, graph, shape) if isinstance(value, Codes) else None,
         code_bits=bits,
+        quantizer=None if isinstance(value, Codes) else quantizer_format(chain, program, graph, shape),
     )
     return (order[id(layer)], _RANK[role], key), site
 

@@ -216,6 +216,8 @@ def test_a_device_without_a_mechanism(net, profile, faultsim):
         (["--level", "1.5"], "level is 1.5, it must lie strictly between 0 and 1"),
         (["--confidence", "95"], "confidence is 95, it must lie strictly between 0 and 1, such as 0.95"),
         (["--threads", "-1"], "threads is -1"),
+        (["--threads", "100000"], "threads is 100000, .*0 uses all cores"),
+        (["--task", "top4"], "task 'top4' is always right with 4 classes; give a number below 4"),
         (["--sites", "frist.weight"], "--sites 'frist.weight' fits no site of net.onnx; did you mean 'first.weight'"),
         (["--sites", "third.*"], "the stored sites are first.weight, first.bias, second.weight\n"),
         (["--exclude", "*"], "leave no site of net.onnx; widen them"),

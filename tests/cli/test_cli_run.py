@@ -56,6 +56,20 @@ def test_the_result_is_written_where_out_says(faultsim, tmp_path):
     assert (out / "result.json").read_text() != before
 
 
+def test_a_result_that_cannot_be_written_is_shown_all_the_same(faultsim, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    outcome = faultsim("assess", "digits", "-d", "reram", *QUICK, "-o", tmp_path)
+    assert outcome.code == 2
+    assert "worst case, same budget" in outcome.out
+    assert outcome.err == (
+        f"faultsim: --out {tmp_path}: cannot be written (No space left on device); the report stands above\n"
+    )
+    assert not (tmp_path / "result.json").exists()
+
+
 @pytest.mark.parametrize(
     ("require", "code", "word"),
     [("accuracy>=0.01", 0, "PASSED"), ("worst_case_accuracy>=0.99", 1, "FAILED")],

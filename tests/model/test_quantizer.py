@@ -1,0 +1,76 @@
+"""Float weights that the graph itself quantizes are stored as the codes that it makes of them."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from faultsim.device import load_device
+from faultsim.errors import DeviceError
+from faultsim.formats import BinaryFormat, IntFormat
+from faultsim.model import load_model
+
+F = np.float32
+
+
+def _model(quantize: list[onnx.NodeProto], constants: dict[str, np.ndarray]) -> onnx.ModelProto:
+    weight = np.linspace(-1, 1, 12, dtype=F).reshape(4, 3)
+    graph = helper.make_graph(
+        [*quantize, helper.make_node("MatMul", ["x", "wq"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
+        [onnx.numpy_helper.from_array(a, n) for n, a in {"w": weight, **constants}.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("qonnx.custom_op.general", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def _quant(bits: float, **attributes: int) -> onnx.ModelProto:
+    node = helper.make_node(
+        "Quant", ["w", "s", "z", "b"], ["wq"], domain="qonnx.custom_op.general", rounding_mode="ROUND", **attributes
+    )
+    return _model([node], {"s": np.full((1, 3), 0.25, F), "z": np.zeros((), F), "b": np.array(bits, F)})
+
+
+def test_a_weight_behind_quant_is_stored_in_its_own_bits():
+    model = load_model(_quant(4.0, signed=1, narrow=1))
+    site = model.site("w")
+    assert isinstance(site.quantizer, IntFormat)
+    assert (site.quantizer.bits, site.quantizer.signed, site.quantizer.narrow) == (4, True, True)
+    stored = load_device("sram_low_voltage").store({"w": (site, model.numbers["w"])})["w"]
+    assert stored.format.name == "int4"
+    seen = {}
+    model.run({"x": np.eye(4, dtype=F)}, observer=lambda node, name, value: seen.setdefault(name, value))
+    assert np.array_equal(stored.values, seen["wq"].numpy())  # what Quant makes of the weight, exactly
+
+
+def test_a_weight_behind_bipolar_quant_has_one_bit():
+    node = helper.make_node("BipolarQuant", ["w", "s"], ["wq"], domain="qonnx.custom_op.general")
+    site = load_model(_model([node], {"s": np.array(0.5, F)})).site("w")
+    assert site.quantizer == BinaryFormat(0.5)
+
+
+def test_a_float_weight_before_quantize_linear_has_the_codes_type():
+    nodes = [
+        helper.make_node("QuantizeLinear", ["w", "s", "z"], ["q"], axis=1),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["wq"], axis=1),
+    ]
+    constants = {"s": np.array([0.1, 0.2, 0.3], F), "z": np.zeros(3, np.int8)}
+    site = load_model(_model(nodes, {**constants, "z": np.zeros(3, np.int8)})).site("w")
+    assert site.quantizer is None  # a zero point a channel: not one code format
+    constants["z"] = np.zeros((), np.int8)
+    constants["s"] = np.array(0.1, F)
+    site = load_model(_model(nodes, constants)).site("w")
+    assert isinstance(site.quantizer, IntFormat)
+    assert (site.quantizer.name, float(site.quantizer.scale)) == ("int8", pytest.approx(0.1))
+
+
+def test_a_plain_float_weight_has_no_quantizer():
+    assert load_model(_model([helper.make_node("Identity", ["w"], ["wq"])], {})).site("w").quantizer is None
+
+
+def test_more_bits_than_the_memory_has_are_refused():
+    model = load_model(_quant(12.0, signed=1, narrow=0))
+    with pytest.raises(DeviceError, match="the graph quantizes it to 12 bits"):
+        load_device("sram_low_voltage").store({"w": (model.site("w"), model.numbers["w"])})
