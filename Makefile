@@ -14,7 +14,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/faultsim assess digits --device reram --trials 50 --out demo_out
+	$(BIN)/faultsim assess digits --device reram --out demo_out
 
 test: setup
 	$(BIN)/python -m pytest -n 2

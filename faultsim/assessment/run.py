@@ -94,6 +94,7 @@ def _assess(
         tell("load and check", 1, 1)
     chips: list[TrialRow] = []
     in_set: list[TrialRow] = []
+    table_clean: Tally | None = None
     sites: list[SiteResult] = []
     kinds: list[KindResult] = []
     worst: Worst | None = None
@@ -114,7 +115,7 @@ def _assess(
                     raise
                 said.append(f"No worst case: {error}")
         with _timed(phases, "tables"):
-            _tables(setting, sites, kinds, tell, with_worst=worst is not None)
+            table_clean = _tables(setting, sites, kinds, tell, with_worst=worst is not None)
     except KeyboardInterrupt:
         interrupted = True
         if not chips:
@@ -147,6 +148,7 @@ def _assess(
         setting,
         clean=clean,
         clean_stored=clean_stored,
+        table_clean=table_clean,
         random=random,
         random_in_set=random_set,
         worst=worst,
@@ -186,10 +188,11 @@ def _steps(stored: Stored) -> tuple[float, float] | None:
 
 def _tables(
     setting: Setting, sites: list[SiteResult], kinds: list[KindResult], tell: Progress, *, with_worst: bool
-) -> None:
-    """Fill the tables by site and by kind, a row at a time."""
+) -> Tally | None:
+    """Fill the tables by site and by kind, a row at a time; return the fault-free chip's tally on their samples."""
     options = setting.options
     part = setting.subset(options.site_samples)
+    baseline = None if part is setting.scorer else part.score(setting.fault_free())
     objective = NetworkObjective(setting.model, setting.stored, part)
     grouped: dict[str, list[str]] = {}
     for name, one in setting.stored.items():
@@ -227,6 +230,7 @@ def _tables(
             )
         )
     tell("sites", total, total)
+    return baseline
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def _change(difference: float, fractions: bool) -> str:
 def _harms(result: Result, parts: Sequence[SiteResult | KindResult]) -> tuple[list[float], str]:
     """Return the accuracy that each part costs, or the loss where accuracy does not tell."""
     scores = [part.worst_case or part.random for part in parts]
-    clean = result.clean
+    clean = result.table_clean or result.clean_stored or result.clean
     if clean.accuracy is not None:
         harm = [clean.accuracy - one.accuracy if one and one.accuracy is not None else 0.0 for one in scores]
         if any(value > 0 for value in harm) or clean.loss is None:

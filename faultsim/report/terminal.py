@@ -146,6 +146,8 @@ def _budget(result: Result) -> list[str]:
     """Return one line for each mechanism and norm: an entry for each tensor is too long to show."""
     groups: dict[tuple[str, str, str, float], list[float]] = {}
     for entry in result.budget:
+        if entry.eps == 0:
+            continue
         key = (plain(entry.mechanism), str(entry.p).removesuffix(".0"), plain(entry.scope), entry.confidence)
         groups.setdefault(key, []).append(entry.eps)
     found = []
@@ -221,12 +223,28 @@ def _next(result: Result) -> str:
     if not verdict.criteria:
         wish = "loss_increase<=0.1@p95" if result.clean.accuracy is None else "accuracy_drop<=0.01@p95"
         return f'{command} --require "{wish}"'
+    words = shlex.split(command)
     if any(one.inconclusive for one in verdict.criteria) and result.random is not None:
-        return f"{command} --trials {4 * result.random.trials}"
+        return _with(words, "--trials", str(4 * result.random.trials))
     ranked = sorted((one for one in result.sites if one.worst_case), key=_remaining)
     if verdict.passed is False and ranked:
         return f"{command} --exclude {shlex.quote(plain(ranked[0].name))}  # as if it were protected"
-    return f"{command} --seed {result.seed + 1}  # the same answer from other chips?"
+    return f"{_with(words, '--seed', str(result.seed + 1))}  # the same answer from other chips?"
+
+
+def _with(words: list[str], option: str, value: str) -> str:
+    """Return the command with *option* set once, to *value*."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip or word.startswith(f"{option}="):
+            skip = False
+            continue
+        if word == option:
+            skip = True
+            continue
+        kept.append(word)
+    return shlex.join([*kept, option, value])
 
 
 def _remaining(site: object) -> float:

@@ -213,6 +213,8 @@ class Result(Section):
     """The model as deployed, without any fault."""
     clean_stored: Score | None = None
     """The model as the device stores it, without any fault; null where that is the deployed model itself."""
+    table_clean: Score | None = None
+    """The fault-free chip on the samples that `sites` and `kinds` are scored on; null: on all of them."""
     budget: tuple[Budget, ...] = ()
     """The corruption sets, one for each mechanism and tensor."""
     random: RandomResult | None = None
