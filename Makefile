@@ -1,4 +1,4 @@
-# The four verbs of this repository. Everything runs in .venv, with the versions of constraints.txt.
+# The verbs of this repository: setup, demo, test, lint, bench, clean. Everything runs in .venv, with the versions of constraints.txt.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin

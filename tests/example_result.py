@@ -109,6 +109,8 @@ def example(*require: str, trials: int = 100, **changed: object) -> Result:
                 ),
                 Assumption(mechanism="read_noise", parameter="sigma", value="0.01 of g_max", status="recalled"),
                 Assumption(parameter="array.rows", value="256", status="illustrative"),
+                Assumption(mechanism="drift", parameter="nu", value="0.05", status="derived", rests_on="recalled"),
+                Assumption(parameter="storage.g_max", value="40 uS", status="derived", rests_on="verified"),
             ),
         ),
         data=DataInfo(source="digits_float.npz", samples=SAMPLES, labels="given"),

@@ -122,3 +122,9 @@ def test_the_model_written_back_is_the_model(root, tmp_path):
     path = root / "scenarios" / "digits" / "digits_int8.onnx"
     faultsim.load_model(path).write(tmp_path / "same.onnx")
     assert onnx.load(tmp_path / "same.onnx") == onnx.load(path)
+
+
+def test_data_of_another_type_are_refused_with_the_way_to_give_them():
+    arrays = {"x": np.zeros((2, 1, 8, 8), np.float32), "labels": np.zeros(2, np.int64)}
+    with pytest.raises(FaultsimError, match=r"data of type dict cannot be read; give a path \(numpy.savez"):
+        faultsim.assess("digits", "reram", arrays, options=QUICK)

@@ -109,6 +109,19 @@ def test_the_drop_at_p95_is_the_accuracy_at_p05():
     assert "95 % of the chips lose at most 5.67 pt" in drop.explanation
 
 
+@pytest.mark.parametrize("text", ["accuracy_drop<=0.1@p95", "accuracy>=0.1", "loss<=9@max", "nonfinite<=0"])
+def test_a_sentence_about_chips_drawn_given_an_event_says_so(text):
+    rare = example(random=chips(100).model_copy(update={"event_probability": 1e-6}))
+    plain = judged(text)
+    assert judged(text, rare) == plain.model_copy(update={"explanation": f"given a fault event, {plain.explanation}"})
+
+
+@pytest.mark.parametrize("text", ["clean_accuracy>=0.5", "worst_case_accuracy>=0.5", "worst_case_loss<=9"])
+def test_a_sentence_about_no_chip_has_no_condition(text):
+    rare = example(random=chips(100).model_copy(update={"event_probability": 1e-6}))
+    assert judged(text, rare) == judged(text)
+
+
 @given(st.integers(1, 49), st.sampled_from(["accuracy", "loss", "mismatch"]))
 def test_percentiles_lie_between_their_interval_and_within_the_sample(tail, metric):
     at = f"p{tail:02d}" if metric == "accuracy" else f"p{100 - tail:02d}"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from faultsim.corruption import Site, apply_edit
 from faultsim.device import Conditions, load_device
+from faultsim.device.laws import digital_laws
 from faultsim.errors import DeviceError, OptionError, SpecError
 from faultsim.formats import ConductancePair, FloatFormat, IntFormat
 from faultsim.library import list_devices
@@ -319,6 +320,52 @@ def test_missing_voltages_and_codes_are_named(tensors, profile):
     coded = profile("fpga_bram_int8", ("{scheme: none}", "{scheme: secded}"))
     with pytest.raises(DeviceError, match=r"the code 'secded' is not simulated for this law; set ecc\.scheme"):
         coded.sample(coded.store(tensors), 0, 0)
+
+
+SECDED = """\
+faultsim_device: 1
+name: coded
+technology: sram
+title: Coded SRAM
+summary: A memory with SECDED over 64 bits.
+is_not: It is an example.
+sources:
+  lab: {cite: "Our lab, 2026", read: primary}
+storage: {domain: digital, encoding: twos_complement, bits: 8, STORAGE}
+mechanisms:
+  - id: cells
+    model: bit_error_rate
+    target: weights
+    persistence: permanent
+    params: {ber: {value: 1e-6, unit: BER, status: verified, source: lab}}
+assess: {confidence: 0.99, scope: per_tensor}
+"""
+
+
+@pytest.mark.parametrize(
+    ("storage", "others"),
+    [
+        ("ecc: {scheme: secded, data_bits: 64, check_bits: 8}", 71),
+        ("word_bits: 72, ecc: {scheme: secded, data_bits: 64, check_bits: 8}", 71),
+        ("word_bits: 39, ecc: {scheme: secded}", 38),
+        ("word_bits: 39, ecc: {scheme: secded, data_bits: 32}", 38),
+        ("ecc: {scheme: secded}", 63),
+    ],
+)
+def test_secded_leaves_two_errors_among_data_and_check_bits(storage, others, tensors, tmp_path):
+    path = tmp_path / "coded.yaml"
+    path.write_text(SECDED.replace("STORAGE", storage))
+    device = load_device(path)
+    (law,) = digital_laws(device.spec, device.store(tensors), device.conditions())
+    assert law.fault.ber == pytest.approx(others * 1e-12, rel=1e-4)
+
+
+def test_a_word_that_contradicts_its_code_is_refused(tmp_path):
+    path = tmp_path / "coded.yaml"
+    path.write_text(SECDED.replace("STORAGE", "word_bits: 64, ecc: {scheme: secded, data_bits: 64, check_bits: 8}"))
+    said = r"word_bits: is 64, but ecc\.data_bits \+ ecc\.check_bits is 72; .*: give 72, or leave it out"
+    with pytest.raises(SpecError, match=said):
+        load_device(path)
 
 
 def test_undervolting_is_whole_above_v_min_and_at_its_rate_at_v_crash(tensors, profile):

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from faultsim.assessment.phases import Worst
 from faultsim.assessment.sets import budget_entries
-from faultsim.assessment.setting import Setting
+from faultsim.assessment.setting import Setting, parameters
 from faultsim.corruption import Stored
 from faultsim.formats import ConductancePair
 from faultsim.metrics import Tally
@@ -31,6 +31,14 @@ from faultsim.results import (
     SiteResult,
 )
 from faultsim.specs.quantity import Quantity
+
+_CONDITIONS = {
+    "assess.exposure": "exposure_h",
+    "environment.flux_factor": "flux_factor",
+    "environment.v": "v",
+    "environment.v_norm": "v_norm",
+}
+"""What a run's own conditions take the place of."""
 
 _PACKAGES = ("faultsim-nn", "torch", "onnx", "onnxruntime", "numpy")
 
@@ -60,7 +68,7 @@ def assemble(
             path=str(model.path) if model.path else model.name,
             sha256=model.sha256,
             sites=len(setting.stored),
-            parameters=sum(one.site.elements for one in setting.stored.values()),
+            parameters=parameters(setting.stored),
             opset=max(model.opset, 1),
             formats=tuple(name for name, _ in by_count.most_common()),
         ),
@@ -70,7 +78,7 @@ def assemble(
             samples=len(setting.data),
             labels="golden" if setting.golden_labels else "given",
             task=setting.task.name,
-            score=setting.task.metric,
+            **_measures(setting),
         ),
         seed=options.seed,
         level=options.level,
@@ -95,6 +103,17 @@ def assemble(
             phases_s=phases,
         ),
     )
+
+
+def _measures(setting: Setting) -> dict[str, Any]:
+    """Return what `accuracy` and `loss` hold for the task, and which of them it is known by."""
+    task, metric = setting.task, setting.task.metric
+    if "perplexity" in metric:
+        share = "agreement of tokens" if setting.golden_labels else "token accuracy"
+        return {"score": share, "loss": "log perplexity (nats)", "headline": "loss"}
+    if not task.counts_correct:
+        return {"score": "accuracy", "loss": metric if metric != "BLEU" else "loss", "headline": "loss"}
+    return {"score": metric, "loss": "cross-entropy (nats)", "headline": "accuracy"}
 
 
 def _score(setting: Setting, tally: Tally, stored: Iterable[Stored] = ()) -> Score:
@@ -149,9 +168,13 @@ def _duration(seconds: float) -> str:
 def _assumptions(setting: Setting) -> Iterable[Assumption]:
     spec = setting.device.spec
     cites = {key: source.cite for key, source in spec.sources.items()}
-    for label, part in (("storage", spec.storage), ("environment", spec.environment)):
+    for label, part in (("storage", spec.storage), ("environment", spec.environment), ("assess", spec.assess)):
         for name, quantity in _quantities(part):
-            yield _assumption(None, f"{label}.{name}", quantity, cites)
+            given = getattr(setting.options.conditions, _CONDITIONS.get(f"{label}.{name}", ""), None)
+            if given is None:
+                yield _assumption(None, f"{label}.{name}", quantity, cites)
+            else:
+                yield Assumption(parameter=f"{label}.{name}", value=f"{_short(given)} {quantity.unit}", status="given")
     for mechanism in spec.mechanisms:
         if mechanism.enabled and isinstance(getattr(mechanism, "params", None), BaseModel):
             for name, quantity in _quantities(mechanism.params):
@@ -175,6 +198,7 @@ def _assumption(mechanism: str | None, name: str, q: Quantity[Any, Any], cites: 
         parameter=name,
         value=f"{_short(q.value)} {q.unit}",
         status=q.status,
+        rests_on=q.rests_on,
         source=cites.get(q.source or ""),
     )
 
@@ -214,7 +238,7 @@ def agreement_entry(setting: Setting) -> Agreement | None:
     )
 
 
-def notes(setting: Setting, worst: Worst | None) -> list[str]:
+def notes(setting: Setting, worst: Worst | None, random: RandomResult | None) -> list[str]:
     """Return what a careful reader must know beside the numbers."""
     said = list(setting.data.notes)
     options = setting.options
@@ -225,21 +249,31 @@ def notes(setting: Setting, worst: Worst | None) -> list[str]:
             f"{setting.agreement.differing:.2%} of the outputs differ from {setting.agreement.runtime} by more than "
             "one step: quantized values on a rounding edge."
         )
+    if any(n.op_type.startswith("Dynamic") for n in setting.model.program.nodes()):
+        said.append("The graph quantizes with scales of its whole batch: another --batch-size gives another result.")
+    if setting.task.metric == "BLEU":
+        said.append("BLEU itself is not in this report yet: see the answers that differ from the fault-free chip's.")
+    drawn = None if random is None else random.accuracy.min
+    if worst is not None and drawn is not None and worst.case.accuracy is not None and drawn < worst.case.accuracy:
+        said.append(
+            "A chip that was drawn did more damage than the worst case found: it lies outside the set, or the search "
+            "was too short (--search-gradients)."
+        )
     if setting.golden_labels:
         said.append(
             "No labels: accuracy is agreement with the clean model's own answers. It tells how often faults change an "
             "answer, not how often an answer is right."
         )
-    if worst is not None and options.search_samples < len(setting.data):
+    searched, tabled = (len(setting.subset(n).data) for n in (options.search_samples, options.site_samples))
+    if worst is not None and searched < len(setting.data):
         said.append(
-            f"The search saw {options.search_samples} evenly spaced samples; what it found is scored on all "
-            f"{len(setting.data)}."
+            f"The search saw {searched} evenly spaced samples; what it found is scored on all {len(setting.data)}."
         )
-    if options.site_samples < len(setting.data):
-        said.append(
-            f"Tables by site and kind: {options.site_samples} evenly spaced samples, one gradient step, "
-            f"{options.site_trials} chips."
-        )
+    chips = f"{options.site_trials} chip{'s' if options.site_trials > 1 else ''}" if options.site_trials else ""
+    figures = [part for part in ("one gradient step" if worst is not None else "", chips) if part]
+    if figures:
+        samples = f"{tabled} evenly spaced samples" if tabled < len(setting.data) else f"all {tabled} samples"
+        said.append(f"Tables by site and kind: {', '.join((samples, *figures))}.")
     if options.site_trials and event_probability(setting) is not None:
         said.append("Chips in the tables by site and kind are given an event in that part.")
     if any(isinstance(s.format, ConductancePair) and s.site.quantizer is not None for s in setting.stored.values()):

@@ -25,6 +25,7 @@ class Options:
         output: Name of the output that is scored; the first one where None.
         preprocess: A preprocessing file for the data.
         limit: The first so many samples only.
+        input_shape: For drawn inputs, sizes in place of the dimensions that the model leaves open, such as ``x=1,128``.
         threads: Threads of onnxruntime and torch; the machine's own number where 0, at most four a core.
         conditions: Conditions other than the profile's own.
         search_gradients: Most gradients that the worst-case search takes, at least 1.
@@ -49,6 +50,7 @@ class Options:
     preprocess: Path | None = None
     limit: int | None = None
     threads: int = 0
+    input_shape: tuple[str, ...] = ()
     conditions: Conditions | None = None
     search_gradients: int = 12
     search_samples: int = 1000
@@ -66,7 +68,7 @@ class Options:
         most = 4 * (os.cpu_count() or 1)
         if self.threads > most:
             raise OptionError(
-                f"threads is {self.threads}, this machine's most useful number is {most}; 0 uses all cores"
+                f"threads is {self.threads}, allowed are at most {most} on this machine; 0 uses all cores"
             )
         if self.limit is not None and self.limit < 1:
             raise OptionError(f"limit is {self.limit}, it must be at least 1")

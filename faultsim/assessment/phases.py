@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from faultsim.assessment.sets import ChipSet, chip_set
 from faultsim.assessment.setting import Setting
-from faultsim.constraints import NoMaximiserError, Tensors, TensorSet, log10_trials_for_even_chance
+from faultsim.constraints import NoMaximiserError, Tensors, TensorSet, dual_norm, log10_trials_for_even_chance
 from faultsim.corruption import Corruption, apply_edit
 from faultsim.engine.evaluate import Progress, Scorer
 from faultsim.engine.objective import NetworkObjective
@@ -17,9 +17,22 @@ from faultsim.engine.summary import interval, row
 from faultsim.metrics import Tally
 from faultsim.results import SiteRandom, SiteWorst, TrialRow, WorstCase
 from faultsim.rng import generator
-from faultsim.search import FixedPoint, OneStep, RandomPoints, worst_case
+from faultsim.search import (
+    FixedPoint,
+    Gradient,
+    Greedy,
+    Method,
+    OneStep,
+    RandomPoints,
+    Vertices,
+    methods_for,
+    worst_case,
+)
 from faultsim.search import WorstCase as Found
 from faultsim.search.objective import Score
+
+MOST_FORWARDS = 200
+"""Most forward passes of the worst-case search."""
 
 Numbers = dict[str, NDArray[Any]]
 
@@ -95,8 +108,9 @@ def find_worst(
     result = worst_case(
         objective,
         found.constraint,
-        methods=(OneStep(), RandomPoints(), FixedPoint(), FixedPoint(loss="margin")),
+        methods=_methods(setting, found.constraint),
         budget_gradients=options.search_gradients,
+        budget_forwards=MOST_FORWARDS,
         seed=options.seed,
     )
     known = [(_of_tally(fault_free, counted=setting.task.counts_correct), "none")]
@@ -109,7 +123,6 @@ def find_worst(
         known += [(whole.score(one), name) for one, name in _proposals(result)]
         extra = whole.forwards
     score, method = min(known, key=lambda item: _severity(item[0]))
-    elements = sum(one.site.elements for one in setting.stored.values())
     case = WorstCase(
         accuracy=score.accuracy if setting.task.counts_correct else None,
         loss=score.loss if score.finite else None,
@@ -118,11 +131,49 @@ def find_worst(
         forwards=result.forwards + extra,
         indicator=result.indicator if math.isfinite(result.indicator) else None,
         constraint=found.words,
-        forecast_log10_trials=log10_trials_for_even_chance(0.5, elements) if elements > 1 else None,
+        forecast_log10_trials=forecast(found.constraint, objective.gradient(None, "cross_entropy")),
         note=_null_note(score, counted=setting.task.counts_correct, indicator=result.indicator),
     )
     progress("worst case", options.search_gradients, options.search_gradients)
     return Worst(case, score.nonfinite)
+
+
+def _methods(setting: Setting, constraint: TensorSet) -> tuple[Method, ...]:
+    """One step, random points and fixed-point ascent; where few elements can move, greedy and swap as well."""
+    elements = sum(one.site.elements for one in setting.stored.values())
+    suited = methods_for(constraint, elements)
+    if any(isinstance(method, Greedy | Vertices) for method in suited):
+        return suited
+    return OneStep(), RandomPoints(), FixedPoint(), FixedPoint(loss="margin")
+
+
+def forecast(constraint: TensorSet, gradient: Gradient) -> float | None:
+    """Return log10 of the chips that random testing needs for an even chance of half of the first-order worst case.
+
+    For one L2 ball this is Theorem 1 (arXiv 2006.05620, eq. 9). Several balls, or a limit on the elements, have the
+    random share's exact variance put in its place: k is that of the sphere whose share varies as much,
+    ``k = (Σ ε‖top_n(g)‖)² / Σ (ε²‖g‖²/k_i)``. None for other norms, and where fewer than 30 elements move: the share is
+    far from normal there.
+
+    Args:
+        constraint: The set.
+        gradient: The gradient at the fault-free chip.
+    """
+    if not gradient.usable:
+        return None
+    reach, variance = 0.0, 0.0
+    for block in constraint.blocks:
+        flat = np.concatenate([np.asarray(gradient.grads[name], dtype=np.float64).reshape(-1) for name in block.names])
+        ball = block.constraint
+        n = ball.limit(flat.size)
+        if ball.p != 2 or ball.scale is not None or n < min(30, flat.size):
+            return None
+        reach += ball.eps * dual_norm(flat, p=2, n=n)
+        variance += ball.eps**2 * float(flat @ flat) / flat.size
+    if variance <= 0:
+        return None
+    effective = round(reach**2 / variance)
+    return log10_trials_for_even_chance(0.5, effective) if effective > 1 else None
 
 
 def table_row(

@@ -154,7 +154,7 @@ def _assess(
         worst=worst,
         sites=tuple(sites),
         kinds=tuple(kinds),
-        notes=(*notes(setting, worst), *said),
+        notes=(*notes(setting, worst, random), *said),
         agreement=agreement_entry(setting),
         phases=phases,
         wall_s=time.perf_counter() - started,

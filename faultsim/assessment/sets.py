@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from faultsim.assessment.setting import Setting
-from faultsim.constraints import Global, LpL0, PerTensor, TensorSet
+from faultsim.constraints import Global, LpL0, PerTensor, TensorSet, lp_norm
+from faultsim.corruption import Stored
 from faultsim.formats import IntFormat
 from faultsim.results import Budget as BudgetEntry
 
@@ -29,28 +30,20 @@ class ChipSet(NamedTuple):
 def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
     """Return the corruption set of the device, over all stored sites or over *names* alone.
 
-    Rare upsets (chips drawn given an event) share one global number of words, each off by at most its top bit;
+    Rare upsets (chips drawn given an event) share one global number of words, each off by at most what one event does;
     everything else is an L2 ball with at most n elements for each tensor.
     """
     kept = {n: s for n, s in setting.stored.items() if names is None or n in names}
     conditions, options = setting.options.conditions, setting.options
     if setting.device.is_conditional(setting.stored, conditions=conditions):
-        events = [
-            b
-            for b in setting.device.budgets(kept, confidence=options.confidence, p=math.inf, conditions=conditions)
-            if b.scope == "global"
-        ]
-        n = max((b.n for b in events), default=0)
-        integer = all(isinstance(s.format, IntFormat) for s in kept.values())
-        if n and integer:
-            # formats differ in width: each word's own top bit is the unit
-            tops = [_step(s.format) * 2.0 ** (s.format.bits - 1) for s in kept.values()]
-            shapes = [s.site.shape for s in kept.values()]
-            scale = np.concatenate(
-                [np.broadcast_to(top, shape).reshape(-1) for top, shape in zip(tops, shapes, strict=True)]
-            )
+        events = setting.device.budgets(kept, confidence=options.confidence, p=math.inf, conditions=conditions)
+        n = max((b.n for b in events if b.scope == "global"), default=0)
+        # words differ in width and step: what one event can do to a tensor's words is their unit
+        most = {name: max((b.eps for b in events if b.scope == name), default=_top_bit(s)) for name, s in kept.items()}
+        if n and all(0 < eps < math.inf for eps in most.values()):
+            scale = np.concatenate([np.full(s.site.elements, most[name]) for name, s in kept.items()])
             said = "1 wrong word" if n == 1 else f"{n} wrong words"
-            words = f"given an event: at most {said} on the chip, each by at most its top bit"
+            words = f"given an event: at most {said} on the chip, each by at most what one event does"
             return ChipSet(Global(tuple(kept), LpL0(math.inf, 1.0, n=n, scale=scale)), words)
     found = setting.device.combined_budget(kept, confidence=options.confidence, p=2, conditions=conditions)
     usable = {n: LpL0(2, b.eps, n=b.n) for n, b in found.items() if 0 < b.eps < math.inf and b.n > 0}
@@ -59,18 +52,20 @@ def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
             None, "", "the device's faults give no useful ball on this model (flipped exponent bits, or none)"
         )
     level = next(iter(found.values())).confidence
-    return ChipSet(PerTensor(usable), f"each tensor: L2 ball and element count that {level:.0%} of the chips stay in")
+    return ChipSet(PerTensor(usable), f"each tensor: L2 radius and element count, each a {level:.0%} bound of its own")
 
 
 def budget_entries(setting: Setting) -> tuple[BudgetEntry, ...]:
     """Return every mechanism's budget as the result has it; sets without a useful ball are left out."""
     entries = []
     options = setting.options
-    for b in setting.device.budgets(setting.stored, confidence=options.confidence, p=2, conditions=options.conditions):
+    rare = setting.device.is_conditional(setting.stored, conditions=options.conditions)
+    p = math.inf if rare else 2
+    for b in setting.device.budgets(setting.stored, confidence=options.confidence, p=p, conditions=options.conditions):
         if not math.isfinite(b.eps):
             continue
         single = setting.stored.get(b.scope)
-        norm = 0.0 if single is None else float(np.linalg.norm(single.values.astype(np.float64)))
+        norm = 0.0 if single is None else lp_norm(single.values.astype(np.float64).reshape(-1), p)
         entries.append(
             BudgetEntry(
                 mechanism=b.mechanism,
@@ -87,5 +82,8 @@ def budget_entries(setting: Setting) -> tuple[BudgetEntry, ...]:
     return tuple(entries)
 
 
-def _step(form: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    return np.asarray(form.scale if isinstance(form, IntFormat) else 1.0, dtype=np.float64)
+def _top_bit(stored: Stored) -> float:
+    """Return what the top bit of the tensor's widest step is worth; infinite where the format has no such thing."""
+    if not isinstance(stored.format, IntFormat):
+        return math.inf
+    return float(np.max(stored.format.scale)) * 2.0 ** (stored.format.bits - 1)

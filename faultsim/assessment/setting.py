@@ -126,9 +126,15 @@ def make_setting(
             preprocess=options.preprocess,
             limit=options.limit,
             seed=options.seed,
+            input_shape=_input_shapes(options.input_shape, model),
         )
-    else:
+    elif hasattr(data, "inputs") and hasattr(data, "labels"):
         samples = data
+    else:
+        raise DataError(
+            f"data of type {type(data).__name__} cannot be read; give a path (numpy.savez writes arrays to one), "
+            "module:function, or a data set (faultsim.data.spec.DataSet)"
+        )
     if len(samples) == 0:
         raise DataError(f"{samples.source} holds no samples; give at least one")
     output = scored_output(model, options.output)
@@ -141,6 +147,7 @@ def make_setting(
     )
     agreement = check_agreement(model, _few(model, samples, batch_size))
     seen = output.real(np.asarray(model.run(first.inputs)[output.name]))
+    _check_output(output.name, seen, first)
     task = _plain_margin(_task(options, output, seen, first.labels))
     _check_classes(task, seen, samples)
     scorer = Scorer(Runner(model, output.name, threads=options.threads), output, task, samples, batch_size)
@@ -151,6 +158,34 @@ def make_setting(
     numbers = model.numbers
     changed = any(not np.array_equal(one.values, numbers[name]) for name, one in stored.items())
     return Setting(model, chip, samples, options, task, output, scorer, stored, agreement, golden, changed)
+
+
+def _check_output(name: str, seen: NDArray[Any], first: Batch) -> None:
+    samples = next((len(a) for a in first.inputs.values() if np.ndim(a)), 1)
+    if seen.ndim == 0 or len(seen) != samples:
+        raise DataError(
+            f"output {name!r} has shape {seen.shape} for a batch of {samples}: faultsim scores outputs that count the "
+            "samples first; choose another --output, or transpose the graph's output"
+        )
+    if seen.ndim == 1 and seen.dtype.kind in "iub":
+        raise DataError(
+            f"output {name!r} holds one whole number a sample, a class and no scores: losses and gradients need what "
+            "it was chosen from; choose the logits with --output, or export the model without its ArgMax"
+        )
+
+
+def _input_shapes(texts: tuple[str, ...], model: Model) -> dict[str, tuple[int, ...]] | None:
+    names = [spec.name for spec in model.inputs]
+    found: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, _, sizes = text.rpartition("=")
+        parts = sizes.split(",")
+        if name not in names or not all(p.strip().isdecimal() and int(p) > 0 for p in parts):
+            raise OptionError(
+                f"--input-shape {text!r}: give NAME=SIZE,SIZE,… with whole numbers above 0; the inputs are {names}"
+            )
+        found[name] = tuple(int(p) for p in parts)
+    return found or None
 
 
 def _batch_size(model: Model, asked: int) -> int:

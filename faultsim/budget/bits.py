@@ -62,7 +62,7 @@ def bit_errors(
     - n is the binomial quantile over elements with any flip. Where rates differ their mean is used, which
       has the heavier tail ([Hoeffding1956]_).
     - p = 2: ``eps**2`` is the quantile of ``sum Poisson(rate) size**2``; its mean is ``k b s^2 (4^B - 1) /
-      3``. Two flips in one word add a cross term of mean zero, which is left out.
+      3``. Two flips in one word add a cross term of order b², left out.
     - p = 1: the quantile of ``sum Poisson(rate) size``; its mean is ``k b s (2^B - 1)``.
     - p = inf: the largest flip ``s 2^(B-1)``; where a word with m flips is likelier than ``1 -
       confidence``, the sum of the m largest.

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -67,7 +68,7 @@ def cli() -> None:
 
 
 def main(argv: list[str] | None = None) -> Any:
-    """Run the command line; exit with 0, 1 (a requirement is missed), 2 (bad input) or 130 (interrupted)."""
+    """Run the command line; exit with 0, 1 (requirement missed), 2 (bad input), 70 (a bug) or 130 (interrupted)."""
     try:
         code = cli.main(args=argv, prog_name="faultsim", standalone_mode=False)
     except FaultsimError as error:
@@ -79,6 +80,10 @@ def main(argv: list[str] | None = None) -> Any:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except SystemExit:  # click's end where the reader closed the pipe; its 1 would say that a requirement is missed
-        sys.exit(0)
+    except SystemExit as stop:  # click ends with 1 where the reader closed the pipe: no requirement is missed by that
+        sys.exit(0 if stop.code == 1 else 2)
+    except Exception:  # a bug of ours: never exit with 1, which says that a requirement is missed
+        traceback.print_exc()
+        click.echo("faultsim: this is a bug of faultsim; please report it with the lines above", err=True)
+        sys.exit(70)
     sys.exit(code if isinstance(code, int) else 0)

@@ -22,10 +22,22 @@ import click
     "Told from data and output by default.",
 )
 @click.option("--output", help="Name of the output that is scored; the first one by default.")
+@click.option(
+    "--input-shape",
+    multiple=True,
+    metavar="NAME=SIZES",
+    help="For drawn inputs: sizes in place of open dimensions, such as ids=1,128 (repeatable).",
+)
 @click.option("--limit", type=int, help="Use the first so many samples only.")
 @click.option("--trials", type=int, default=100, show_default=True, help="Chips to draw.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
-@click.option("--batch-size", type=int, default=250, show_default=True, help="Samples a batch; the result is the same.")
+@click.option(
+    "--batch-size",
+    type=int,
+    default=250,
+    show_default=True,
+    help="Samples a batch; the result is the same unless the graph looks at its whole batch (DynamicQuantizeLinear).",
+)
 @click.option("--confidence", type=float, help="Part of the chips that the budgets hold; the profile's own by default.")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
 @click.option("--sites", multiple=True, metavar="GLOB", help="Corrupt these tensors alone (repeatable).")

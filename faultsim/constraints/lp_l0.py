@@ -178,8 +178,9 @@ class LpL0:
         return self.contains(delta)
 
     def random(self, rng: np.random.Generator, shape: int | tuple[int, ...]) -> Floats:
-        """Return a random corruption of the set: `argmax` of a direction drawn from N(0, I).
+        """Return a random corruption of the set: `argmax` of a direction drawn from N(0, I) in units of `scale`.
 
+        Without a scale that is definition 3; with one every element has the same chance to be hit, whatever its unit.
         Uniform on the sphere only for p = 2 without a limit n, scale or box; the same norm is spent for every
         p. Adding eps·N(0, I) instead would spend √k times the 2-norm.
 
@@ -190,7 +191,11 @@ class LpL0:
         References:
             Sun, Zhang et al., arXiv 2006.05620, definition 3.
         """
-        return self.argmax(rng.standard_normal(shape))
+        drawn = rng.standard_normal(shape)
+        scale = self._like("scale", drawn.shape)
+        if scale is None:
+            return self.argmax(drawn)
+        return self.argmax(np.divide(drawn, scale, out=np.zeros_like(drawn), where=scale > 0))
 
     def dense(self) -> Self:
         """Return the same set without the limit *n*."""

@@ -80,18 +80,18 @@ def _sentence(criterion: Criterion, value: float | None, result: Result, *, pass
 
 
 def _subject(criterion: Criterion, result: Result) -> str:
+    name = criterion.metric
+    if METRICS[name].of is None and name != "nonfinite":
+        return _of_no_chip(name)
+    chips = _chips(criterion, result)
+    conditional = result.random is not None and result.random.event_probability is not None
+    return f"given a fault event, {chips}" if conditional else chips
+
+
+def _chips(criterion: Criterion, result: Result) -> str:
     name, trials = criterion.metric, result.random.trials if result.random else 0
     if name == "nonfinite":
         return "chips with a NaN or an infinity in an output:"
-    if name == "clean_accuracy":
-        return "the fault-free chip reaches"
-    if name.startswith("worst_case"):
-        verb = {
-            "worst_case_accuracy": "leaves",
-            "worst_case_drop": "loses",
-            "worst_case_loss": "has a loss of",
-        }[name]
-        return f"the worst case (found, not proven) {verb}"
     verbs = {
         "accuracy": ("reaches", "reach at least"),
         "accuracy_drop": ("loses", "lose at most"),
@@ -107,6 +107,17 @@ def _subject(criterion: Criterion, result: Result) -> str:
         return f"the worst of {trials} chips {one}"
     share = 100 - int(at[1:]) if _higher(criterion) else int(at[1:])
     return f"{share} % of the chips {many}"
+
+
+def _of_no_chip(name: str) -> str:
+    if name == "clean_accuracy":
+        return "the fault-free chip reaches"
+    verb = {
+        "worst_case_accuracy": "leaves",
+        "worst_case_drop": "loses",
+        "worst_case_loss": "has a loss of",
+    }[name]
+    return f"the worst case (found, not proven) {verb}"
 
 
 def _number(value: float, unit: str) -> str:

@@ -46,7 +46,7 @@ def resolve(name: str, error: type[FaultsimError] = DataError) -> Callable[..., 
     sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as caught:
+    except (Exception, SystemExit) as caught:
         raise error(
             f"the module of {name!r} cannot be imported ({type(caught).__name__}: {caught}); "
             f"check the name, or run where {module_name.split('.')[0]} can be found"
@@ -89,7 +89,7 @@ def read_function(name: str, inputs: Sequence[InputSpec], *, limit: int | None =
         arrays = _one(given, inputs, name) if _is_batch(given) else _many(given, inputs, name, limit)
     except DataError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DataError(f"{name} raised {type(error).__name__}: {error}; run it on its own to see where") from error
     return Raw(arrays, None, name, name)
 

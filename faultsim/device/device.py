@@ -64,9 +64,10 @@ class Device:
     def sample(self, stored: Held, seed: int, trial: int, *, conditions: Conditions | None = None) -> Corruption:
         """Draw one chip: everything that is wrong with its stored numbers.
 
-        The draw is keyed by ``(seed, trial, mechanism, site)`` and by nothing else. Where upsets are all
-        there is and a chip expects less than 0.1 of them, the chip is drawn *given at least one event*: weigh
-        what it shows by `event_probability`. Noise of a read is drawn once a chip.
+        The draw is keyed by ``(seed, trial, mechanism, site)`` and by nothing else, with one exception. Where
+        upsets are all there is and a chip expects less than 0.1 of them, the chip is drawn *given at least one
+        event*: weigh what it shows by `event_probability`. Where that event lies is drawn over all of *stored*,
+        so with rare upsets the draw depends on which sites are stored. Noise of a read is drawn once a chip.
 
         Args:
             stored: What `store` gave.

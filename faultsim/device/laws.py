@@ -122,7 +122,7 @@ def _bit_errors(storage: DigitalStorage, mechanism: spec_types.BitErrorRate, con
         if scheme not in ("none", "secded"):
             raise _no_code(storage, mechanism.id)
         ber = law.ber.value
-        return BitFlip(ber=secded_ber(ber, word_bits=storage.word_bits) if scheme == "secded" else ber)
+        return BitFlip(ber=secded_ber(ber, word_bits=storage.code_word_bits) if scheme == "secded" else ber)
     if scheme != "none":
         raise _no_code(storage, mechanism.id)
     ones = law.p_flip_0to1.value if law.p_flip_0to1 is not None else 0.5

@@ -43,9 +43,10 @@ def export_module(module: torch.nn.Module, example_inputs: Any, *, route: str = 
         raise
     except Exception as error:  # the exporters raise anything from torch.onnx errors to AttributeError
         text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise ModelError(
-            f"{type(module).__name__} cannot be exported to ONNX ({text}); export it yourself and give the .onnx file"
-        ) from error
+        remedy = "export it yourself and give the .onnx file"
+        if route == "qcdq" and is_brevitas(module):
+            remedy = f"try export='qonnx', or {remedy}"
+        raise ModelError(f"{type(module).__name__} cannot be exported to ONNX ({text}); {remedy}") from error
 
 
 def is_brevitas(module: torch.nn.Module) -> bool:

@@ -1,11 +1,9 @@
 """`load_model`: a path, a ModelProto or a torch or Brevitas module becomes a `Model`. No execution lives here."""
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import torch
 from google.protobuf.message import EncodeError
@@ -115,9 +113,3 @@ def _device(name: str) -> torch.device:
             f"torch device {name!r} cannot be used here ({text}); use cpu, or install a torch build for it"
         ) from None
     return device
-
-
-def as_arrays(inputs: Any) -> list[np.ndarray[Any, Any]]:
-    """Return example inputs as NumPy arrays."""
-    items: Sequence[Any] = inputs if isinstance(inputs, tuple | list) else (inputs,)
-    return [i.detach().cpu().numpy() if isinstance(i, torch.Tensor) else np.asarray(i) for i in items]

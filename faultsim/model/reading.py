@@ -10,7 +10,7 @@ from faultsim.formats import BinaryFormat, IntFormat, parse_format
 from faultsim.formats.base import NumberFormat
 from faultsim.model.graph import Graph, Node, Program
 from faultsim.model.roles import PRODUCTS, SCALES
-from faultsim.model.values import CODE_BITS, SIGNED, to_numpy
+from faultsim.model.values import CODE_BITS, SIGNED, elem_type_of, to_numpy
 
 
 class Use(NamedTuple):
@@ -68,7 +68,11 @@ def quantizer_format(chain: list[Node], program: Program, graph: Graph, shape: t
             return None
         signed, bits, narrow = True, 8.0, False
         if node.op_type == "QuantizeLinear":
-            signed = found[1] is not None and found[1].dtype.kind == "i"
+            elem = _code_type(node, program, graph)
+            if elem not in CODE_BITS:  # float8: no integer codes
+                return None
+            signed = elem in SIGNED
+            bits = float(min(CODE_BITS[elem], code_bits(chain, program, graph) or CODE_BITS[elem]))
         elif len(found) > 2 and found[2] is not None and found[2].size == 1:
             bits = float(found[2].reshape(()))
             signed = bool(node.attributes.get("signed", 1))
@@ -79,6 +83,21 @@ def quantizer_format(chain: list[Node], program: Program, graph: Graph, shape: t
             return None
         return IntFormat(int(bits), signed=signed, scale=scale, zero_point=int(zero.reshape(())), narrow=narrow)
     return None
+
+
+def _code_type(node: Node, program: Program, graph: Graph) -> int:
+    """Return the element type that a QuantizeLinear node makes: its zero point's, its attribute's, or uint8."""
+    name = node.inputs[2] if len(node.inputs) > 2 else ""
+    makers = {o: n for n in graph.nodes for o in n.outputs if n.op_type == "Identity"}
+    while name and name not in graph.constants and name in makers:
+        name = makers[name].inputs[0]
+    if name in graph.constants:
+        value = program.tensors[graph.constants[name]]
+        return elem_type_of(value) if value is not None and not isinstance(value, list) else TensorProto.UNDEFINED
+    if name:
+        return int(TensorProto.UNDEFINED)
+    asked = node.proto.attribute
+    return next((int(a.i) for a in asked if a.name == "output_dtype" and a.i), int(TensorProto.UINT8))
 
 
 def number_format(elem: int, bits: int | None) -> NumberFormat:

@@ -80,6 +80,11 @@ class Execution:
                 MemoryError,
             ) as error:
                 shapes = ", ".join(_describe(a) for a in arguments)
+                if isinstance(error, TypeError) and "argument" in str(error):
+                    raise ModelError(
+                        f"node {node.name!r}: {node.op_type} of opset {node.opset} does not take these inputs "
+                        f"({shapes}) or attributes; convert the model with onnx.version_converter.convert_version"
+                    ) from error
                 raise ModelError(
                     f"node {node.name!r} ({node.op_type}) failed on inputs ({shapes}): {_first_line(error)}"
                 ) from error

@@ -21,10 +21,10 @@ class Row(NamedTuple):
 
 def table(result: Result) -> list[str]:
     """Return the main table: every figure of the run under one heading, with its interval and its change."""
-    fractions = result.clean.accuracy is not None
+    fractions = result.clean.accuracy is not None and result.data.headline == "accuracy"
     rows = _accuracy_rows(result) if fractions else _loss_rows(result)
     clean = result.clean.accuracy if fractions else result.clean.loss
-    heading = plain(result.data.score) if fractions else "loss"
+    heading = plain(result.data.score if fractions else result.data.loss)
     level = f"{100 * result.level:g}% interval"
     lines = [f"  {pad(heading, 26)}{'value':>9}   {level:<20}{'change':>10}"]
     for row in rows:
@@ -113,7 +113,7 @@ def _harms(result: Result, parts: Sequence[SiteResult | KindResult]) -> tuple[li
     """Return the accuracy that each part costs, or the loss where accuracy does not tell."""
     scores = [part.worst_case or part.random for part in parts]
     clean = result.table_clean or result.clean_stored or result.clean
-    if clean.accuracy is not None:
+    if clean.accuracy is not None and result.data.headline == "accuracy":
         harm = [clean.accuracy - one.accuracy if one and one.accuracy is not None else 0.0 for one in scores]
         if any(value > 0 for value in harm) or clean.loss is None:
             return harm, "pt"

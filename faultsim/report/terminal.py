@@ -14,7 +14,7 @@ from rich.text import Text
 
 from faultsim.report.figures import fragile_measure, kinds, sites, table
 from faultsim.report.words import block, counted, interval, percent, plain, speakable
-from faultsim.results import Judgement, Result, SiteResult
+from faultsim.results import Assumption, Judgement, Result, SiteResult
 
 _NARROW, _WIDE = 80, 100
 _UNSURE = ("secondary", "recalled", "illustrative")
@@ -172,22 +172,30 @@ def _origin(result: Result, width: int) -> Iterable[Line]:
     """Say what the figures rest on; what is not verified is named one by one."""
     assumptions = result.device.assumptions
     if assumptions:
-        counts = Counter(one.status for one in assumptions)
+        counts = Counter(map(_trust, assumptions))
         said = ", ".join(f"{number} {status}" for status, number in counts.most_common())
         yield from _styled(block("assumptions", [said], width), "")
         unsure = sorted(
-            (one for one in assumptions if one.status in _UNSURE), key=lambda one: -_UNSURE.index(one.status)
+            (one for one in assumptions if _weakest(one) in _UNSURE), key=lambda one: -_UNSURE.index(_weakest(one))
         )
         shown = []
         for one in unsure[:_MOST]:
             owner = f"{plain(one.mechanism)}." if one.mechanism else ""
-            shown.append(f"? {one.status}: {owner}{plain(one.parameter)} = {plain(one.value)}")
+            shown.append(f"? {_trust(one)}: {owner}{plain(one.parameter)} = {plain(one.value)}")
         if len(unsure) > _MOST:
             shown.append(f"? and {len(unsure) - _MOST} more, in result.json")
         yield from _styled(block("", shown, width), "yellow")
     left_out = [f"{plain(one.what)}: {plain(one.why)}" for one in result.not_simulated]
     yield from _styled(block("not simulated", left_out, width), "")
     yield from _styled(block("note", [plain(note) for note in result.notes], width), "")
+
+
+def _weakest(one: Assumption) -> str:
+    return one.rests_on or one.status
+
+
+def _trust(one: Assumption) -> str:
+    return f"{one.status} from {one.rests_on}" if one.rests_on else one.status
 
 
 def _verdict(result: Result, width: int) -> Iterable[Line]:

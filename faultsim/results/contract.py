@@ -49,6 +49,8 @@ class Assumption(Section):
     status: Status
     """``verified`` at the source, ``secondary``: quoted by a third party, ``derived`` by a formula,
     ``recalled``: to be checked again, ``illustrative``: no source, ``given`` by the user."""
+    rests_on: Literal["verified", "secondary", "recalled", "illustrative"] | None = None
+    """Of a derived value: the status of its weakest input; null for the others."""
     source: str | None = None
     """Citation; null where there is none."""
 
@@ -81,6 +83,10 @@ class DataInfo(Section):
     """What the model does."""
     score: str = "accuracy"
     """What the fields named ``accuracy`` hold for this task, a fraction where more is better."""
+    loss: str = "loss"
+    """What the fields named ``loss`` hold, with its unit."""
+    headline: Literal["accuracy", "loss"] = "accuracy"
+    """Which of the two people know the task by: log perplexity is a loss."""
 
 
 class Score(Explained):

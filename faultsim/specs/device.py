@@ -62,6 +62,23 @@ class DigitalStorage(Spec):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_word(self) -> Self:
+        if self.ecc.scheme != "none" and "word_bits" in self.model_fields_set and self.word_bits != self.code_word_bits:
+            raise PydanticCustomError(
+                "word_bits",
+                "word_bits: is {word}, but ecc.data_bits + ecc.check_bits is {code}; word_bits counts the check bits "
+                "too: give {code}, or leave it out",
+                {"word": self.word_bits, "code": self.code_word_bits},
+            )
+        return self
+
+    @property
+    def code_word_bits(self) -> int:
+        """Data and check bits of one word of the code; `word_bits` where the profile does not give both."""
+        data, check = self.ecc.data_bits, self.ecc.check_bits
+        return self.word_bits if data is None or check is None else data + check
+
 
 class AnalogStorage(Spec):
     """Weights as conductances, the largest magnitude of a scale group at `g_max`.
@@ -113,9 +130,22 @@ class Criterion(Provenance):
 
 
 class Assess(Spec):
-    """How a model on this device is assessed unless the user says otherwise."""
+    """How a model on this device is assessed.
 
-    confidence: Annotated[float, Field(gt=0, lt=1, description="Of a budget: the share of chips that it covers.")]
+    An assessment takes ``confidence``, ``exposure``, ``t_s`` and the scope ``global`` from here unless the user
+    says otherwise. ``trials``, ``times_s``, ``acceptance`` and the scope ``per_tile`` are recommended, not applied
+    by themselves: ``faultsim assess`` draws its own number of chips, looks at one time, judges the requirements that
+    it is given and no others, and bounds each tensor as a whole.
+    """
+
+    confidence: Annotated[
+        float,
+        Field(
+            gt=0,
+            lt=1,
+            description="Quantile that each bound (radius, count) holds at, for each tensor by itself.",
+        ),
+    ]
     scope: Literal["per_tensor", "per_tile", "global"]
     exposure: Quantity[Positive, Literal["h"]] | None = None
     t_s: Annotated[NonNegative, Field(description="Headline time, seconds since programming.")] | None = None

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 import faultsim
 from faultsim.assessment import Options
 from faultsim.assessment.run import Interrupted
+from faultsim.device import Conditions
 from faultsim.errors import DataError, OptionError
 from faultsim.results import result_schema, to_dict
 
@@ -159,6 +160,32 @@ def test_graphs_with_a_fixed_batch_get_whole_batches(tmp_path):
     result = run(path, "reram", site_samples=25, search_samples=35)
     assert result.data.samples == 60
     assert result.worst_case is not None
+    assert any(note.startswith("The search saw 30 evenly spaced samples;") for note in result.notes)
+    assert "Tables by site and kind: 20 evenly spaced samples, one gradient step, 1 chip." in result.notes
+
+
+def test_the_tables_always_say_how_they_were_made(digits):
+    made = [
+        next(note for note in run(digits["float"], limit=20, site_trials=n).notes if note.startswith("Tables"))
+        for n in (0, 2)
+    ]
+    assert made == [
+        "Tables by site and kind: all 20 samples, one gradient step.",
+        "Tables by site and kind: all 20 samples, one gradient step, 2 chips.",
+    ]
+
+
+def test_what_the_profile_assumes_of_exposure_is_an_assumption_with_its_status(digits):
+    quick = {"limit": 20, "site_trials": 0, "search_gradients": 1}
+    assumed = run(digits["int8"], "fpga_bram_int8", **quick).device.assumptions
+    exposure = next(one for one in assumed if one.parameter == "assess.exposure")
+    assert (exposure.value, exposure.status) == ("8760 h", "illustrative")
+    derived = [one for one in assumed if one.status == "derived"]
+    assert derived
+    assert all((one.rests_on is not None) == (one.status == "derived") for one in assumed)
+    given = run(digits["int8"], "fpga_bram_int8", conditions=Conditions(exposure_h=24.0), **quick)
+    exposure = next(one for one in given.device.assumptions if one.parameter == "assess.exposure")
+    assert (exposure.value, exposure.status) == ("24 h", "given")
 
 
 def test_an_input_that_all_samples_share_is_passed_whole_to_a_subset(tmp_path):

@@ -20,17 +20,17 @@ def setting(root):
 
 
 @pytest.mark.parametrize("kind", ["float", "int8"])
-def test_a_rare_upset_moves_one_word_by_its_own_top_bit_at_most(kind, setting):
+def test_a_rare_upset_moves_one_word_by_what_one_event_does_at_most(kind, setting):
     found = setting(kind, "fpga_bram_int8")
     spot = chip_set(found)
-    assert spot.words == "given an event: at most 1 wrong word on the chip, each by at most its top bit"
+    assert spot.words == "given an event: at most 1 wrong word on the chip, each by at most what one event does"
     assert len({s.format.bits for s in found.stored.values()}) == 2  # weights and biases differ in width
     for name, one in found.stored.items():
         direction = {n: np.zeros(s.site.shape) for n, s in found.stored.items()}
         direction[name].flat[3] = -1.0
         delta = spot.constraint.argmax(direction)
-        top = np.broadcast_to(one.format.scale, one.site.shape).flat[3] * 2.0 ** (one.format.bits - 1)
-        assert delta[name].flat[3] == pytest.approx(-top)
+        top = np.max(one.format.scale) * 2.0 ** (one.format.bits - 1)
+        assert top <= -delta[name].flat[3] <= 1.5 * top * (1 + 1e-4)  # two adjacent bits are the largest event
         assert sum(int(np.count_nonzero(d)) for d in delta.values()) == 1
 
 
@@ -60,7 +60,7 @@ def test_nearly_every_chip_lies_in_the_set(device, setting):
             alone = chip_set(found, [name]).constraint
             delta = numbers.astype(np.float64) - found.stored[name].values
             inside[name] += alone.contains({name: delta}, rtol=1e-6)
-    assert spot.words == "each tensor: L2 ball and element count that 90% of the chips stay in"
+    assert spot.words == "each tensor: L2 radius and element count, each a 90% bound of its own"
     assert min(inside.values()) >= 12  # binomial(20, 0.9) is below that once in 30,000
 
 

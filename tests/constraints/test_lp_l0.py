@@ -185,3 +185,9 @@ def test_an_empty_budget_moves_nothing(p: float) -> None:
     assert not LpL0(p, 0.0, low=-1.0).argmax(np.ones(3)).any()
     assert not LpL0(p, 0.0).project(np.ones(3)).any()
     assert not LpL0(p, 1.0, 0).project(np.ones(3)).any()
+
+
+def test_random_hits_every_element_alike_whatever_its_scale():
+    unequal = LpL0(np.inf, 1.0, n=1, scale=np.repeat([1e9, 1.0], 50))
+    hits = [int(np.flatnonzero(unequal.random(np.random.default_rng([3, t]), 100))[0]) for t in range(2000)]
+    assert 900 < sum(hit < 50 for hit in hits) < 1100  # 5 sigma is 112

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from faultsim.data import InputSpec, load_data, resolve
+from faultsim.data.function import read_function
 from faultsim.errors import DataError, OptionError
 
 F32, I64 = np.dtype(np.float32), np.dtype(np.int64)
@@ -108,3 +109,10 @@ def test_functions_that_give_no_data_are_refused(module, name, message):
 def test_resolve_raises_the_callers_kind_of_error():
     with pytest.raises(OptionError, match="'no function' is not of the form module:function; write for instance"):
         resolve("no function", OptionError)
+
+
+def test_a_function_that_exits_is_an_error_and_no_success(tmp_path, monkeypatch):
+    (tmp_path / "leaves_early.py").write_text("import sys\n\n\ndef load():\n    sys.exit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DataError, match="leaves_early:load raised SystemExit"):
+        read_function("leaves_early:load", [])

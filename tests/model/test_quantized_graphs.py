@@ -1,7 +1,5 @@
 """Whole quantized networks against unoptimised onnxruntime: within one step of the output's codes."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -22,7 +20,6 @@ from faultsim.model.run import Execution
 from faultsim.model.values import Codes
 
 RNG = np.random.default_rng(17)
-ZOO = Path("/work/shared/data/zoo")
 F = np.float32
 
 
@@ -169,11 +166,8 @@ def test_gradients_reach_every_stored_code(form, tmp_path):
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["mlperf_resnet8_int8", "mlperf_kws_int8", "coral_mobilenet_v2_quant"])
-def test_published_int8_files(name):
-    path = ZOO / f"{name}.onnx"
-    if not path.exists():
-        pytest.skip("needs the reference data folder")
-    model = onnx.load(path)
+def test_published_int8_files(name, shared):
+    model = onnx.load(shared / "data" / "zoo" / f"{name}.onnx")
     entry = model.graph.input[0]
     shape = [d.dim_value or 1 for d in entry.type.tensor_type.shape.dim]
     dtype = helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type)

@@ -74,3 +74,35 @@ def test_more_bits_than_the_memory_has_are_refused():
     model = load_model(_quant(12.0, signed=1, narrow=0))
     with pytest.raises(DeviceError, match="the graph quantizes it to 12 bits"):
         load_device("sram_low_voltage").store({"w": (model.site("w"), model.numbers["w"])})
+
+
+@pytest.mark.parametrize(
+    ("zero_point", "name"),
+    [
+        (helper.make_tensor("z", TensorProto.INT16, [], [0]), "int16"),
+        (helper.make_tensor("z", TensorProto.UINT16, [], [32768]), "uint16"),
+        (helper.make_tensor("z", TensorProto.INT4, [], [0]), "int4"),
+        (helper.make_tensor("z", TensorProto.UINT4, [], [8]), "uint4"),
+        (helper.make_tensor("z", TensorProto.INT8, [], [0]), "int8"),
+        (None, "uint8"),
+    ],
+)
+def test_what_the_graph_makes_of_a_float_weight_is_what_is_stored(zero_point, name):
+    extra = ["z"] if zero_point is not None else []
+    nodes = [
+        helper.make_node("QuantizeLinear", ["w", "s", *extra], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", *extra], ["wq"]),
+    ]
+    model = _model(nodes, {"s": np.array(0.3 if "4" in name else 2.0**-9, F)})
+    if zero_point is not None:
+        model.graph.initializer.append(zero_point)
+    model.opset_import[0].version = 21
+    model.ir_version = 10
+    loaded = load_model(model)
+    site = loaded.site("w")
+    assert site.quantizer is not None
+    assert site.quantizer.name == name
+    seen = {}
+    loaded.run({"x": np.eye(4, dtype=F)}, observer=lambda node, out, value: seen.setdefault(out, value))
+    values = loaded.numbers["w"]
+    assert np.allclose(site.quantizer.decode(site.quantizer.encode(values)), seen["wq"].numpy(), atol=1e-7)

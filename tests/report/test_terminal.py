@@ -110,7 +110,9 @@ def test_what_is_not_verified_is_named():
     text = printed(example())
     assert "? recalled: read_noise.sigma = 0.01 of g_max" in text
     assert "? illustrative: array.rows = 256" in text
+    assert "? derived from recalled: drift.nu = 0.05" in text
     assert "? verified" not in text
+    assert "? derived from verified" not in text
 
 
 def test_an_open_end_of_an_interval_is_a_dash():

@@ -1,7 +1,5 @@
 """QONNX ops against the qonnx executor, and a published QONNX file."""
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
@@ -18,7 +16,6 @@ from faultsim.model.ops.qonnx import BipolarQuant, MultiThreshold, Quant
 RNG = np.random.default_rng(11)
 F = np.float32
 DOMAIN = "qonnx.custom_op.general"
-TFC = Path("/work/shared/data/zoo/TFC_2W2A.onnx")
 
 
 def both(op_type, inputs, *, versions=1, **attributes):
@@ -99,11 +96,11 @@ def test_an_unknown_rounding_mode_is_named():
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not TFC.exists(), reason="needs the reference data folder")
-def test_a_published_file_of_opset_9_agrees_with_the_qonnx_executor():
-    model = onnx.load(TFC)
+def test_a_published_file_of_opset_9_agrees_with_the_qonnx_executor(shared):
+    path = shared / "data" / "zoo" / "TFC_2W2A.onnx"
+    model = onnx.load(path)
     prepared = FaultsimBackend.prepare(model)
-    wrapped = ModelWrapper(str(TFC))
+    wrapped = ModelWrapper(str(path))
     for node in wrapped.graph.node:
         if node.domain == "onnx.brevitas":
             node.domain = DOMAIN
