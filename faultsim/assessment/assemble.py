@@ -62,13 +62,16 @@ def assemble(
 ) -> Result:
     """Return the result of an assessment, without a verdict."""
     model, options = setting.model, setting.options
+    whole = model.select()
     by_count = Counter(site.format.name for site in model.select(("weight",)) or model.sites)
     return Result(
         model=ModelInfo(
             path=str(model.path) if model.path else model.name,
             sha256=model.sha256,
-            sites=len(setting.stored),
-            parameters=parameters(setting.stored),
+            sites=len(whole),
+            parameters=sum(site.elements for site in whole),
+            tested_sites=len(setting.stored),
+            tested_parameters=parameters(setting.stored),
             opset=max(model.opset, 1),
             formats=tuple(name for name, _ in by_count.most_common()),
         ),

@@ -83,7 +83,12 @@ class Worst(NamedTuple):
 
 
 def find_worst(
-    setting: Setting, found: ChipSet, fault_free: Tally, in_set: Sequence[TrialRow], progress: Progress
+    setting: Setting,
+    found: ChipSet,
+    fault_free: Tally,
+    in_set: Sequence[TrialRow],
+    chips: Sequence[TrialRow],
+    progress: Progress,
 ) -> Worst | None:
     """Search the set on the search samples, score the best candidates on all data, keep the worst.
 
@@ -92,6 +97,7 @@ def find_worst(
         found: The set.
         fault_free: The chip without faults, which is in every set, on all data.
         in_set: The random corruptions of the set, on all data: the worst case is no better than any of them.
+        chips: The chips drawn, on all data: those that lie in the set take part as well.
         progress: Told of every gradient.
 
     Returns:
@@ -123,6 +129,13 @@ def find_worst(
         known += [(whole.score(one), name) for one, name in _proposals(result)]
         extra = whole.forwards
     score, method = min(known, key=lambda item: _severity(item[0]))
+    for chip in sorted(chips, key=lambda one: _severity(_of_row(one, counted=setting.task.counts_correct))):
+        drawn = _of_row(chip, counted=setting.task.counts_correct)
+        if _severity(drawn) >= _severity(score):
+            break
+        if _lies_in(setting, found.constraint, chip.trial):
+            score, method = drawn, f"drawn_chip {chip.trial}"
+            break
     case = WorstCase(
         accuracy=score.accuracy if setting.task.counts_correct else None,
         loss=score.loss if score.finite else None,
@@ -136,6 +149,20 @@ def find_worst(
     )
     progress("worst case", options.search_gradients, options.search_gradients)
     return Worst(case, score.nonfinite)
+
+
+def _lies_in(setting: Setting, constraint: TensorSet, trial: int) -> bool:
+    """Whether what is wrong with a drawn chip is a corruption of the set."""
+    delta = {
+        name: numbers.astype(np.float64) - setting.stored[name].values
+        for name, numbers in chip_numbers(setting, trial).items()
+        if not np.array_equal(numbers, setting.stored[name].values)
+    }
+    inside = set(constraint.names)
+    if not set(delta) <= inside or not all(np.isfinite(d).all() for d in delta.values()):
+        return False
+    filled = {name: delta.get(name, np.zeros(setting.stored[name].site.shape)) for name in constraint.names}
+    return constraint.contains(filled, 1e-6)
 
 
 def _methods(setting: Setting, constraint: TensorSet) -> tuple[Method, ...]:

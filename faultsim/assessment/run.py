@@ -109,7 +109,7 @@ def _assess(
             random_in_set(setting, found, in_set, tell)
         with _timed(phases, "worst case"):
             try:
-                worst = find_worst(setting, found, clean_stored or clean, in_set, tell)
+                worst = find_worst(setting, found, clean_stored or clean, in_set, chips, tell)
             except (ModelError, OptionError) as error:
                 if any(needs_worst_case(one) for one in criteria):
                     raise

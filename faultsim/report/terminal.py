@@ -68,6 +68,10 @@ def _head(result: Result, width: int) -> Iterable[Line]:
     right = plain(device.summary) + (f", {plain(device.conditions)}" if device.conditions else "")
     yield from _styled(block("", [left], width, indent=0), "bold")
     yield from _styled(block("on", [f"{plain(device.name)}: {right}"], width, indent=3), "bold")
+    if model.tested_sites is not None and model.tested_sites != model.sites:
+        tested = counted(model.tested_parameters or 0, "parameter")
+        said = f"under test: {tested} in {counted(model.tested_sites, 'site')}"
+        yield from _styled(block("", [said], width, indent=0), "")
     agreement = result.agreement
     if agreement is None:
         yield from _styled(block("", ["not checked against a reference runtime"], width, indent=0), "yellow")

@@ -28,9 +28,13 @@ class ModelInfo(Section):
     sha256: Sha256
     """Of the serialized ONNX file."""
     sites: Count
-    """Tensors that can be wrong."""
+    """Weights, biases and norm parameters of the model: tensors."""
     parameters: Count
-    """Stored numbers in all sites together."""
+    """Numbers in them."""
+    tested_sites: Count | None = None
+    """Tensors under test: what the device stores, less what was excluded; null: all of them."""
+    tested_parameters: Count | None = None
+    """Numbers in those; null: all of them."""
     opset: Annotated[int, Field(ge=1)]
     """Version of ONNX's own operator set."""
     formats: tuple[str, ...] = ()

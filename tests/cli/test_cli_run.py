@@ -35,7 +35,7 @@ def spawn(*words, cwd, stderr=subprocess.PIPE, **environment):
 def test_the_report_is_on_stdout_and_nothing_on_stderr(faultsim):
     outcome = faultsim("assess", "digits", "-d", "reram", *QUICK)
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out.startswith("digits_float.onnx  9,872 parameters, 3 sites, float32\non reram_1t1r: ")
+    assert outcome.out.startswith("digits_float.onnx  9,930 parameters, 6 sites, float32\non reram_1t1r: ")
     assert "worst case, same budget" in outcome.out
     assert "NO VERDICT" in outcome.out
     assert "\x1b" not in outcome.out
