@@ -193,3 +193,14 @@ def test_one_upset_moves_one_word_by_at_most_its_top_bit() -> None:
     assert upset_budget(math.inf, 1e-12, conditional=True, share=0.1).eps == 192  # both top bits, 0 to -64 - 128
     assert upset_budget(2, 1e-3, fmt=FloatFormat()).eps == math.inf
     assert upset_budget(2, 1e-12, conditional=True, fmt=BinaryFormat(), share=0.5).eps == pytest.approx(2, rel=1e-3)
+
+
+def test_a_quantile_far_below_the_largest_jump_is_resolved():
+    sizes = 4.0 ** np.arange(-20, 3)
+    rates = np.full(sizes.size, 0.02)
+    rng = np.random.default_rng(0)
+    sums = (rng.poisson(rates, size=(200_000, sizes.size)) * sizes).sum(axis=1)
+    for confidence in (0.7, 0.8, 0.9, 0.99):
+        got = compound_quantile(sizes, rates, confidence)
+        low, high = (np.mean(sums <= got * factor) for factor in (0.999, 1.001))
+        assert low - 0.005 <= confidence <= high + 0.005

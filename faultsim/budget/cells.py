@@ -1,4 +1,4 @@
-"""Budgets of whole cells that go wrong: stuck devices of a pair, confused levels of multi-level cells.
+"""Budgets of whole cells that go wrong: stuck devices, confused levels of multi-level cells.
 
 References:
     .. [MATH] The table of budgets in the design notes, §4, rows "stuck cells" and "multi-level cell
@@ -8,6 +8,7 @@ References:
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,10 @@ from scipy import stats
 
 from faultsim.budget.base import Budget, check_confidence, check_norm, check_rate
 from faultsim.budget.compound import compound_quantile
+from faultsim.budget.events import Event, rare_events
 from faultsim.errors import OptionError
 from faultsim.formats import ConductancePair, Values
+from faultsim.formats.conductance import ConductanceMapping
 
 
 def stuck_pair(
@@ -52,10 +55,7 @@ def stuck_pair(
     """
     check_norm(p)
     check_confidence(confidence)
-    check_rate("p_lrs", p_lrs)
-    check_rate("p_hrs", p_hrs)
-    if p_lrs + p_hrs > 1:
-        raise OptionError(f"p_lrs and p_hrs must add up to at most 1, got {p_lrs + p_hrs:g}")
+    check_stuck(p_lrs, p_hrs)
     sizes, shares, failed = _pair_states(pair, values, p_lrs, p_hrs)
     elements = sizes.shape[0]
     touched = float(((sizes > 0) * shares).sum(axis=1).mean()) if elements else 0.0
@@ -68,6 +68,72 @@ def stuck_pair(
     elif n:
         eps = compound_quantile(sizes**p, shares[None, :], confidence) ** (1 / p)
     return Budget(mechanism=mechanism, scope=scope, p=p, eps=eps, n=n, confidence=confidence)
+
+
+def stuck_devices(
+    *,
+    mechanism: str,
+    scope: str,
+    mapping: ConductanceMapping,
+    values: Values,
+    p_lrs: float,
+    p_hrs: float,
+    p: float,
+    confidence: float,
+) -> Budget:
+    """Bound stuck devices of any mapping: each failed device is a jump by ``c (g_stuck - g)``.
+
+    For the differential pair `stuck_pair` sums over the states of both devices at once; here jumps of one
+    weight are taken one by one, and p = 2 is rescaled to the exact mean of the squares. p = inf counts as
+    many failed devices of one weight as are likely at *confidence*. A shared reference device is one jump
+    of its whole block.
+
+    Args:
+        mechanism: Name for the budget.
+        scope: Name for the budget.
+        mapping: The mapping to conductances.
+        values: The tensor, k elements, value units.
+        p_lrs: Probability that a device is stuck at g_max.
+        p_hrs: Probability that a device is stuck at g_min; together at most 1.
+        p: 1, 2 or ``math.inf``.
+        confidence: Quantile, strictly between 0 and 1.
+
+    Raises:
+        OptionError: If an argument is out of range.
+    """
+    check_norm(p)
+    check_confidence(confidence)
+    check_stuck(p_lrs, p_hrs)
+    cells = mapping.to_cells(values).astype(np.float64)
+    elements = int(np.size(values))
+    factors = np.reshape(mapping.coefficients, (-1, *(1,) * (cells.ndim - 1))) * mapping.step
+    high, low = (
+        np.reshape(factors * (level - cells), (mapping.devices, -1)) for level in (mapping.g_max_uS, mapping.g_min_uS)
+    )
+    mean = p_lrs * high + p_hrs * low
+    square = float(np.sum(mean.sum(axis=0) ** 2) + np.sum(p_lrs * high**2 + p_hrs * low**2 - mean**2))
+    groups = mapping.groups(np.shape(values))
+    own = slice(None) if groups is None else slice(None, -1)
+    events = []
+    for jumps, rate in ((high, p_lrs), (low, p_hrs)):
+        events.append(_jumps(np.abs(jumps[own]).ravel(), None, p, rate))
+        if groups is not None:
+            events.append(_jumps(np.abs(jumps[-1]), groups.ravel(), p, rate))
+    bound = rare_events(
+        mechanism=mechanism,
+        scope=scope,
+        events=events,
+        elements=elements,
+        expected_square=square,
+        p=p,
+        confidence=confidence,
+    )
+    if p == math.inf and bound.n:
+        ups = np.maximum(high * (p_lrs > 0), low * (p_hrs > 0))
+        downs = np.maximum(-high * (p_lrs > 0), -low * (p_hrs > 0))
+        eps = max(largest_together(side, p_lrs + p_hrs, elements, confidence) for side in (ups, downs))
+        return replace(bound, eps=eps)
+    return bound
 
 
 def level_confusion(
@@ -117,6 +183,47 @@ def level_confusion(
     elif n:
         eps = compound_quantile(sizes**p, elements * cell_error, confidence) ** (1 / p)
     return Budget(mechanism=mechanism, scope=scope, p=p, eps=eps, n=n, confidence=confidence)
+
+
+def check_stuck(p_lrs: float, p_hrs: float) -> None:
+    """Raise `OptionError` unless both are probabilities that add up to at most 1."""
+    check_rate("p_lrs", p_lrs)
+    check_rate("p_hrs", p_hrs)
+    if p_lrs + p_hrs > 1:
+        raise OptionError(f"p_lrs and p_hrs must add up to at most 1, got {p_lrs + p_hrs:g}")
+
+
+def _jumps(sizes: NDArray[np.float64], groups: NDArray[np.int64] | None, p: float, rate: float) -> Event:
+    """Return the events of single devices, one a size, or one a group of sizes."""
+    power = 1.0 if p == math.inf else p
+    if groups is None:
+        return Event(sizes**power, (sizes > 0).astype(np.float64), rate)
+    touched = np.asarray(np.bincount(groups, sizes > 0), np.float64)
+    if p == math.inf:
+        largest = np.zeros(touched.size)
+        np.maximum.at(largest, groups, sizes)
+        return Event(largest, touched, rate)
+    return Event(np.asarray(np.bincount(groups, sizes**power), np.float64), touched, rate)
+
+
+def largest_together(jumps: NDArray[np.float64], rate: float, places: int, confidence: float) -> float:
+    """Return the largest sum of jumps upwards by as many failures of one weight as are likely.
+
+    Args:
+        jumps: What the failure of each device does to each weight, ``(devices, elements)``; below 0 counts as 0.
+        rate: Probability that a device fails.
+        places: Independent places that several failures can meet at.
+        confidence: Quantile over chips, strictly between 0 and 1.
+    """
+    devices = jumps.shape[0]
+    most = devices
+    for count in range(1, devices):
+        more = float(stats.binom.sf(count, devices, rate))
+        if places * math.log1p(-min(more, 1 - 1e-16)) >= math.log(confidence):
+            most = count
+            break
+    worst = np.sort(np.maximum(jumps, 0.0), axis=0)[-most:].sum(axis=0)
+    return float(worst.max(initial=0.0))
 
 
 def _pair_states(

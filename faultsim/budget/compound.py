@@ -11,6 +11,9 @@ from faultsim.budget.base import check_confidence
 _CELLS = 2**16
 """Grid cells up to the largest plausible sum: a quantile is read to within 1/65536 of it, upwards."""
 
+_COARSE = 1024
+"""Cells from 0 within which a quantile is read again on a finer grid."""
+
 
 def compound_quantile(sizes: ArrayLike, rates: ArrayLike, confidence: float, *, given_event: bool = False) -> float:
     """Return the quantile of a sum of independent jumps: ``sum_j Poisson(rates_j) * sizes_j``.
@@ -39,6 +42,8 @@ def compound_quantile(sizes: ArrayLike, rates: ArrayLike, confidence: float, *, 
     jumps, lam = (np.ravel(a).astype(np.float64) for a in np.broadcast_arrays(sizes, rates))
     total = float(lam.sum())
     keep = (jumps > 0) & (lam > 0)
+    if not given_event and math.exp(-float(lam[keep].sum())) >= confidence:
+        return 0.0  # a sum of no jump at all is likely enough
     jumps, lam = jumps[keep], lam[keep]
     if not lam.size:
         return 0.0
@@ -61,7 +66,29 @@ def compound_quantile(sizes: ArrayLike, rates: ArrayLike, confidence: float, *, 
     else:
         mass = fft.irfft(np.exp(spectrum - total))
     reached = np.flatnonzero(np.cumsum(np.roll(mass, -(first % size))) >= confidence - 1e-9)
-    return float((first + reached[0]) * step) if reached.size else reach
+    if not reached.size:
+        return reach
+    place_found = first + int(reached[0])
+    if place_found < _COARSE and not given_event:
+        return _refined(jumps, lam, (place_found + 2) * step, confidence, place_found * step)
+    return float(place_found * step)
+
+
+def _refined(
+    jumps: NDArray[np.float64], lam: NDArray[np.float64], bound: float, confidence: float, coarse: float
+) -> float:
+    """Return a quantile below *bound* that the grid up to the largest jump is too coarse for.
+
+    A sum below *bound* has no jump above it: ``P(S <= s) = P(no large jump) P(small jumps <= s)``, so the small jumps
+    alone, at a confidence that makes up for the large ones, have a finer grid.
+    """
+    small = jumps <= bound
+    if small.all():
+        return coarse
+    left = confidence * math.exp(float(lam[~small].sum()))
+    if left >= 1 - 1e-9:
+        return coarse
+    return compound_quantile(jumps[small], lam[small], left)
 
 
 def poisson_quantile(mean: float, confidence: float, *, given_event: bool = False) -> int:

@@ -67,7 +67,7 @@ def gaussian(
     if moved and p == 2:
         expected = weight * float(np.sum(m**2 + s**2))
         variance = weight * float(np.sum(2 * s**4 + 4 * m**2 * s**2))
-        eps = math.sqrt(_chi_square(expected, variance, confidence))
+        eps = math.sqrt(scaled_chi_square(expected, variance, confidence))
     elif moved and p == 1:
         folded = folded_normal_mean(m, s)
         variance = weight * float(np.sum(np.maximum(m**2 + s**2 - folded**2, 0)))
@@ -168,8 +168,8 @@ def converter(*, mechanism: str, scope: str, lsb: float, outputs: int, p: float,
     return Budget(mechanism=mechanism, scope=scope, p=p, eps=eps, n=n, confidence=confidence)
 
 
-def _chi_square(mean: float, variance: float, confidence: float) -> float:
-    """Quantile of the scaled chi-square with this mean and variance."""
+def scaled_chi_square(mean: float, variance: float, confidence: float) -> float:
+    """Return the quantile of the scaled chi-square with this mean and variance, [Satterthwaite1946]_."""
     if variance <= mean**2 * 1e-24:
         return mean
     return float(stats.gamma.ppf(confidence, mean**2 / variance, scale=variance / mean))

@@ -1,46 +1,56 @@
-"""What an analog law is, and the chain that applies several to one differential pair. No law lives here."""
+"""What an analog law is, and the chain that applies several to the same devices. No law lives here."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from faultsim.budget.base import Budget, check_rate
 from faultsim.budget.dense import gaussian
+from faultsim.budget.dependent import Shared, dependent
+from faultsim.budget.events import together
 from faultsim.corruption import Add, Stored
 from faultsim.errors import DeviceError, OptionError
 from faultsim.faults.base import Fault, register
-from faultsim.formats import ConductancePair
+from faultsim.faults.censored import rectified as rectified
+from faultsim.faults.curves import horner as horner
+from faultsim.formats.conductance import ConductanceMapping
 
 
 class Cells(NamedTuple):
-    """The devices of one tensor on one chip, uS, each array of shape ``(2, *shape)``: plus, then minus.
+    """The devices of one tensor on one chip, uS, each array of shape ``(devices, *shape)``.
 
     `target` is what was asked for, `programmed` what programming left, `now` what a read finds; `gain` is
-    the digital factor on the tensor's output, 1 without compensation.
+    the digital factor on the tensor's output, 1 without compensation, broadcastable to the tensor.
+    `channel_axis` is the tensor's axis of output channels. A shared device has equal entries at all weights
+    that share it: draw with `ConductanceMapping.normals`.
     """
 
     target: NDArray[np.float32]
     programmed: NDArray[np.float32]
     now: NDArray[np.float32]
-    gain: float = 1.0
+    gain: float | NDArray[np.float64] = 1.0
+    channel_axis: int = 0
 
 
 class Moments(NamedTuple):
-    """Means and variances over chips of the same quantities, uS and uS², float64, shape ``(2, *shape)``.
+    """Means and variances over chips of the same quantities, uS and uS², float64, ``(devices, *shape)``.
 
-    `programmed` is weighted by the conductance itself, ``E[g²]/E[g]``: relative noise acts there.
+    `programmed` is weighted by the conductance itself, ``E[g²]/E[g]``: relative noise acts there. `third` is
+    the third central moment, uS³, of laws that are far from symmetric; the others leave it as it is. `clipped`
+    says that the conductances were stopped at 0 already: the next clip must not count the same tail again.
     """
 
     target: NDArray[np.float64]
     programmed: NDArray[np.float64]
     mean: NDArray[np.float64]
     var: NDArray[np.float64]
-    gain: float = 1.0
+    gain: float | NDArray[np.float64] = 1.0
+    third: float | NDArray[np.float64] = 0.0
+    channel_axis: int = 0
+    clipped: bool = False
 
 
 class ValueMoments(NamedTuple):
@@ -52,7 +62,7 @@ class ValueMoments(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class AnalogLaw(Fault):
-    """A law that acts on the conductances of differential pairs; alone it is a chain of one.
+    """A law that acts on the conductances behind a tensor; alone it is a chain of one.
 
     Attributes:
         t_s: Seconds from the end of programming to the read, at least 0.
@@ -61,17 +71,23 @@ class AnalogLaw(Fault):
     transient: ClassVar[bool] = False
     """Whether the law is drawn anew at every read; a sampled edit then holds one frozen draw."""
 
+    bounded: ClassVar[bool] = False
+    """Whether a read is held within the range, so that it may find less spread than the devices have."""
+
+    sparse: ClassVar[bool] = False
+    """Whether the law leaves most devices whole; its moments are no normal's, and `budget` is its own."""
+
     t_s: float = 1.0
 
     def __post_init__(self) -> None:
         check_rate("t_s", self.t_s, top=float("inf"))
 
     @abstractmethod
-    def act(self, cells: Cells, pair: ConductancePair, rng: np.random.Generator, t_s: float) -> Cells:
+    def act(self, cells: Cells, mapping: ConductanceMapping, rng: np.random.Generator, t_s: float) -> Cells:
         """Return the cells after this law, *t_s* seconds from programming; *cells* is left as it was."""
 
     @abstractmethod
-    def spread(self, moments: Moments, pair: ConductancePair, t_s: float) -> Moments:
+    def spread(self, moments: Moments, mapping: ConductanceMapping, t_s: float) -> Moments:
         """Return the moments after this law, devices taken as independent."""
 
     def sample(self, stored: Stored, rng: np.random.Generator) -> Add:
@@ -93,10 +109,10 @@ class AnalogLaw(Fault):
 class AnalogChain(Fault):
     """Analog laws in sequence on the same devices (programming, then drift, then a read): one dense delta.
 
-    Each law draws one number a device in the order of *laws*, whatever the time is: with the same
-    generator a chain at a later `t_s` is the same chip, aged. Read noise enters as one frozen draw: one
-    read of one chip, so the spread over trials is that of single reads and a little wider than the chips'
-    own; `without_reads` and `read_std` let an engine redraw it at every inference instead.
+    Each law draws the same numbers whatever the time is: with the same generator a chain at a later `t_s`
+    is the same chip, aged. Read noise enters as one frozen draw: one read of one chip, so the spread over
+    trials is that of single reads and a little wider than the chips' own; `without_reads` and `read_std`
+    let an engine redraw it at every inference instead.
 
     Attributes:
         laws: The laws, in the order of time; at least one.
@@ -129,40 +145,51 @@ class AnalogChain(Fault):
         """Draw the chain's dense delta of one tensor on one chip, value units, float32, the tensor's shape.
 
         Raises:
-            DeviceError: If the tensor is not stored as conductance pairs.
+            DeviceError: If the tensor is not stored as conductances.
         """
-        pair = conductance_pair(stored)
-        target = np.stack(pair.to_conductances(stored.values))
-        cells = Cells(target, target, target)
+        mapping = conductances(stored)
+        target = mapping.to_cells(stored.values)
+        cells = Cells(target, target, target, channel_axis=stored.site.channel_axis)
         for law in self.laws:
-            cells = law.act(cells, pair, rng, self._time(law))
+            cells = law.act(cells, mapping, rng, self._time(law))
         # A difference of conductances, not of weights: untouched devices give exactly zero.
-        change = np.float32(cells.gain) * (cells.now[0] - cells.now[1]) - (target[0] - target[1])
-        return Add(delta=change * pair.step.astype(np.float32))
+        change = mapping.combine(cells.now)
+        if not np.isscalar(cells.gain) or cells.gain != 1:
+            change *= np.asarray(cells.gain, np.float32)
+        change -= mapping.combine(target)
+        change *= mapping.step.astype(np.float32)
+        return Add(delta=change)
 
     def moments(self, stored: Stored) -> ValueMoments:
         """Return mean and standard deviation over chips of each weight's delta, value units.
 
-        Exact for one law; along a chain the conductance that a clip at 0 meets is taken as normal.
+        Exact for one law; along a chain the conductance that a clip meets is taken as normal.
 
         Raises:
-            DeviceError: If the tensor is not stored as conductance pairs.
+            DeviceError: If the tensor is not stored as conductances.
         """
-        pair = conductance_pair(stored)
-        target = np.stack(pair.to_conductances(stored.values)).astype(np.float64)
-        moments = Moments(target, target, target, np.zeros_like(target))
-        for law in self.laws:
-            moments = law.spread(moments, pair, self._time(law))
-        mean = moments.gain * (moments.mean[0] - moments.mean[1]) - (target[0] - target[1])
-        std = moments.gain * np.sqrt(moments.var[0] + moments.var[1])
-        return ValueMoments(mean * pair.step, std * pair.step)
+        return _of_weights(self._spread(stored), conductances(stored))
+
+    def gain(self, stored: Stored) -> float | NDArray[np.float64]:
+        """Return the mean over chips of the digital factor behind the converters, broadcastable to the tensor."""
+        return self._spread(stored).gain
 
     def read_std(self, stored: Stored) -> NDArray[np.float64]:
-        """Return the standard deviation of one read of each weight, value units: the transient laws alone."""
+        """Return the standard deviation of one read of each weight, value units: the transient laws alone.
+
+        Where weights share a reference device, its part of the noise is common to them. Where a read is held
+        within the range it is that of reads of the mean chip.
+        """
         whole = self.moments(stored).std
         rest = self.without_reads()
         if rest is None:
             return whole
+        if any(law.bounded for law in self.laws):
+            mapping, moments = conductances(stored), rest._spread(stored)
+            moments = moments._replace(var=np.zeros_like(moments.var), third=0.0)
+            for law in self.laws:
+                moments = law.spread(moments, mapping, self._time(law)) if law.transient else moments
+            return _of_weights(moments, mapping).std
         left: NDArray[np.float64] = np.sqrt(np.maximum(whole**2 - rest.moments(stored).std ** 2, 0.0))
         return left
 
@@ -171,57 +198,96 @@ class AnalogChain(Fault):
         return self.bound(stored, mechanism=self.kind, p=p, confidence=confidence)
 
     def bound(self, stored: Stored, *, mechanism: str, p: float, confidence: float) -> Budget:
-        """Bound the delta of one tensor under the name *mechanism*."""
-        mean, std = self.moments(stored)
-        return gaussian(
+        """Bound the delta of one tensor under the name *mechanism*.
+
+        Dense laws by their means and spreads (`faultsim.budget.gaussian`, or `dependent` where they are
+        skewed or share a device), rare ones by their own budgets, both kinds `together`.
+        """
+        rare = tuple(replace(law, t_s=self._time(law)) for law in self.laws if law.sparse)
+        if not rare:
+            return self._dense_bound(stored, mechanism, p, confidence)
+        if len(self.laws) == 1:
+            return replace(rare[0].budget(stored, p=p, confidence=confidence), mechanism=mechanism)
+        kept = tuple(law for law in self.laws if not law.sparse)
+        parts: list[Fault] = [*rare, *([AnalogChain(laws=kept, t_s=self.t_s)] if kept else [])]
+        square = None
+        if p == 2:
+            mean, std = self.moments(stored)
+            square = float(np.sum(mean**2 + std**2))
+        # Each radius of p = inf must hold at once.
+        each = confidence ** (1 / len(parts)) if p == np.inf else confidence
+        bounds = [[part.budget(stored, p=p, confidence=q) for q in (each, 0.5)] for part in parts]
+        bound = together(
             mechanism=mechanism,
             scope=stored.site.name,
-            sigma=std,
-            mean=mean,
+            parts=[(wanted, half) for wanted, half in bounds],
             elements=stored.values.size,
+            square=square,
+        )
+        return replace(bound, confidence=confidence)
+
+    def _dense_bound(self, stored: Stored, mechanism: str, p: float, confidence: float) -> Budget:
+        mapping, moments = conductances(stored), self._spread(stored)
+        groups = mapping.groups(stored.values.shape)
+        mean, std = _of_weights(moments, mapping)
+        if groups is None and not np.any(moments.third):
+            return gaussian(
+                mechanism=mechanism,
+                scope=stored.site.name,
+                sigma=std,
+                mean=mean,
+                elements=stored.values.size,
+                p=p,
+                confidence=confidence,
+            )
+        scale = moments.gain * mapping.step
+        own = moments.var.copy()
+        third = np.broadcast_to(moments.third, own.shape).copy()
+        shared = None
+        if groups is not None:
+            std_ref = np.sqrt(moments.var[-1])
+            skew = np.divide(third[-1], std_ref**3, out=np.zeros_like(std_ref), where=std_ref > 0)
+            shared = Shared(groups, scale * mapping.coefficients[-1] * std_ref, skew)
+            own[-1] = third[-1] = 0.0
+        return dependent(
+            mechanism=mechanism,
+            scope=stored.site.name,
+            mean=mean,
+            var=mapping.weigh(own, 2) * scale**2,
+            third=mapping.weigh(third, 3) * scale**3,
+            shared=shared,
             p=p,
             confidence=confidence,
         )
+
+    def _spread(self, stored: Stored) -> Moments:
+        mapping = conductances(stored)
+        target = mapping.to_cells(stored.values).astype(np.float64)
+        moments = Moments(target, target, target, np.zeros_like(target), channel_axis=stored.site.channel_axis)
+        for law in self.laws:
+            moments = law.spread(moments, mapping, self._time(law))
+        return moments
 
     def _time(self, law: AnalogLaw) -> float:
         return law.t_s if self.t_s is None else self.t_s
 
 
-def conductance_pair(stored: Stored) -> ConductancePair:
-    """Return the format of *stored* as a conductance pair.
+def _of_weights(moments: Moments, mapping: ConductanceMapping) -> ValueMoments:
+    """Return the moments of the weights' deltas, value units."""
+    mean = moments.gain * mapping.combine(moments.mean) - mapping.combine(moments.target)
+    std = moments.gain * np.sqrt(mapping.weigh(moments.var, 2))
+    return ValueMoments(mean * mapping.step, std * mapping.step)
+
+
+def conductances(stored: Stored) -> ConductanceMapping:
+    """Return the format of *stored* as a mapping to conductances.
 
     Raises:
         DeviceError: If it is another format.
     """
-    if not isinstance(stored.format, ConductancePair):
+    if not isinstance(stored.format, ConductanceMapping):
         raise DeviceError(
             f"tensor {stored.site.name!r} is stored as {stored.format.name}, but an analog law needs "
-            "conductance pairs; give the device an analog storage"
+            "conductance pairs or another analog mapping; give the device an analog storage"
         )
     return stored.format
-
-
-def rectified(mean: NDArray[np.float64], var: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and variance of ``max(0, X)``, X normal with *mean* and *var* (0 allowed), same shape.
-
-    By direct integration, the censored normal of Tobin (Econometrica 26:24-36, 1958): mean ``m Φ(z) + s
-    φ(z)``, second moment ``(m² + s²) Φ(z) + m s φ(z)``, ``z = m/s``.
-    """
-    s = np.sqrt(var)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(s > 0, mean / np.where(s > 0, s, 1.0), np.where(mean >= 0, 40.0, -40.0))
-    above = special.ndtr(z)
-    density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
-    first = mean * above + s * density
-    second = (mean**2 + var) * above + mean * s * density
-    return first, np.maximum(second - first**2, 0.0)
-
-
-def horner(coefficients: Sequence[float], x: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return ``sum_i coefficients[i] x**i``, in x's dtype and shape."""
-    kind = x.dtype.type
-    total = np.full_like(x, kind(coefficients[-1]))
-    for coefficient in reversed(coefficients[:-1]):
-        total *= x
-        total += kind(coefficient)
-    return total

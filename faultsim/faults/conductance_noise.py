@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultsim.errors import DeviceError, OptionError
-from faultsim.faults.analog import AnalogLaw, Cells, Moments, horner, rectified
+from faultsim.faults.analog import AnalogLaw, Cells, Moments
 from faultsim.faults.base import register
-from faultsim.formats import ConductancePair
+from faultsim.faults.censored import rectified
+from faultsim.faults.curves import horner
+from faultsim.formats.conductance import ConductanceMapping
 
 
 @register
@@ -26,7 +28,7 @@ from faultsim.formats import ConductancePair
 class ConductanceNoise(AnalogLaw):
     """Each device misses its target by normal noise, ``sigma = sum_i c_i (g / g_max)**i`` uS, [aihwkit]_.
 
-    Both devices of a pair are noisy, the idle one too. Conductances below 0 are read as 0, which shifts
+    Every device is noisy, the idle one of a pair too. Conductances below 0 are read as 0, which shifts
     the mean of small ones upwards. Sigma is linear in ln t between two given times; before the first time
     it is the first's; beyond the last it is an error, since nobody measured it.
 
@@ -34,7 +36,7 @@ class ConductanceNoise(AnalogLaw):
         sigma_poly: Coefficients ``c_0, c_1, …`` in uS, one tuple for each of *times_s* (or a single one).
         times_s: Seconds since programming that the tuples hold at, rising, above 0; empty for a single one.
         g_ref_uS: ``g_max`` that the coefficients were fitted at; another range scales sigma with it.
-            ``None``: the pair's own.
+            ``None``: the mapping's own.
         clip: Whether conductances stop at 0.
 
     Raises:
@@ -79,27 +81,29 @@ class ConductanceNoise(AnalogLaw):
         return tuple(float(np.interp(at, np.log(self.times_s), column)) for column in table.T)
 
     def sigma_uS(  # noqa: N802
-        self, g_uS: NDArray[np.floating], pair: ConductancePair, t_s: float
+        self, g_uS: NDArray[np.floating], mapping: ConductanceMapping, t_s: float
     ) -> NDArray[np.floating]:
         """Return sigma at target conductances *g_uS*, uS, same shape; a negative polynomial counts as 0."""
-        scale = 1.0 if self.g_ref_uS is None else pair.g_max_uS / self.g_ref_uS
-        poly = horner(self.coefficients(t_s), g_uS / g_uS.dtype.type(pair.g_max_uS))
-        return np.maximum(poly * g_uS.dtype.type(scale), 0)
+        scale = 1.0 if self.g_ref_uS is None else mapping.g_max_uS / self.g_ref_uS
+        sigma = horner(self.coefficients(t_s), g_uS / g_uS.dtype.type(mapping.g_max_uS))
+        if scale != 1:
+            sigma *= g_uS.dtype.type(scale)
+        return np.asarray(np.maximum(sigma, 0, out=sigma))
 
-    def act(self, cells: Cells, pair: ConductancePair, rng: np.random.Generator, t_s: float) -> Cells:
+    def act(self, cells: Cells, mapping: ConductanceMapping, rng: np.random.Generator, t_s: float) -> Cells:
         """Add the noise, one normal number a device."""
-        noise = rng.standard_normal(cells.now.shape, dtype=np.float32)
-        noise *= self.sigma_uS(cells.target, pair, t_s)
+        noise = mapping.normals(rng, cells.now.shape)
+        noise *= self.sigma_uS(cells.target, mapping, t_s)
         noise += cells.now
         if self.clip:
             np.maximum(noise, 0, out=noise)
-        return Cells(cells.target, noise, noise, cells.gain)
+        return cells._replace(programmed=noise, now=noise)
 
-    def spread(self, moments: Moments, pair: ConductancePair, t_s: float) -> Moments:
+    def spread(self, moments: Moments, mapping: ConductanceMapping, t_s: float) -> Moments:
         """Add the variance; the clip at 0 by the rectified normal's moments."""
-        var = moments.var + self.sigma_uS(moments.target, pair, t_s).astype(np.float64) ** 2
+        var = moments.var + self.sigma_uS(moments.target, mapping, t_s).astype(np.float64) ** 2
         mean = moments.mean
         if self.clip:
             mean, var = rectified(mean, var)
         heavy = np.divide(mean**2 + var, mean, out=np.zeros_like(mean), where=mean > 0)
-        return Moments(moments.target, heavy, mean, var, moments.gain)
+        return moments._replace(programmed=heavy, mean=mean, var=var, clipped=self.clip)

@@ -16,7 +16,7 @@ from faultsim.budget.base import check_rate
 from faultsim.errors import OptionError
 from faultsim.faults.analog import AnalogLaw, Cells, Moments
 from faultsim.faults.base import register
-from faultsim.formats import ConductancePair
+from faultsim.formats.conductance import ConductanceMapping
 
 
 @register
@@ -24,11 +24,12 @@ from faultsim.formats import ConductancePair
 class ReadNoiseRelative(AnalogLaw):
     """A read is off by a normal share *sigma* of the range, or of the conductance.
 
-    Relative to ``g_max`` the noise is that of the pair: the weight's standard deviation is ``sigma *
-    w_max``, half of the variance from each device ([aihwkit]_ states it on the weight). Relative to ``g``
-    each device has ``sigma * g`` of its own. Nothing is clipped: it is noise of the read and not of the
-    device. `sample` gives one frozen read; `std` its standard deviation, for an engine that redraws it at
-    every inference.
+    Relative to ``g_max`` it is stated on a differential pair, as in [aihwkit]_: a pair's weight has the
+    standard deviation ``sigma * w_max``, half of the variance from each device. A device has the same noise
+    in any other mapping: two pairs in parallel read ``sqrt(2)`` better, a single device that carries both
+    signs ``sqrt(2)`` worse. Relative to ``g`` each device has ``sigma * g`` of its own. Nothing is clipped:
+    it is noise of the read and not of the device. `sample` gives one frozen read; `std` its standard
+    deviation, for an engine that redraws it at every inference.
 
     Attributes:
         sigma: Relative standard deviation, at least 0.
@@ -49,24 +50,24 @@ class ReadNoiseRelative(AnalogLaw):
         if self.relative_to not in ("g_max", "g"):
             raise OptionError(f"read noise is relative to 'g_max' or 'g', got {self.relative_to!r}")
 
-    def act(self, cells: Cells, pair: ConductancePair, rng: np.random.Generator, t_s: float) -> Cells:
+    def act(self, cells: Cells, mapping: ConductanceMapping, rng: np.random.Generator, t_s: float) -> Cells:
         """Read once, one normal number a device."""
-        noise = rng.standard_normal(cells.now.shape, dtype=np.float32)
+        noise = mapping.normals(rng, cells.now.shape)
         if self.relative_to == "g":
             noise *= cells.now
             noise *= np.float32(self.sigma)
         else:
-            noise *= np.float32(self._device_sigma(pair))
+            noise *= np.float32(self._device_sigma(mapping))
         noise += cells.now
-        return Cells(cells.target, cells.programmed, noise, cells.gain)
+        return cells._replace(now=noise)
 
-    def spread(self, moments: Moments, pair: ConductancePair, t_s: float) -> Moments:
+    def spread(self, moments: Moments, mapping: ConductanceMapping, t_s: float) -> Moments:
         """Add the read's variance."""
         if self.relative_to == "g":
             more = self.sigma**2 * (moments.mean**2 + moments.var)
         else:
-            more = np.full_like(moments.var, self._device_sigma(pair) ** 2)
-        return Moments(moments.target, moments.programmed, moments.mean, moments.var + more, moments.gain)
+            more = np.full_like(moments.var, self._device_sigma(mapping) ** 2)
+        return moments._replace(var=moments.var + more)
 
-    def _device_sigma(self, pair: ConductancePair) -> float:
-        return self.sigma * (pair.g_max_uS - pair.g_min_uS) / math.sqrt(2)
+    def _device_sigma(self, mapping: ConductanceMapping) -> float:
+        return self.sigma * mapping.span_uS / math.sqrt(2)

@@ -1,6 +1,8 @@
 """The law of single-event upsets at a constant rate.
 
 References:
+    .. [Ibe2010] E. Ibe et al. Impact of scaling on neutron-induced soft error in SRAMs from a 250 nm to a 22 nm
+       design rule. IEEE Transactions on Electron Devices 57(7):1527-1538, 2010: one particle upsets neighbours.
     .. [UG116] AMD UG116, Device Reliability Report: soft error rates in FIT/Mb, 1 FIT = 1 failure in 1e9
        h, at sea level in New York City (JEDEC JESD89A); 1 Mb = 1e6 bits.
 """
@@ -8,7 +10,7 @@ References:
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ from faultsim.budget.bits import upsets
 from faultsim.corruption import Edit, Stored, Xor
 from faultsim.errors import OptionError
 from faultsim.faults.base import CHIP, Fault, Generators, register
+from faultsim.faults.clusters import cluster_budget, strike
+from faultsim.faults.effects import empty
+from faultsim.memory import Geometry
 
 
 @register
@@ -29,6 +34,11 @@ class UpsetRate(Fault):
     Each picks a bit of the memory uniformly, thereby an element, and flips a run of adjacent bits in that
     element's word; a run longer than the word is cut to it.
 
+    With a *geometry* an event picks a bit of the model as it lies in the memory, and flips its neighbours there
+    ([Ibe2010]_): in the memory's word, which may hold several numbers, or along its row or column, across words
+    and tensors. A run is cut at the end of its row or bank. All runs of a word's data are equally likely. Such events
+    belong to the whole chip in `sample_chip`; `sample` and `budget` take their tensor as lying alone.
+
     At terrestrial rates almost no chip sees an event. With *given_event* the number is drawn given that
     there is at least one, on the whole chip in `sample_chip` and on the tensor in `sample`; multiply by
     `probability` to undo it.
@@ -39,9 +49,12 @@ class UpsetRate(Fault):
         flux_factor: Particle flux over the reference's, at least 0.
         multiplicity: ``P(size = 1, 2, ...)`` bits flipped by one event, adding up to 1.
         given_event: Whether to condition on at least one event.
+        pattern: Along what the bits of an event are neighbours; ``row`` and ``column`` need a *geometry*.
+        geometry: How the memory's cells lie; ``None`` keeps every event within one element.
 
     Raises:
-        OptionError: If a number is out of range, or *given_event* is asked for at rate zero.
+        OptionError: If a number is out of range, *given_event* is asked for at rate zero, or a row or column
+            pattern without a geometry.
     """
 
     kind: ClassVar[str] = "upset_rate"
@@ -50,6 +63,8 @@ class UpsetRate(Fault):
     flux_factor: float = 1.0
     multiplicity: tuple[float, ...] = (1.0,)
     given_event: bool = False
+    pattern: Literal["word_cluster", "row", "column"] = "word_cluster"
+    geometry: Geometry | None = None
 
     def __post_init__(self) -> None:
         for name in ("fit_per_mbit", "exposure_h", "flux_factor"):
@@ -58,6 +73,10 @@ class UpsetRate(Fault):
             raise OptionError(f"multiplicity must be probabilities that add up to 1, got {self.multiplicity}")
         if self.given_event and self.events_per_bit == 0:
             raise OptionError("given_event needs a rate, an exposure and a flux above 0, or no event can happen")
+        if self.pattern not in ("word_cluster", "row", "column"):
+            raise OptionError(f"unknown pattern {self.pattern!r}; use word_cluster, row or column")
+        if self.pattern != "word_cluster" and self.geometry is None:
+            raise OptionError(f"pattern {self.pattern} needs a geometry, to know which bits are neighbours")
 
     @property
     def events_per_bit(self) -> float:
@@ -74,14 +93,22 @@ class UpsetRate(Fault):
 
     def sample(self, stored: Stored, rng: np.random.Generator) -> Xor:
         """Draw the upsets of one tensor; with *given_event*, given at least one in this tensor."""
+        if self.geometry is not None:
+            edit = self.sample_chip([stored], lambda _: rng).get(stored.site.name)
+            return edit if isinstance(edit, Xor) else empty()
         return self._flips(stored, self._count([stored], rng), rng)
 
     def sample_chip(self, stored: Sequence[Stored], generators: Generators) -> dict[str, Edit]:
         """Draw the upsets of a chip; with *given_event*, given at least one on the chip.
 
         Events then come from the chip's own generator, ``generators("*")``, and fall on a site in
-        proportion to its bits, whatever the order of *stored*. Untouched sites are left out.
+        proportion to its bits, whatever the order of *stored*. Untouched sites are left out. So it is with a
+        *geometry*, whether *given_event* or not.
         """
+        if self.geometry is not None:
+            rng = generators(CHIP)
+            count = self._count(stored, rng)
+            return dict(strike(stored, self.geometry, self.pattern, self.multiplicity, count, rng))
         if not self.given_event:
             return {one.site.name: self.sample(one, generators(one.site.name)) for one in stored}
         order = sorted(stored, key=lambda one: one.site.name)
@@ -95,6 +122,18 @@ class UpsetRate(Fault):
 
     def budget(self, stored: Stored, *, p: float, confidence: float) -> Budget:
         """Bound the upsets of one tensor; with *given_event*, given one event in this tensor."""
+        if self.geometry is not None:
+            return cluster_budget(
+                mechanism=self.kind,
+                stored=stored,
+                geometry=self.geometry,
+                pattern=self.pattern,
+                multiplicity=self.multiplicity,
+                events_per_bit=self.events_per_bit,
+                given_event=self.given_event,
+                p=p,
+                confidence=confidence,
+            )
         return upsets(
             mechanism=self.kind,
             scope=stored.site.name,

@@ -78,6 +78,7 @@ def test_closed_moments_are_those_of_aihwkit(
         ("PCM drift only raw 1d", (RAW_DRIFT,), DAY),
         ("PCM drift residual after GDC 1d", (DRIFT,), DAY),
         ("PCM prog(+)drift(+)read after GDC 1d", (PROGRAM, DRIFT, READ), DAY),
+        ("PCM drift only raw 1mo", (RAW_DRIFT,), 2592000.0),
         ("PCM drift residual after GDC 1mo", (DRIFT,), 2592000.0),
         ("PCM prog(+)drift(+)read after GDC 1mo", (PROGRAM, DRIFT, READ), 2592000.0),
         ("PCM drift only raw 1y", (RAW_DRIFT,), 31536000.0),
@@ -151,3 +152,31 @@ def test_conductances_spread_as_in_crosssim(read_golden: Callable[[str], Any], m
     law = ConductanceNoise(sigma_poly=(tuple(cubic),))
     sigma = law.sigma_uS(g, ConductancePair(0.0, 39.2), 1.0)
     np.testing.assert_allclose(sigma[1:], np.array(case["std_uS"])[1:], rtol=0.02)  # the first stops at 0 there
+
+
+@pytest.mark.parametrize(
+    ("tile", "laws", "g_max", "time"),
+    [("pcm_gdc0", (PROGRAM, RAW_DRIFT, READ), 25.0, t) for t in ("1s", "1h", "1d", "1mo")]
+    + [("wan_gdc0", (RELAX,), 40.0, t) for t in ("1s", "1d", "2d")],
+)
+def test_weights_and_outputs_of_a_tile_are_as_far_off_as_in_aihwkit(
+    tile: str,
+    laws: tuple[AnalogLaw, ...],
+    g_max: float,
+    time: str,
+    analog_golden: Path,
+    read_golden: Callable[[str], Any],
+    make_stored: MakeStored,
+) -> None:
+    golden = read_golden("aihwkit_tile_mvm.json")["tile"][tile][time]
+    with np.load(analog_golden / "aihwkit_tile_mvm.npz") as archive:
+        weights = archive["W"].astype(np.float32)
+    stored = make_stored(weights, ConductancePair(0.0, g_max, absmax(weights)))
+    inputs = np.random.default_rng(0).normal(size=(200, weights.shape[1]))
+    chain = AnalogChain(laws=laws, t_s=TIMES[time])
+    deltas = [chain.sample(stored, generator(0, trial)).delta for trial in range(60)]
+    norm, output = np.linalg.norm(weights), np.linalg.norm(inputs @ weights.T)
+    assert np.mean([np.linalg.norm(d) for d in deltas]) / norm == pytest.approx(golden["l2"]["mean"], rel=0.02)
+    seen = np.mean([np.linalg.norm(inputs @ d.T) for d in deltas]) / output
+    assert seen == pytest.approx(golden["yl2"]["mean"], rel=0.05)
+    assert chain.budget(stored, p=2, confidence=0.5).eps / norm == pytest.approx(golden["l2"]["mean"], rel=0.02)

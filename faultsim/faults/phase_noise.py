@@ -1,0 +1,216 @@
+"""The law of phase errors in photonic Mach-Zehnder meshes.
+
+References:
+    .. [Banerjee2021] S. Banerjee, M. Nikdast, K. Chakrabarty. Modeling silicon-photonic neural networks under
+       uncertainties. DATE 2021, arXiv 2012.10594: random errors of every phase shifter of SVD-mapped layers.
+    .. [Clements2016] W. R. Clements et al. Optimal design for universal multiport interferometers. Optica 3:1460, 2016.
+    .. [Pearson1895] K. Pearson. Contributions to the mathematical theory of evolution, II. Phil. Trans. Royal Society A
+       186:343-414, 1895: type III, the gamma distribution with a mean, a variance and a skewness of its own.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from faultsim.budget.base import Budget, check_confidence, check_norm, check_rate
+from faultsim.corruption import Add, Stored
+from faultsim.errors import DeviceError, OptionError
+from faultsim.faults import mzi_mesh
+from faultsim.faults.base import Fault, register
+from faultsim.faults.crossbar import from_lines, to_lines
+from faultsim.faults.recall import Recall, digest
+
+_PROGRAMMED = Recall(256 << 20)
+"""Phases of programmed tensors: every chip aims at the same."""
+
+_CHUNK = 64
+"""Tiles of which the paths of light are held at once: 18 MB at 16 x 16."""
+
+_TINY_RAD = 1e-3
+"""Below it a budget's mean is taken to first order, right to 1e-4 of itself: the exact one would cancel."""
+
+_SAMPLE = 32
+"""Tiles that are simulated for the width of a budget's distribution, evenly chosen; the mean is over all."""
+
+_DRAWS = 2048
+"""Tiles drawn for it in all, at least."""
+
+
+class _Mesh(NamedTuple):
+    """A tensor on tiles ``(t, tile, tile)``, outputs by inputs, the last ones filled with zeros."""
+
+    tiles: NDArray[np.float64]
+    gain: float
+    phases: NDArray[np.float64]
+    inputs: NDArray[np.bool_]
+    outputs: NDArray[np.bool_]
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class PhaseNoise(Fault):
+    """Every phase of a layer's Mach-Zehnder meshes is off by a normal error, drawn once a die, [Banerjee2021]_.
+
+    The weight matrix, outputs by inputs x kernel, is cut into tiles ``W = U S V^T``; U and V are rectangular meshes
+    ([Clements2016]_) with output phases, S is a row of attenuators of the same interferometers. Their transmission 1
+    is the largest singular value of the tensor's tiles: none is larger, and one common gain restores the scale. A
+    tile is a whole mesh even where the tensor does not fill it. Inputs and detection are coherent: the detector
+    reads the real part, with its sign; the quadrature that phase errors leave is lost. Splitters are ideal.
+
+    Attributes:
+        sigma_phase_rad: Standard deviation of every phase, rad, at least 0.
+        tile: Inputs and outputs of a mesh, at least 1.
+
+    Raises:
+        OptionError: If sigma is negative or the tile has no inputs.
+    """
+
+    kind: ClassVar[str] = "phase_noise"
+    sigma_phase_rad: float
+    tile: int = 16
+
+    def __post_init__(self) -> None:
+        check_rate("sigma_phase_rad", self.sigma_phase_rad, top=math.inf)
+        if self.tile < 1:
+            raise OptionError(f"a mesh needs at least 1 input, got a tile of {self.tile}; use such as 16")
+
+    def sample(self, stored: Stored, rng: np.random.Generator) -> Add:
+        """Draw the dense delta of one tensor on one die, value units, float32, the tensor's shape.
+
+        Raises:
+            DeviceError: If the tensor holds integer codes: light carries their real values only.
+        """
+        return Add(delta=self._from_tiles(self._errors(self._mesh(stored), rng), stored).astype(np.float32))
+
+    def mean(self, stored: Stored) -> NDArray[np.float64]:
+        """Return the mean of each weight's delta over dies, value units, the tensor's shape; exact at every sigma.
+
+        Phase errors take amplitude out of the real part: the mean weight is smaller.
+        """
+        mesh = self._mesh(stored)
+        return self._from_tiles(self._mean_tiles(mesh) - mesh.tiles, stored)
+
+    def std(self, stored: Stored) -> NDArray[np.float64]:
+        """Return the standard deviation of each weight's delta, value units, to first order in sigma."""
+        mesh = self._mesh(stored)
+        var = np.zeros_like(mesh.tiles)
+        for first in range(0, len(var), _CHUNK):
+            a, b = mzi_mesh.paths(mesh.phases[first : first + _CHUNK], self.tile)
+            # (Re z)² = (|z|² + Re z²) / 2 of z = i a b
+            square = np.swapaxes(np.abs(a) ** 2, 1, 2) @ np.abs(b) ** 2 - (np.swapaxes(a**2, 1, 2) @ b**2).real
+            var[first : first + _CHUNK] = np.maximum(0.5 * square, 0)
+        return self._from_tiles(self.sigma_phase_rad * mesh.gain * np.sqrt(var), stored)
+
+    def budget(self, stored: Stored, *, p: float, confidence: float) -> Budget:
+        """Bound the delta of one tensor.
+
+        - p = 2: ``|a|²`` has the exact mean (`mzi_mesh.mean_square`) and a width that is simulated once; tests hold
+          the radius to 2 % of that of drawn dies.
+        - p = 1: that times the root of the number of weights (Cauchy-Schwarz), about a quarter above drawn dies.
+        - p = inf: the smaller of the L2 radius and what no phase error can pass, the gain plus the largest weight.
+
+        Raises:
+            OptionError: If p or confidence is out of range.
+            DeviceError: If the tensor holds integer codes.
+        """
+        check_norm(p)
+        check_confidence(confidence)
+        mesh = self._mesh(stored)
+        quiet = self.sigma_phase_rad == 0 or mesh.gain == 0
+        eps, note = 0.0, ""
+        if not quiet:
+            eps = math.sqrt(self._quantile(mesh, self._mean_square(mesh, stored), confidence))
+            if p == 1:
+                eps, note = eps * math.sqrt(stored.values.size), "from the L2 radius: sound, not tight"
+            elif p == math.inf:
+                eps = min(eps, mesh.gain + float(np.abs(mesh.tiles).max()))
+                note = "what no phase error can pass, or the L2 radius: sound, not tight"
+        n = 0 if quiet else stored.values.size
+        return Budget(mechanism=self.kind, scope=stored.site.name, p=p, eps=eps, n=n, confidence=confidence, note=note)
+
+    def _mean_square(self, mesh: _Mesh, stored: Stored) -> float:
+        """Return the mean of the squared L2 norm of the delta."""
+        shift = self._mean_tiles(mesh) - mesh.tiles
+        shift *= mesh.outputs[:, :, None] & mesh.inputs[:, None]
+        least = float(np.sum(shift**2))
+        if self.sigma_phase_rad < _TINY_RAD:
+            return least + float(np.sum(self.std(stored) ** 2))
+        seen = 0.0
+        for first in range(0, len(mesh.tiles), _CHUNK):
+            k = slice(first, first + _CHUNK)
+            seen += float(
+                mzi_mesh.mean_square(mesh.phases[k], self.sigma_phase_rad, mesh.inputs[k], mesh.outputs[k]).sum()
+            )
+        # |a|² = |w + a|² - |w|² - 2 <w, a>
+        change = mesh.gain**2 * seen - float(np.sum(mesh.tiles**2)) - 2 * float(np.sum(mesh.tiles * shift))
+        return max(change, least)
+
+    def _quantile(self, mesh: _Mesh, mean: float, confidence: float) -> float:
+        """Return the quantile of the squared L2 norm of *mean*: [Pearson1895]_'s type III with simulated moments.
+
+        To first order the width would come in closed form, but at 0.1 rad it is then a quarter too small. The
+        simulation has numbers of its own, always the same, as an integration rule has its nodes.
+        """
+        chosen = np.unique(np.linspace(0, len(mesh.tiles) - 1, min(_SAMPLE, len(mesh.tiles))).astype(np.int64))
+        at = np.tile(chosen, max(1, 2 * _CHUNK // len(chosen)))  # several dies at once
+        part = _Mesh(mesh.tiles[at], mesh.gain, mesh.phases[at], mesh.inputs[at], mesh.outputs[at])
+        rng = np.random.default_rng(0)
+        draws = [np.sum(self._errors(part, rng) ** 2, axis=(1, 2)) for _ in range(-(-_DRAWS // len(at)))]
+        squares = np.concatenate(draws).reshape(-1, len(chosen))
+        away = squares - squares.mean(axis=0)
+        share = len(mesh.tiles) / len(chosen)  # tiles are independent: their central moments add
+        var, third = (share * float(np.sum(np.mean(away**k, axis=0))) for k in (2, 3))
+        if var <= 0:
+            return mean
+        quantile = float(stats.pearson3.ppf(confidence, third / var**1.5, mean, math.sqrt(var)))
+        # A tile with a few weights is far from that law, and its own draws are many enough.
+        seen = float(np.quantile(squares, confidence, method="higher")) if len(mesh.tiles) == 1 else 0.0
+        return max(quantile, seen)
+
+    def _errors(self, mesh: _Mesh, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw what is wrong with each tile of one die, value units, 0 where the tensor does not fill it."""
+        errors = self.sigma_phase_rad * rng.standard_normal(mesh.phases.shape)
+        if self.sigma_phase_rad == 0 or mesh.gain == 0:
+            return np.zeros_like(mesh.tiles)
+        light = mzi_mesh.transfer(np.exp(1j * (mesh.phases + errors)), self.tile).real
+        return (mesh.gain * light - mesh.tiles) * (mesh.outputs[:, :, None] & mesh.inputs[:, None])
+
+    def _mean_tiles(self, mesh: _Mesh) -> NDArray[np.float64]:
+        phasors = np.exp(1j * mesh.phases - self.sigma_phase_rad**2 / 2)
+        return np.asarray(mesh.gain * mzi_mesh.transfer(phasors, self.tile).real, np.float64)
+
+    def _mesh(self, stored: Stored) -> _Mesh:
+        if stored.values.dtype.kind != "f":
+            raise DeviceError(
+                f"tensor {stored.site.name!r} holds {stored.values.dtype} codes, but a photonic mesh carries real"
+                " weights; give the device an analog storage, or the float model"
+            )
+        matrix = to_lines(stored.values[None].astype(np.float64), stored.site.channel_axis)[0].T
+        tiles, used = self._cut(matrix), self._cut(np.ones(matrix.shape)) > 0
+        tops = np.linalg.norm(tiles, 2, axis=(1, 2)) if tiles.size else np.zeros(0)
+        gain = float(tops.max(initial=0.0))
+        phases = _PROGRAMMED.get(digest(tiles), lambda: mzi_mesh.program(tiles, gain or 1.0))
+        return _Mesh(tiles, gain, phases, np.asarray(used.any(axis=1)), np.asarray(used.any(axis=2)))
+
+    def _cut(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a matrix as whole tiles ``(t, tile, tile)``, filled with zeros."""
+        high, wide = (-(-length // self.tile) for length in matrix.shape)
+        whole = np.zeros((high * self.tile, wide * self.tile))
+        whole[: matrix.shape[0], : matrix.shape[1]] = matrix
+        return whole.reshape(high, self.tile, wide, self.tile).swapaxes(1, 2).reshape(-1, self.tile, self.tile)
+
+    def _from_tiles(self, tiles: NDArray[np.float64], stored: Stored) -> NDArray[np.float64]:
+        """Undo `_cut` and the layout of the matrix: return the tensor's shape."""
+        rows, cols = to_lines(stored.values[None], stored.site.channel_axis).shape[:0:-1]
+        high, wide = -(-rows // self.tile), -(-cols // self.tile)
+        whole = (
+            tiles.reshape(high, wide, self.tile, self.tile).swapaxes(1, 2).reshape(high * self.tile, wide * self.tile)
+        )
+        lines: NDArray[np.float64] = from_lines(
+            whole[:rows, :cols].T[None], stored.values.shape, stored.site.channel_axis
+        )
+        return np.asarray(lines[0])
