@@ -1,5 +1,6 @@
 """Samples for a model: files, folders, functions, or drawn. Only names are handed on here."""
 
+from faultsim.data.dataset import check_ids
 from faultsim.data.function import resolve
 from faultsim.data.labels import check_labels
 from faultsim.data.load import load_data
@@ -14,6 +15,7 @@ __all__ = [
     "Preprocess",
     "Reference",
     "batches",
+    "check_ids",
     "check_labels",
     "load_data",
     "load_preprocess",

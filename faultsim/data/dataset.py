@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from faultsim.data.convert import Conversion, family
-from faultsim.data.spec import Array, Column, InputSpec
+from faultsim.data.spec import Array, Column, DataSet, InputSpec
 from faultsim.errors import DataError
 
 _SCAN_ROWS_BYTES = 1 << 24
+_SCAN_SAMPLES = 1024
 
 
 class Feed(NamedTuple):
@@ -61,12 +62,17 @@ class ColumnData:
         return rows.astype(np.int64) if family(rows.dtype) in ("int", "bool") else rows
 
     def scan(self) -> None:
-        """Look for NaN in every array of floats now, so that a campaign does not meet it after an hour.
+        """Look for NaN in arrays of floats and for ids out of range now, so that no campaign meets them after an hour.
 
         Raises:
             DataError: With the place of the first one.
         """
         for feed in self._feeds:
+            if feed.spec.upper is not None and isinstance(feed.column, np.ndarray) and feed.column.ndim:
+                step = max(1, _SCAN_ROWS_BYTES // max(1, feed.column.nbytes // max(1, len(feed.column))))
+                rows = len(feed.column) if feed.spec.batch_axis is None else self._length
+                for start in range(0, rows, step):
+                    refuse_ids(feed.column[start : min(start + step, rows)], feed.spec, feed.what, start)
             if isinstance(feed.column, np.ndarray) and family(feed.column.dtype) == "float":
                 row_bytes = feed.column.dtype.itemsize * max(1, int(np.prod(feed.column.shape[1:])))
                 step = max(1, _SCAN_ROWS_BYTES // row_bytes)
@@ -92,6 +98,43 @@ def refuse_nan(rows: Array, what: str, start: int) -> None:
         raise DataError(f"{what} holds NaN at [{place}]; remove or repair that sample")
 
 
+def refuse_ids(rows: Array, spec: InputSpec, what: str, start: int) -> None:
+    """Refuse ids that the table behind an input does not have; *start* is the number of the first sample.
+
+    Ids below 0 count from the table's end, as ONNX Gather has it. An input without a table takes anything.
+
+    Raises:
+        DataError: With the sample and the id.
+    """
+    if spec.upper is None or family(rows.dtype) != "int":
+        return
+    bad = (rows < -spec.upper) | (rows >= spec.upper)
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        inside = first if spec.batch_axis is None else first[1:]
+        sample = "" if spec.batch_axis is None else f" in sample {first[0] + start}"
+        at = f" at [{', '.join(map(str, inside))}]" if inside else ""
+        raise DataError(
+            f"{what} holds the id {rows[first]}{sample}{at}, but {spec} looks ids up in a table of "
+            f"{spec.upper:,} rows, 0…{spec.upper - 1}; check that the vocabulary of the data is the model's"
+        )
+
+
+def check_ids(data: DataSet, inputs: Iterable[InputSpec]) -> None:
+    """Look at every id of a data set that no loader of ours made, as `ColumnData.scan` does.
+
+    Raises:
+        DataError: With the sample and the id of the first that its table does not have.
+    """
+    looked = [spec for spec in inputs if spec.upper is not None]
+    for start in range(0, len(data) if looked else 0, _SCAN_SAMPLES):
+        fed = data.inputs(start, min(start + _SCAN_SAMPLES, len(data)))
+        for spec in looked:
+            rows = np.asarray(fed.get(spec.name, 0))
+            turned = np.moveaxis(rows, spec.batch_axis, 0) if spec.batch_axis and rows.ndim > spec.batch_axis else rows
+            refuse_ids(turned, spec, f"input {spec.name!r} of {data.source}", start)
+
+
 def constant(value: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Return an array of one value that takes the memory of one element."""
     return np.broadcast_to(np.asarray(value).astype(dtype), shape)
@@ -106,9 +149,12 @@ def named(arrays: Mapping[str, Any]) -> str:
 def _fed(feed: Feed, start: int, stop: int) -> Array:
     axis = feed.spec.batch_axis
     if axis is None:
-        return np.asarray(feed.column[:] if feed.column.shape else feed.column)
+        whole = np.asarray(feed.column[:] if feed.column.shape else feed.column)
+        refuse_ids(whole, feed.spec, feed.what, 0)
+        return whole
     rows = np.asarray(feed.column[start:stop])
     if family(rows.dtype) == "float":
         refuse_nan(rows, feed.what, start)
     converted = feed.conversion.apply(rows, start)
+    refuse_ids(converted, feed.spec, feed.what, start)
     return np.ascontiguousarray(np.moveaxis(converted, 0, axis) if axis else converted)

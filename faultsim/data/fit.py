@@ -3,8 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from faultsim.data.convert import Conversion, check_sample_shape, fits, plan_conversion
 from faultsim.data.dataset import ColumnData, Feed, constant, named
+from faultsim.data.orient import orient
 from faultsim.data.preprocess import Preprocess
 from faultsim.data.spec import Array, Column, InputSpec, show_shape
 from faultsim.errors import DataError
@@ -14,7 +17,7 @@ LABEL_NAMES = ("labels", "label", "y", "targets", "target")
 
 
 class Raw(NamedTuple):
-    """What a loader found: arrays by the names of the source, samples first, and where they lie.
+    """What a loader found: arrays by the names of the source, and where they lie.
 
     Attributes:
         arrays: By name; the labels may be among them under one of `LABEL_NAMES`.
@@ -22,6 +25,7 @@ class Raw(NamedTuple):
         source: For the report.
         place: For messages: ``data.npz``.
         notes: What the loader did.
+        samples_first: Whether the samples come first in all of them; else they lie as the user saved them (`orient`).
     """
 
     arrays: Mapping[str, Column]
@@ -29,10 +33,16 @@ class Raw(NamedTuple):
     source: str
     place: str
     notes: tuple[str, ...] = ()
+    samples_first: bool = False
 
 
 def fit(
-    raw: Raw, inputs: Sequence[InputSpec], *, preprocess: Preprocess | None = None, limit: int | None = None
+    raw: Raw,
+    inputs: Sequence[InputSpec],
+    *,
+    preprocess: Preprocess | None = None,
+    limit: int | None = None,
+    label_axis: int | None = None,
 ) -> ColumnData:
     """Return the data set that feeds *inputs* from *raw*, or say what does not fit.
 
@@ -41,14 +51,26 @@ def fit(
         inputs: The inputs of the model, at least one.
         preprocess: Declared preprocessing.
         limit: The first so many samples only, at least 1.
+        label_axis: The axis of the labels that counts the samples, where the user named it.
 
     Raises:
         DataError: If names, lengths, shapes or types do not go together, or there is no sample.
     """
     arrays, labels, notes = dict(raw.arrays), raw.labels, list(raw.notes)
     if labels is None:
-        labels = _pop_labels(arrays, inputs, raw.place)
+        labels = pop_labels(arrays, inputs, raw.place)
     chosen = _by_name(arrays, inputs, preprocess, raw.place)
+    only = next(iter(chosen.items())) if len(chosen) == 1 else None
+    if only and only[0] != only[1][0] and not raw.place.endswith(".npy"):  # the name of an .npy is its file's
+        notes.append(f"array {only[1][0]!r} in {raw.place} was taken as input {only[0]!r}")
+    if not raw.samples_first:
+        steps = preprocess if preprocess is not None and preprocess.pixels else None
+        placed = [spec.name for spec in inputs if steps is not None and steps.input in (None, spec.name)]
+        found = orient(inputs, chosen, labels, raw.place, placed=placed, label_axis=label_axis)
+        chosen = {name: (key, found.turned(key, column)) for name, (key, column) in chosen.items()}
+        labels = labels if labels is None else found.turned_labels(labels)
+        notes += found.notes
+    chosen = _shared(inputs, chosen, labels, raw.place, notes)
     rest = {name: array for name, array in arrays.items() if name not in {key for key, _ in chosen.values()}}
     if rest:
         notes.append(f"{raw.place}: {named(rest)} not used, the model has no such input")
@@ -76,7 +98,12 @@ def fit(
     return data
 
 
-def _pop_labels(arrays: dict[str, Column], inputs: Sequence[InputSpec], place: str) -> Column | None:
+def pop_labels(arrays: dict[str, Column], inputs: Sequence[InputSpec], place: str) -> Column | None:
+    """Take the labels out of *arrays* and return them, None where there are none.
+
+    Raises:
+        DataError: If several arrays could be labels.
+    """
     taken = {spec.name for spec in inputs}
     found = [name for name in LABEL_NAMES if name in arrays and name not in taken]
     if len(found) > 1:
@@ -106,6 +133,32 @@ def _by_name(
             )
         chosen[spec.name] = (spec.name, arrays[spec.name])
     return chosen
+
+
+def _shared(
+    inputs: Sequence[InputSpec],
+    chosen: Mapping[str, tuple[str, Column]],
+    labels: Column | None,
+    place: str,
+    notes: list[str],
+) -> dict[str, tuple[str, Column]]:
+    """Let the one sample of an input of batch 1 (an initial state) serve every sample of the others."""
+    counts = {
+        spec.name: chosen[spec.name][1].shape[0]
+        for spec in inputs
+        if spec.name in chosen and spec.batch_axis is not None and chosen[spec.name][1].shape
+    }
+    most = max([*counts.values(), labels.shape[0] if labels is not None and labels.shape else 0], default=0)
+    if not any(count == most for count in counts.values()):
+        return dict(chosen)  # labels alone do not say how many samples there are
+    found = dict(chosen)
+    for spec in inputs:
+        if counts.get(spec.name) == 1 < most and spec.fixed_batch == 1:
+            key, column = chosen[spec.name]
+            row = np.asarray(column[0:1])
+            found[spec.name] = key, np.broadcast_to(row, (most, *row.shape[1:]))
+            notes.append(f"array {key!r} in {place} holds one sample, which served them all")
+    return found
 
 
 def _length(

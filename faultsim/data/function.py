@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from faultsim.data.fit import LABEL_NAMES, Raw
+from faultsim.data.fit import LABEL_NAMES, Raw, pop_labels
+from faultsim.data.orient import Orientation, orient
 from faultsim.data.spec import Array, Column, InputSpec
 from faultsim.data.spool import Spool
 from faultsim.errors import DataError, FaultsimError
@@ -67,7 +68,9 @@ def resolve(name: str, error: type[FaultsimError] = DataError) -> Callable[..., 
     return found
 
 
-def read_function(name: str, inputs: Sequence[InputSpec], *, limit: int | None = None) -> Raw:
+def read_function(
+    name: str, inputs: Sequence[InputSpec], *, limit: int | None = None, label_axis: int | None = None
+) -> Raw:
     """Return the data that the function gives; it is called once, without arguments.
 
     It may return a mapping of arrays by input name (and ``labels``), a tuple of arrays in the order of the
@@ -79,6 +82,7 @@ def read_function(name: str, inputs: Sequence[InputSpec], *, limit: int | None =
         name: ``module:function``.
         inputs: The inputs of the model.
         limit: Only so many samples are needed: an iterable is read no further.
+        label_axis: The axis of the labels that counts the samples, where the user named it.
 
     Raises:
         DataError: If the function cannot be found, raises, or returns something else.
@@ -86,12 +90,13 @@ def read_function(name: str, inputs: Sequence[InputSpec], *, limit: int | None =
     function = resolve(name)
     try:
         given = function()
-        arrays = _one(given, inputs, name) if _is_batch(given) else _many(given, inputs, name, limit)
+        if not _is_batch(given):
+            return _many(given, inputs, name, limit, label_axis)
+        return Raw(_one(given, inputs, name), None, name, name)
     except DataError:
         raise
     except (Exception, SystemExit) as error:
         raise DataError(f"{name} raised {type(error).__name__}: {error}; run it on its own to see where") from error
-    return Raw(arrays, None, name, name)
 
 
 def _is_batch(given: object) -> bool:
@@ -115,7 +120,8 @@ def _one(given: object, inputs: Sequence[InputSpec], name: str) -> dict[str, Col
     return {key: _array(value, f"{name}: array {key!r}") for key, value in zip(names, parts, strict=True)}
 
 
-def _many(given: object, inputs: Sequence[InputSpec], name: str, limit: int | None) -> dict[str, Column]:
+def _many(given: object, inputs: Sequence[InputSpec], name: str, limit: int | None, label_axis: int | None) -> Raw:
+    """Return the batches joined, each turned samples first as the first one's shapes say."""
     if not isinstance(given, Iterable) or isinstance(given, str | bytes):
         raise DataError(
             f"{name} returned {type(given).__name__}; return a mapping of arrays by input name, a tuple of "
@@ -123,23 +129,53 @@ def _many(given: object, inputs: Sequence[InputSpec], name: str, limit: int | No
             "iterable of such batches"
         )
     spools: dict[str, Spool] = {}
+    same = {spec.name for spec in inputs if spec.batch_axis is None}
+    kept: dict[str, Column] = {}
+    found = Orientation({}, 0)
+    label = ""
     for number, batch in enumerate(given):
         if not _is_batch(batch) and not isinstance(batch, list):
             raise DataError(f"{name}: batch {number} is {type(batch).__name__}; give a mapping, a tuple or an array")
         arrays = _one(batch, inputs, name)
-        if spools and arrays.keys() != spools.keys():
+        if number == 0:
+            found, label = _first(arrays, inputs, name, label_axis)
+        elif arrays.keys() != spools.keys() | kept.keys():
             raise DataError(
-                f"{name}: batch {number} holds {sorted(arrays)}, the first one {sorted(spools)}; give the same"
+                f"{name}: batch {number} holds {sorted(arrays)}, the first one {sorted(spools.keys() | kept.keys())}; "
+                "give the same"
             )
         for key, value in arrays.items():
+            if key in same:
+                if number and not np.array_equal(np.asarray(kept[key]), np.asarray(value)):
+                    raise DataError(
+                        f"{name}: batch {number} holds another {key!r} than the first, but the model takes one for all "
+                        f"samples; give the same, or name its axis of samples with --batch-axis {key}=0"
+                    )
+                kept[key] = value
+                continue
             if not value.shape:
                 raise DataError(f"{name}: batch {number} holds a single number as {key!r}; give arrays, samples first")
-            spools.setdefault(key, Spool(f"{name}: array {key!r}")).append(np.asarray(value))
-        if limit is not None and min(spool.rows for spool in spools.values()) >= limit:
+            turned = found.turned_labels(value) if key == label else found.turned(key, value)
+            spools.setdefault(key, Spool(f"{name}: array {key!r}")).append(np.asarray(turned))
+        if limit is not None and min((spool.rows for spool in spools.values()), default=limit) >= limit:
             break
-    if not spools:
+    if not spools and not kept:
         raise DataError(f"{name} gave no batch; give at least one sample")
-    return {key: spool.array() for key, spool in spools.items()}
+    joined: dict[str, Column] = {key: spool.array() for key, spool in spools.items()}
+    return Raw({**joined, **kept}, None, name, name, found.notes, samples_first=True)
+
+
+def _first(
+    arrays: Mapping[str, Column], inputs: Sequence[InputSpec], name: str, label_axis: int | None
+) -> tuple[Orientation, str]:
+    """Return where the samples lie in a batch, and the name of its labels."""
+    rest = dict(arrays)
+    labels = pop_labels(rest, inputs, name)
+    label = next((key for key in arrays if key not in rest), "")
+    chosen = {spec.name: (spec.name, rest[spec.name]) for spec in inputs if spec.name in rest}
+    if len(inputs) == len(rest) == 1:
+        chosen = {inputs[0].name: next(iter(rest.items()))}
+    return orient(inputs, chosen, labels, name, label_axis=label_axis), label
 
 
 def _array(value: object, what: str) -> Array:

@@ -67,7 +67,7 @@ def read_images(root: Path, spec: InputSpec, preprocess: Preprocess | None) -> R
     place = Preprocess(resize=steps.resize, crop=steps.crop, interpolation=steps.interpolation)
     column = _Images(root, names, files.read, "L" if grey else "RGB", place)
     placed = (f"images: {place.describe()}",) if steps.resize or steps.crop else ()
-    return Raw({spec.name: column}, labels, str(root), root.name, (note, *placed))
+    return Raw({spec.name: column}, labels, str(root), root.name, (note, *placed), samples_first=True)
 
 
 def remaining(preprocess: Preprocess | None) -> Preprocess | None:

@@ -33,6 +33,7 @@ def load_data(
     limit: int | None = None,
     seed: int = 0,
     input_shape: Mapping[str, Sequence[int]] | None = None,
+    label_axis: int | None = None,
 ) -> DataSet:
     """Return the samples that the model is scored on, checked against its inputs.
 
@@ -50,6 +51,7 @@ def load_data(
         limit: The first so many samples only, at least 1.
         seed: Seed of drawn inputs.
         input_shape: For drawn inputs, sizes of dimensions that the model leaves open, by input name.
+        label_axis: The axis of the labels that counts the samples; told from the shapes where None.
 
     Returns:
         A data set; its `source` and `notes` belong into the report.
@@ -69,8 +71,9 @@ def load_data(
         return synthetic(inputs, seed=seed, samples=limit, input_shape=input_shape)
     if isinstance(found, str) and is_function(found) and not Path(found).exists():
         steps = load_preprocess(preprocess) if preprocess else None
-        return fit(read_function(found, inputs, limit=limit), inputs, preprocess=steps, limit=limit)
-    return _from_path(Path(found), inputs, preprocess, limit)
+        raw = read_function(found, inputs, limit=limit, label_axis=label_axis)
+        return fit(raw, inputs, preprocess=steps, limit=limit, label_axis=label_axis)
+    return _from_path(Path(found), inputs, preprocess, limit, label_axis)
 
 
 def _beside(model_path: Path | None) -> Path | None:
@@ -83,7 +86,13 @@ def _beside(model_path: Path | None) -> Path | None:
     return model_path.parent if is_data_set(first) else None
 
 
-def _from_path(path: Path, inputs: Sequence[InputSpec], preprocess: Path | None, limit: int | None) -> ColumnData:
+def _from_path(
+    path: Path,
+    inputs: Sequence[InputSpec],
+    preprocess: Path | None,
+    limit: int | None,
+    label_axis: int | None,
+) -> ColumnData:
     if not path.exists():
         near = closest(path.name, [one.name for one in path.parent.iterdir()]) if path.parent.is_dir() else None
         raise DataError(f"{path} does not exist" + (f", did you mean {near!r}?" if near else f"; give {_KINDS}"))
@@ -104,8 +113,9 @@ def _from_path(path: Path, inputs: Sequence[InputSpec], preprocess: Path | None,
             limit=limit,
         )
     if suffix == ".npz":
-        windows = limit if not _wants_tokens(inputs) else None  # a token is no sample: read the whole file
-        raw = read_npz(path, limit=windows)
+        # A token is no sample, and neither is a time step: then the whole file is read.
+        rows = None if _wants_tokens(inputs) or any(spec.batch_axis for spec in inputs) or label_axis else limit
+        raw = read_npz(path, limit=rows)
     elif suffix == ".npy":
         raw = Raw({path.stem: read_npy(path)}, None, str(path), path.name)
     else:
@@ -113,7 +123,7 @@ def _from_path(path: Path, inputs: Sequence[InputSpec], preprocess: Path | None,
     ids = token_array(raw) if _wants_tokens(inputs) else None
     if ids is not None:
         raw = read_tokens(path, ids, inputs, tokens, base=base, limit=limit)
-    return fit(raw, inputs, preprocess=steps, limit=limit)
+    return fit(raw, inputs, preprocess=steps, limit=limit, label_axis=label_axis)
 
 
 def _images(path: Path, inputs: Sequence[InputSpec], steps: Preprocess | None, limit: int | None) -> ColumnData:

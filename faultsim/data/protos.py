@@ -49,12 +49,12 @@ def read_protos(folder: Path, inputs: Sequence[InputSpec]) -> Raw:
     if not sets:
         raise DataError(f"{folder} holds no test_data_set_*/input_*.pb; give such a folder, or an .npz file")
     files = [_assigned(one, inputs) for one in sets]
-    first = {name: _read(path) for name, path in files[0].items()}
+    axes = {spec.name: spec.batch_axis for spec in inputs}
+    first = {name: _read(path, axes[name]) for name, path in files[0].items()}
     kept, left = [], 0
     rows: list[int] = []
-    axes = {spec.name: spec.batch_axis for spec in inputs}
     for position, one in enumerate(files):
-        arrays = first if position == 0 else {name: _read(path) for name, path in one.items()}
+        arrays = first if position == 0 else {name: _read(path, axes[name]) for name, path in one.items()}
         if any(
             array.shape[1:] != first[name].shape[1:] or array.ndim != first[name].ndim for name, array in arrays.items()
         ):
@@ -64,11 +64,12 @@ def read_protos(folder: Path, inputs: Sequence[InputSpec]) -> Raw:
         kept.append(one)
         rows.append(min(counts, default=1))
     columns = {
-        name: first[name] if axes[name] is None else _Column([one[name] for one in kept], first[name], rows)
-        for name in first
+        name: first[name] if axis is None else _Column([one[name] for one in kept], first[name], rows, axis)
+        for name, axis in axes.items()
+        if name in first
     }
     notes = (f"{left} test data sets of other shapes are left out",) if left else ()
-    return Raw(columns, None, str(folder), folder.name, notes)
+    return Raw(columns, None, str(folder), folder.name, notes, samples_first=True)
 
 
 def read_reference(folder: Path) -> Reference | None:
@@ -89,7 +90,8 @@ def read_reference(folder: Path) -> Reference | None:
 class _Column:
     """The rows of one input over several files; the file read last stays in memory."""
 
-    def __init__(self, paths: Sequence[Path], first: Array, rows: Sequence[int]) -> None:
+    def __init__(self, paths: Sequence[Path], first: Array, rows: Sequence[int], axis: int) -> None:
+        self._axis = axis
         self.shape, self.dtype = (sum(rows), *first.shape[1:]), first.dtype
         self._paths = list(paths)
         self._starts = np.concatenate([[0], np.cumsum(rows)])
@@ -106,7 +108,7 @@ class _Column:
 
     def _file(self, file: int) -> Array:
         if self._held[0] != file:
-            self._held = (file, _read(self._paths[file]).astype(self.dtype, copy=False))
+            self._held = (file, _read(self._paths[file], self._axis).astype(self.dtype, copy=False))
         return self._held[1]
 
 
@@ -150,8 +152,10 @@ def _proto(path: Path) -> onnx.TensorProto:
     return proto
 
 
-def _read(path: Path) -> Array:
-    return _array(_proto(path), path)
+def _read(path: Path, axis: int | None) -> Array:
+    """Read a file as the graph takes it and turn it, samples first."""
+    array = _array(_proto(path), path)
+    return np.moveaxis(array, axis, 0) if axis and array.ndim > axis else array
 
 
 def _array(proto: onnx.TensorProto, path: Path) -> Array:

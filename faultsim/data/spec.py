@@ -19,10 +19,10 @@ class InputSpec:
         dtype: Its numpy type.
         shape: Its declared shape: a number, the name of a symbolic dimension, or ``None`` for an unknown one.
         batch_axis: Which axis counts the samples: 0 nearly always, 1 for time-major recurrent graphs,
-            ``None`` for an input that is the same for every sample (its array is then passed whole). In data
-            files samples always come first; the data set moves the axis.
-        upper: For an integer input the exclusive upper bound of its values where the graph shows one (the
-            rows of the embedding that it indexes), else ``None``.
+            ``None`` for an input that is the same for every sample (its array is then passed whole). Whatever
+            lies in a file, a data set slices along the samples and gives each batch as the graph takes it.
+        upper: For an integer input the rows of the smallest table that it indexes, where the graph shows one:
+            ids are ``0 … upper - 1`` (ONNX Gather takes those from ``-upper`` on, too). Else ``None``.
     """
 
     name: str
@@ -72,14 +72,14 @@ class DataSet(Protocol):
         """Return the number of samples."""
 
     def inputs(self, start: int, stop: int) -> dict[str, Array]:
-        """Return the model's inputs of samples ``start … stop - 1`` by name, in the declared types.
+        """Return the model's inputs of samples ``start … stop - 1`` by name, in the declared types and order of axes.
 
         Raises:
             DataError: If a sample cannot be read, or holds NaN.
         """
 
     def labels(self, start: int, stop: int) -> Array | None:
-        """Return the labels of the same samples (whole numbers as int64), or ``None`` without any."""
+        """Return the labels of the same samples, samples first (whole numbers as int64), or ``None`` without any."""
 
 
 class Column(Protocol):

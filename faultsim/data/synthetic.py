@@ -92,7 +92,7 @@ class _Drawn:
 
     def __getitem__(self, rows: slice, /) -> Array:
         start, stop, _ = rows.indices(self.shape[0])
-        drawn = [_draw(self._spec, self.shape[1:], self._seed, i) for i in range(start, stop)]
+        drawn = [draw(self._spec, self.shape[1:], self._seed, i) for i in range(start, stop)]
         return np.stack(drawn) if drawn else np.empty((0, *self.shape[1:]), self.dtype)
 
 
@@ -100,12 +100,23 @@ def _feed(spec: InputSpec, shape: tuple[int, ...], count: int, seed: int) -> Fee
     same = Conversion(lambda rows, start: rows, None)
     what = f"drawn input {spec.name!r}"
     if spec.batch_axis is None:
-        return Feed(spec, np.asarray(_draw(spec, shape, seed, 0)), same, what)
+        return Feed(spec, np.asarray(draw(spec, shape, seed, 0)), same, what)
     sample = shape[: spec.batch_axis] + shape[spec.batch_axis + 1 :]
     return Feed(spec, _Drawn(spec, sample, count, seed), same, what)
 
 
-def _draw(spec: InputSpec, shape: tuple[int, ...], seed: int, index: int) -> Array:
+def draw(spec: InputSpec, shape: tuple[int, ...], seed: int, index: int) -> Array:
+    """Return one drawn array for an input, of the type and in the range that `synthetic` says.
+
+    Args:
+        spec: The input.
+        shape: What to draw.
+        seed: The campaign's seed.
+        index: Number of the draw: of the sample.
+
+    Raises:
+        DataError: If the input is of no numeric type.
+    """
     kind = family(spec.dtype)
     if spec.name in _ONES or spec.name in _ZEROS:
         return np.full(shape, spec.name in _ONES).astype(spec.dtype)

@@ -1,6 +1,6 @@
 """Scores a model under given numbers over a data set, a batch at a time. No numbers are made here."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,8 @@ from faultsim.data.spec import Batch, DataSet, batches
 from faultsim.engine.runner import Runner
 from faultsim.engine.scored import ScoredOutput
 from faultsim.errors import DataError, OptionError
-from faultsim.metrics import GoldenAgreement, Tally, Task
+from faultsim.inference import Effect
+from faultsim.metrics import GoldenAgreement, Tally, Task, classify, digests
 
 Array = NDArray[Any]
 KEEP_BYTES = 1 << 28
@@ -31,6 +32,8 @@ class Scorer:
         batch_size: Samples a batch.
         golden: Predictions of the fault-free model, one a sample, once `set_golden` has run.
         labels: Labels in place of the data's own, for agreement with the clean model.
+        digests: Of the fault-free model's outputs, 16 bytes a sample, shape (samples, 2), once `set_golden` has run;
+            outcomes are counted where they are known.
     """
 
     runner: Runner
@@ -40,6 +43,7 @@ class Scorer:
     batch_size: int
     golden: Array | None = None
     labels: Array | None = None
+    digests: NDArray[np.uint64] | None = None
     _kept: list[Batch] = field(default_factory=list)
 
     def batches(self) -> Iterator[Batch]:
@@ -68,12 +72,18 @@ class Scorer:
             raise DataError(f"{self.data.source} holds no labels; give data with labels, or none at all")
         return labels
 
-    def set_golden(self, numbers: Mapping[str, Array] | None = None) -> None:
-        """Take the predictions of the model under *numbers* as those of the fault-free chip."""
-        run = self.runner.open(numbers)
-        self.golden = np.concatenate(
-            [self.task.predict(self.output.real(run(batch.inputs))) for batch in self.batches()]
-        )
+    def set_golden(self, numbers: Mapping[str, Array] | None = None, effects: Sequence[Effect] = ()) -> None:
+        """Take the model under *numbers* as the fault-free chip: its predictions, and a digest of each output.
+
+        *effects* are what a chip without faults has of its own, such as activations rounded to its memory's format.
+        """
+        run = self.runner.open(numbers, effects)
+        predictions, seen = [], []
+        for batch in self.batches():
+            output = self.output.real(run(batch.inputs, batch.start))
+            predictions.append(self.task.predict(output))
+            seen.append(digests(output))
+        self.golden, self.digests = np.concatenate(predictions), np.concatenate(seen)
 
     def set_labels_from_clean(self, task: GoldenAgreement) -> None:
         """Take the clean model's own predictions as the labels.
@@ -86,20 +96,45 @@ class Scorer:
             [task.labels_from(self.output.real(run(batch.inputs)), batch.start) for batch in self.batches()]
         )
 
-    def score(self, numbers: Mapping[str, Array] | None = None, *, margins: list[float] | None = None) -> Tally:
-        """Return the tally over all samples under *numbers*; *margins* collects the sum of margins and its n.
+    def score(
+        self,
+        numbers: Mapping[str, Array] | None = None,
+        effects: Sequence[Effect] = (),
+        *,
+        margins: list[float] | None = None,
+        outcomes: NDArray[np.uint8] | None = None,
+    ) -> Tally:
+        """Return the tally over all samples under *numbers*, with outcomes where the fault-free chip is known.
+
+        Args:
+            numbers: Numbers of the chip, by site; the deployed model's own where ``None``.
+            effects: Its faults that act while it computes.
+            margins: Collects the sum of the margins of each batch.
+            outcomes: Is filled with the class of each sample (`metrics.outcomes`: 0 masked, 1 tolerable, 2 critical,
+                3 non-finite), shape (samples,), uint8; a row of a memory-mapped array does.
 
         Raises:
             DataError: If the data do not go with the model.
             ModelError: If the numbers do not.
+            ValueError: If *outcomes* are asked for before `set_golden`, or are of another shape.
         """
-        run = self.runner.open(numbers)
+        if outcomes is not None and (self.digests is None or outcomes.shape != (len(self.data),)):
+            raise ValueError(
+                f"outcomes of shape {outcomes.shape} cannot be filled: give ({len(self.data)},), after set_golden"
+            )
+        run = self.runner.open(numbers, effects)
         total = Tally()
         for batch in self.batches():
-            output = self.output.real(run(batch.inputs))
+            output = self.output.real(run(batch.inputs, batch.start))
             labels = self.batch_labels(batch)
             golden = None if self.golden is None else self.golden[batch.start : batch.stop]
-            total += Tally.of(self.task.judge(output, labels, golden))
+            judged = self.task.judge(output, labels, golden)
+            classes = None
+            if self.digests is not None:
+                classes = classify(output, judged, self.digests[batch.start : batch.stop])
+            if outcomes is not None and classes is not None:
+                outcomes[batch.start : batch.stop] = classes
+            total += Tally.of(judged, classes)
             if margins is not None:
                 margins.append(self._margin(output, labels))
         return total

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from faultsim.errors import OptionError
 from faultsim.model import Model
 from faultsim.model.graph import Node
+from faultsim.model.signature import output_shapes
 from faultsim.model.values import to_numpy
 
 _MOVES = frozenset(
@@ -37,6 +38,7 @@ class ScoredOutput:
         scale: For integer codes, their step in real units; 1 for floats.
         zero_point: For integer codes, the code of 0.
         shape: As the graph declares it; empty where it does not.
+        batch_axis: The axis that counts the samples in the graph.
     """
 
     name: str
@@ -44,9 +46,12 @@ class ScoredOutput:
     scale: float
     zero_point: float
     shape: tuple[int | str | None, ...]
+    batch_axis: int = 0
 
     def real(self, output: NDArray[Any]) -> NDArray[Any]:
-        """Return the output in real units, floating point, the same shape."""
+        """Return the output in real units, floating point or what it counts in, samples first."""
+        if self.batch_axis and output.ndim > self.batch_axis:
+            output = np.moveaxis(output, self.batch_axis, 0)
         if output.dtype.kind in "iu" and self._codes:
             return ((output.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)).astype(
                 np.float32
@@ -58,7 +63,9 @@ class ScoredOutput:
         )
 
     def real_tensor(self, output: torch.Tensor) -> torch.Tensor:
-        """Return the output in real units, differentiable."""
+        """Return the output in real units, samples first, differentiable."""
+        if self.batch_axis and output.ndim > self.batch_axis:
+            output = output.movedim(self.batch_axis, 0)
         return (output - self.zero_point) * self.scale if self._codes else output
 
     @property
@@ -89,18 +96,11 @@ def scored_output(model: Model, name: str | None = None) -> ScoredOutput:
             probability = True
             break
         node = makers.get(node.inputs[0]) if node.op_type in _MOVES and node.inputs else None
-    return ScoredOutput(chosen, probability, scale, zero, _declared(model, chosen))
+    declared = output_shapes(model.proto).get(chosen, ())
+    return ScoredOutput(chosen, probability, scale, zero, declared, model.axes.outputs.get(chosen, 0))
 
 
 def _scalar(model: Model, name: str) -> float | None:
     value = model.program.tensors.get(model.program.graph.constants.get(name, ""))
     array = None if value is None else np.asarray(to_numpy(value))
     return float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None
-
-
-def _declared(model: Model, name: str) -> tuple[int | str | None, ...]:
-    for value in model.proto.graph.output:
-        if value.name == name and value.type.HasField("tensor_type"):
-            dims = value.type.tensor_type.shape.dim
-            return tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in dims)
-    return ()

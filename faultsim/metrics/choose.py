@@ -10,15 +10,26 @@ from faultsim.data.function import is_function
 from faultsim.errors import DataError, OptionError
 from faultsim.library import closest
 from faultsim.metrics.bleu import Bleu
+from faultsim.metrics.classids import ClassIds
 from faultsim.metrics.classification import Classification
 from faultsim.metrics.counts import NONFINITE, Array, Judged, Tally
-from faultsim.metrics.custom import Custom
+from faultsim.metrics.custom import Custom, custom_task
 from faultsim.metrics.losses import LossSum
 from faultsim.metrics.regression import Regression
-from faultsim.metrics.task import Task
+from faultsim.metrics.task import Headline, Task
 from faultsim.metrics.tokens import LanguageModel, TokenClassification
 
-NAMES = ("classification", "top<k>", "tagging", "language-model", "regression", "bleu", "module:function")
+NAMES = (
+    "classification",
+    "top<k>",
+    "class-ids",
+    "tagging",
+    "language-model",
+    "regression",
+    "regression@<tolerance>",
+    "bleu",
+    "module:function",
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,28 @@ class GoldenAgreement:
     def counts_correct(self) -> bool:
         """Whether `Counts.correct` means anything."""
         return self.inner.counts_correct
+
+    @property
+    def discrete(self) -> bool:
+        """Whether a prediction is an answer."""
+        return self.inner.discrete
+
+    @property
+    def headline(self) -> Headline:
+        """What the task is known by."""
+        return self.inner.headline
+
+    @property
+    def share(self) -> str:
+        """Name of the share of answers that agree."""
+        return {"accuracy": "agreement", "token accuracy": "agreement of tokens"}.get(
+            self.inner.share, f"{self.inner.share} of the clean model"
+        )
+
+    @property
+    def loss_name(self) -> str:
+        """Name and unit of the loss."""
+        return self.inner.loss_name
 
     def labels_from(self, outputs: Array, start: int = 0) -> Array:
         """Return the labels of a batch from the clean outputs; *start* is the number of its first sample.
@@ -95,8 +128,9 @@ def infer_task(
 
     Whole-number labels, one a sample: classification. One a position: token classification, or language
     modelling where the caller says so. Labels shaped like the output, or fractions: regression. Token ids
-    N×T (int32, int64): BLEU. Without labels: agreement with the clean model, on classes for N×C and N×T×C
-    (C > 1), on values otherwise. Outputs of 8 bits are quantized logits.
+    N×T (int32, int64): BLEU. Whole numbers one a sample or N×H×W, and truth values: class ids. Without labels:
+    agreement with the clean model, on classes for N×C and N×T×C (C > 1), on values otherwise. Outputs of 8 bits
+    are quantized logits.
 
     Args:
         output_shape: Declared or seen shape of the output that is scored, samples first.
@@ -113,6 +147,8 @@ def infer_task(
     while rank > 2 and output_shape[rank - 1] == 1:  # N×C×1×1
         rank -= 1
     ids = np.dtype(output_dtype).name in ("int32", "int64")  # 8 bits: the codes of quantized logits
+    if _class_ids(output_shape, rank, np.dtype(output_dtype).name, labels):
+        return ClassIds(ignore_index=ignore_index) if labels is not None else GoldenAgreement(ClassIds())
     tokens = LanguageModel if language_model else TokenClassification
     pixels = tokens(class_axis=1, output_is_probability=output_is_probability, ignore_index=ignore_index)
     positions = tokens(output_is_probability=output_is_probability, ignore_index=ignore_index)
@@ -142,22 +178,43 @@ def infer_task(
     )
 
 
-def named_task(name: str, *, output_is_probability: bool = False, ignore_index: int = -100) -> Task:
-    """Return the task of a name: one of `NAMES`, ``top5`` for k = 5, or ``module:function``.
+def named_task(
+    name: str,
+    *,
+    output_is_probability: bool = False,
+    ignore_index: int = -100,
+    outputs: Array | None = None,
+    labels: Array | None = None,
+) -> Task:
+    """Return the task of a name: one of `NAMES`, ``top5`` for k = 5, ``regression@0.1`` for a tolerance of 0.1.
+
+    Args:
+        name: The name.
+        output_is_probability: The graph ends in a softmax or sigmoid.
+        ignore_index: Label of positions that are not scored.
+        outputs: Clean outputs of a first batch: one call on them tells whether a ``module:function`` gives losses,
+            correctness or both; without them it is taken to give both.
+        labels: Labels of that batch; the outputs themselves where ``None``.
 
     Raises:
         OptionError: If there is no such task.
+        DataError: If the function does not give one entry a sample.
     """
+    if is_function(name) and outputs is not None:
+        return custom_task(name, outputs, outputs if labels is None else labels)
     if is_function(name):
         return Custom(name)
     if name.startswith("top") and name[3:].removeprefix("-").isdecimal():
         return Classification(top_k=int(name[3:].removeprefix("-")), output_is_probability=output_is_probability)
+    if name.startswith("regression@"):
+        return Regression(tolerance=_tolerance(name))
     tasks: dict[str, Task] = {
+        "class-ids": ClassIds(ignore_index=ignore_index),
         "classification": Classification(output_is_probability=output_is_probability),
         "tagging": TokenClassification(output_is_probability=output_is_probability, ignore_index=ignore_index),
         "language-model": LanguageModel(output_is_probability=output_is_probability, ignore_index=ignore_index),
         "regression": Regression(),
-        "bleu": Bleu(),
+        "bleu": Bleu(output_is_probability=output_is_probability),
     }
     if name not in tasks:
         near = closest(name, tasks)
@@ -165,6 +222,28 @@ def named_task(name: str, *, output_is_probability: bool = False, ignore_index: 
             f"task {name!r} is unknown" + (f", did you mean {near!r}?" if near else f": give one of {', '.join(NAMES)}")
         )
     return tasks[name]
+
+
+def _class_ids(shape: Sequence[int | str | None], rank: int, dtype: str, labels: Array | None) -> bool:
+    """Whether the output holds chosen classes: truth values, or whole numbers, one a sample or one a pixel."""
+    if dtype not in ("int32", "int64", "bool") or (labels is not None and np.asarray(labels).dtype.kind not in "iub"):
+        return False
+    one_each = rank == 1 or (rank == 2 and shape[1] == 1)
+    if dtype == "bool" or one_each:
+        return True
+    if labels is None:  # int32 may hold logits: sums of products of 8 bits
+        return rank > 2 and dtype == "int64"
+    return rank > 2 and np.ndim(labels) == rank
+
+
+def _tolerance(name: str) -> float:
+    given = name.partition("@")[2]
+    try:
+        return float(given.replace("_", "x"))
+    except ValueError:
+        raise OptionError(
+            f"task {name!r}: tolerance {given!r} is not a number; write for example regression@0.1, in the labels' unit"
+        ) from None
 
 
 def _same(declared: Sequence[int | str | None], shape: tuple[int, ...]) -> bool:

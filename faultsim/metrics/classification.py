@@ -16,6 +16,7 @@ from faultsim.metrics.losses import (
     per_row,
     to_logits,
 )
+from faultsim.metrics.task import Headline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class Classification:
     margin_cap: float = 0.0
     higher_is_better = True
     counts_correct = True
+    discrete = True
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -51,6 +53,21 @@ class Classification:
     def metric(self) -> str:
         """Name of the score."""
         return "accuracy" if self.top_k == 1 else f"top-{self.top_k} accuracy"
+
+    @property
+    def headline(self) -> Headline:
+        """What the task is known by."""
+        return "accuracy"
+
+    @property
+    def share(self) -> str:
+        """Name of the share of correct samples."""
+        return self.metric
+
+    @property
+    def loss_name(self) -> str:
+        """Name and unit of the loss."""
+        return "cross-entropy (nats)"
 
     def loss(self, outputs: torch.Tensor, labels: torch.Tensor, kind: str = "cross_entropy") -> LossSum:
         """Return cross-entropy or margin summed over the samples; see `Task.loss`."""
@@ -95,6 +112,10 @@ class Classification:
             )
         if outputs.shape[1] > 1:
             return outputs
+        if outputs.dtype in (torch.int64, torch.bool, np.int64, np.bool_):
+            raise DataError(
+                f"outputs of type {outputs.dtype}, one a sample, are classes, no scores: give --task class-ids"
+            )
         first = 1 - outputs if self.output_is_probability else outputs * 0
         parts = (first, outputs)
         return torch.cat(parts, 1) if isinstance(outputs, torch.Tensor) else np.concatenate(parts, axis=1)

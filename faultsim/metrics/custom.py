@@ -10,6 +10,7 @@ from faultsim.data.function import resolve
 from faultsim.errors import DataError, OptionError
 from faultsim.metrics.counts import Array, Judged, Tally
 from faultsim.metrics.losses import LOSSES, LossSum, unknown_loss
+from faultsim.metrics.task import Headline
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,26 @@ class Custom:
         """Whether `Counts.correct` means anything."""
         return self.has_correct
 
+    @property
+    def discrete(self) -> bool:
+        """Whether a prediction is an answer: what an output means is known to the function alone."""
+        return False
+
+    @property
+    def headline(self) -> Headline:
+        """What the task is known by."""
+        return "accuracy" if self.has_correct else "loss"
+
+    @property
+    def share(self) -> str:
+        """Name of the share of correct samples."""
+        return "accuracy"
+
+    @property
+    def loss_name(self) -> str:
+        """Name of the loss."""
+        return "mean loss"
+
     def loss(self, outputs: torch.Tensor, labels: torch.Tensor, kind: str = "cross_entropy") -> LossSum:
         """Return the function's losses summed over samples; see `Task.loss`.
 
@@ -73,17 +94,16 @@ class Custom:
         flat = given.reshape(len(given), -1)
         finite = np.isfinite(flat).all(axis=1) if given.dtype.kind == "f" else np.ones(len(given), bool)
         with torch.no_grad():
-            tensor = torch.from_numpy(np.array(given))
-            losses, correct = self._call(tensor, torch.from_numpy(np.array(labels)))
-        loss = np.zeros(len(given)) if losses is None else losses.double().numpy()
-        finite &= np.isfinite(loss)
+            losses, correct = self._call(_tensor(given), _tensor(labels))
+        loss = None if losses is None else losses.double().numpy()
+        finite &= True if loss is None else np.isfinite(loss)
         right = np.zeros(len(given), bool) if correct is None else correct.numpy()
         differs = np.zeros(len(given), bool)
         if golden is not None:
             differs = (flat != np.asarray(golden).reshape(flat.shape)).any(axis=1)
         whole = [part.astype(np.int64) for part in (right & finite, differs, ~finite)]
         ones = np.ones(len(given), np.int64)
-        return Judged(ones, whole[0], whole[1], whole[2], np.where(finite, loss, 0.0))
+        return Judged(ones, whole[0], whole[1], whole[2], None if loss is None else np.where(finite, loss, 0.0))
 
     def score(self, tally: Tally) -> float:
         """Return the accuracy, or the mean loss (infinite where any is not finite)."""
@@ -116,7 +136,14 @@ class Custom:
         return losses, correct
 
 
-def custom_task(function: str, outputs: torch.Tensor, labels: torch.Tensor) -> Custom:
+def _tensor(values: Array) -> torch.Tensor:
+    array = np.array(values)  # a copy: the function may write, and a memory-mapped file must not change
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"labels of type {array.dtype} cannot be given to a function of torch tensors; give numbers")
+    return torch.from_numpy(array)
+
+
+def custom_task(function: str, outputs: Array | torch.Tensor, labels: Array | torch.Tensor) -> Custom:
     """Return the task of ``module:function``, after one call on a small batch that shows what it gives.
 
     Raises:
@@ -125,5 +152,6 @@ def custom_task(function: str, outputs: torch.Tensor, labels: torch.Tensor) -> C
     """
     task = Custom(function)
     with torch.no_grad():
-        _, correct = task._call(outputs, labels)
+        first = [part if isinstance(part, torch.Tensor) else _tensor(part) for part in (outputs, labels)]
+        _, correct = task._call(first[0], first[1])
     return Custom(function, has_correct=correct is not None)

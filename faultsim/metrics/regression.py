@@ -9,6 +9,7 @@ import torch
 from faultsim.errors import DataError, OptionError
 from faultsim.metrics.counts import Array, Judged, Tally
 from faultsim.metrics.losses import LOSSES, LossSum, unknown_loss
+from faultsim.metrics.task import Headline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,26 @@ class Regression:
         """Whether `Counts.correct` means anything."""
         return self.tolerance is not None
 
+    @property
+    def discrete(self) -> bool:
+        """Whether a prediction is an answer: with a tolerance it is kept or missed."""
+        return self.tolerance is not None
+
+    @property
+    def headline(self) -> Headline:
+        """What the task is known by."""
+        return "loss"
+
+    @property
+    def share(self) -> str:
+        """Name of the share of correct samples."""
+        return "accuracy" if self.tolerance is None else f"within {self.tolerance:g}"
+
+    @property
+    def loss_name(self) -> str:
+        """Name of the loss, in squared units of the labels."""
+        return "mean squared error"
+
     def loss(self, outputs: torch.Tensor, labels: torch.Tensor, kind: str = "cross_entropy") -> LossSum:
         """Return the squared error, a mean over each sample, summed over samples; see `Task.loss`."""
         if kind not in LOSSES:
@@ -61,7 +82,8 @@ class Regression:
         """Return the verdict on each sample; see `Task.judge`."""
         rows = np.asarray(outputs, dtype=np.float64).reshape(len(outputs), -1)
         finite = np.isfinite(rows).all(axis=1)
-        error = np.abs(rows - _like(labels, rows))
+        with np.errstate(invalid="ignore"):
+            error = np.abs(rows - _like(labels, rows))
         with np.errstate(over="ignore", invalid="ignore"):
             loss = np.where(finite, np.square(error).mean(axis=1), 0.0)
         finite &= np.isfinite(loss)
@@ -73,9 +95,9 @@ class Regression:
         differs = np.zeros(len(rows), bool)
         if golden is not None:
             clean = _like(golden, rows)
-            same = (
-                (rows == clean) | (np.isnan(rows) & np.isnan(clean)) | (np.abs(rows - clean) <= (self.tolerance or 0.0))
-            )
+            with np.errstate(invalid="ignore"):  # infinity less infinity
+                near = np.abs(rows - clean) <= (self.tolerance or 0.0)
+            same = (rows == clean) | (np.isnan(rows) & np.isnan(clean)) | near
             differs = ~same.all(axis=1)
         ones = np.ones(len(rows), np.int64)
         whole = [part.astype(np.int64) for part in (right, differs, ~finite)]

@@ -1,11 +1,14 @@
 """What a task is: how outputs are scored against labels. Each kind of task has its own file."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 
 from faultsim.metrics.counts import Array, Judged, Tally
 from faultsim.metrics.losses import LossSum
+
+Headline = Literal["accuracy", "loss", "score"]
+"""What a task is known by: the share of correct units, its loss, or a score that is neither."""
 
 
 class Task(Protocol):
@@ -26,6 +29,22 @@ class Task(Protocol):
     @property
     def higher_is_better(self) -> bool:
         """Whether a larger score is a better one."""
+
+    @property
+    def headline(self) -> Headline:
+        """What `score` is: ``accuracy`` (`Counts.accuracy`), ``loss`` (`Tally.mean_loss`), or ``score``, neither."""
+
+    @property
+    def share(self) -> str:
+        """Name of `Counts.accuracy` for this task, a fraction."""
+
+    @property
+    def loss_name(self) -> str:
+        """Name and unit of the loss."""
+
+    @property
+    def discrete(self) -> bool:
+        """Whether a prediction is an answer (a class, a token): else any change of a number is a changed prediction."""
 
     @property
     def counts_correct(self) -> bool:

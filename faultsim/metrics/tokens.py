@@ -16,6 +16,7 @@ from faultsim.metrics.losses import (
     per_row,
     to_logits,
 )
+from faultsim.metrics.task import Headline
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class TokenClassification:
     output_is_probability: bool = False
     margin_cap: float = 0.0
     counts_correct = True
+    discrete = True
 
     @property
     def name(self) -> str:
@@ -52,6 +54,21 @@ class TokenClassification:
     def higher_is_better(self) -> bool:
         """Whether a larger score is a better one."""
         return True
+
+    @property
+    def headline(self) -> Headline:
+        """What the task is known by."""
+        return "accuracy"
+
+    @property
+    def share(self) -> str:
+        """Name of the share of correct positions."""
+        return "accuracy"
+
+    @property
+    def loss_name(self) -> str:
+        """Name and unit of the loss."""
+        return "cross-entropy (nats)"
 
     def loss(self, outputs: torch.Tensor, labels: torch.Tensor, kind: str = "cross_entropy") -> LossSum:
         """Return cross-entropy or margin summed over the scored positions; see `Task.loss`."""
@@ -125,6 +142,21 @@ class LanguageModel(TokenClassification):
     def higher_is_better(self) -> bool:
         """Whether a larger score is a better one."""
         return False
+
+    @property
+    def headline(self) -> Headline:
+        """What the task is known by: the mean cross-entropy a token is the log perplexity."""
+        return "loss"
+
+    @property
+    def share(self) -> str:
+        """Name of the share of correct tokens."""
+        return "token accuracy"
+
+    @property
+    def loss_name(self) -> str:
+        """Name and unit of the loss."""
+        return self.metric
 
     def score(self, tally: Tally) -> float:
         """Return the mean cross-entropy a token, nats; infinite where any output is not finite."""

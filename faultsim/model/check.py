@@ -1,43 +1,60 @@
-"""The check of every model against onnxruntime on real input, and where the two part. No figure comes without it."""
+"""The check of every model against onnxruntime on real input, and where the two part. No figure comes without it.
 
-import math
-import warnings
-from collections.abc import Mapping
+The whole graph is compared here; `check_nodes.py` compares node by node, where that cannot be done or says too little.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
-from faultsim.errors import DisagreementError, ModelError
+from faultsim.errors import DisagreementError, FaultsimError, ModelError
 from faultsim.model import proto as files
-from faultsim.model.graph import Node
+from faultsim.model.check_nodes import check_nodes
+from faultsim.model.judge import quantizes
 from faultsim.model.model import Model
-from faultsim.model.values import Codes, Value, elem_type_of, from_numpy, to_numpy
+from faultsim.model.references import (
+    ONNXRUNTIME,
+    QONNX,
+    QONNX_DOMAINS,
+    has_qonnx,
+    run_onnxruntime,
+    run_qonnx,
+    session,
+)
+from faultsim.model.tolerance import RELATIVE, Difference, difference, is_text
+from faultsim.model.values import elem_type_of
+
+__all__ = ["QONNX_DOMAINS", "Agreement", "check_agreement", "session"]
 
 Array = NDArray[Any]
 
-QONNX_DOMAINS = frozenset({"qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general"})
-_RELATIVE = {"float64": 1e-7, "float32": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
-"""Allowed |Δ| as a fraction of the output's largest magnitude, by the output's type."""
-
-_NARROW: dict[int, str] = {onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.BFLOAT16: "bfloat16"}
+_HALVES: dict[int, float] = {
+    onnx.TensorProto.FLOAT16: RELATIVE["float16"],
+    onnx.TensorProto.BFLOAT16: RELATIVE["bfloat16"],
+}
 
 _NODE_SAMPLES = 16
-"""Samples of the comparison node by node, which holds every intermediate value."""
+"""Samples of the search for the node at which a whole graph parts: those that part most."""
+
+_FEW = 2
+"""Samples where there is no whole graph to compare with."""
 
 
 class Agreement(NamedTuple):
     """How far our execution and the reference runtime's lie apart.
 
     Attributes:
-        max_abs_difference: Largest |Δ| over all outputs and samples; None where no runtime can run the graph.
+        max_abs_difference: Largest |Δ| over all outputs and samples; node by node, that of the node that comes closest
+            to its tolerance. None where no runtime can run the graph nor any node of it.
         tolerance: What was allowed, absolute.
         samples: Samples compared.
-        runtime: Name and version of the reference, or why there was none.
+        runtime: Name and version of the reference and, node by node, how many nodes it checked; or why there was none.
         differing: Share of the output elements that differ by more than the tolerance (quantized graphs alone).
+        unchecked: Op types of the nodes that no reference could check, sorted; none where the whole graph was compared.
     """
 
     max_abs_difference: float | None
@@ -45,194 +62,139 @@ class Agreement(NamedTuple):
     samples: int
     runtime: str
     differing: float = 0.0
-
-
-def session(proto: onnx.ModelProto, *, optimised: bool = False, threads: int = 0) -> ort.InferenceSession:
-    """Open an onnxruntime session on the CPU, silent, unoptimised unless asked.
-
-    Raises:
-        ModelError: If onnxruntime cannot run the graph; with its own reason.
-    """
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    level = ort.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
-    options.intra_op_num_threads = threads
-    try:
-        return ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises types of its own, without a common base
-        raise ModelError(f"onnxruntime cannot run the model: {_reason(error)}") from None
+    unchecked: tuple[str, ...] = ()
 
 
 def check_agreement(model: Model, feeds: Mapping[str, Array]) -> Agreement:
-    """Run *feeds* here and in onnxruntime and compare every output.
+    """Run *feeds* here and in the reference runtime and compare every output, or else every node.
+
+    The reference is onnxruntime; the qonnx executor for QONNX. Where neither can run the graph (bfloat16, float8,
+    kernels that onnxruntime's CPU build lacks), its nodes are checked one by one on two samples.
 
     Raises:
         DisagreementError: If they part by more than the tolerance; the message names the first node that differs.
     """
-    samples = max((np.shape(a)[0] for a in feeds.values() if np.ndim(a)), default=1)
-    ours = model.run(feeds)
-    if files.domains(model.proto) & QONNX_DOMAINS:
-        return _check_qonnx(model, feeds, ours, samples)
+    loosest = _loosest(model)
+    qonnx = bool(files.domains(model.proto) & QONNX_DOMAINS)
+    runtime = QONNX if qonnx else ONNXRUNTIME
+    if qonnx and not has_qonnx():
+        why = "onnxruntime has no QONNX ops; install the package qonnx to check against it"
+        return Agreement(None, None, 0, f"not checked: {why}")
+    used = _fixed(model, feeds) if qonnx else dict(feeds)
+    samples = _samples(model, used)
+    ours = model.run(used)
     try:
-        reference = session(model.proto)
-        theirs = dict(zip(model.output_names, reference.run(list(model.output_names), dict(feeds)), strict=True))
+        theirs = run_qonnx(model.proto, used) if qonnx else run_onnxruntime(model.proto, used)
     except ModelError as error:
-        return Agreement(None, None, 0, f"not checked: {error}")
-    except Exception as error:  # a run-time failure of onnxruntime, such as a float16 kernel it lacks
-        return Agreement(None, None, 0, f"not checked: onnxruntime failed on the data ({_reason(error)})")
-    quantized = any(_quantizes(node) for node in model.program.nodes())
-    worst, allowed, differing = _compare(ours, theirs, quantized=quantized, relative=_loosest(model))
-    if worst <= allowed:
-        return Agreement(worst, allowed, samples, f"onnxruntime {ort.__version__}", differing)
+        return _one_by_one(model, used, loosest, str(error))
+    quantized = qonnx or any(quantizes(node) for node in model.program.graph.nodes)
+    found = _compare(ours, theirs, quantized=quantized, relative=loosest)
+    if found.worst <= found.allowed:
+        return Agreement(found.worst, found.allowed, samples, runtime, found.beyond)
     # A value on a rounding edge may fall either way and send later codes apart, in onnxruntime's own two modes too.
-    # Then every node must agree on the inputs that onnxruntime gave it: that admits rounding and nothing else.
-    local = _compare_nodes(model, feeds, quantized=quantized)
-    if local.guilty or (not quantized and worst > 10 * allowed):
-        raise DisagreementError(
-            f"{model.name}: faultsim and onnxruntime {ort.__version__} differ by {worst:.3g} on {samples} samples "
-            f"({allowed:.3g} allowed), first at {local.guilty or 'a node that could not be found'}; "
-            "please report the model: no figure would mean anything"
-        )
-    return Agreement(local.worst, local.allowed, samples, f"onnxruntime {ort.__version__}, node by node", differing)
+    # Then every node must agree on the inputs that it has here: that admits rounding and nothing else.
+    local = check_nodes(model, _rows(model, used, _furthest(model, ours, theirs, samples)), loosest=loosest)
+    if local.guilty or local.unchecked or (not quantized and found.worst > 10 * found.allowed):
+        first = local.guilty or "a node that could not be found"
+        if local.unchecked and not local.guilty:
+            first += f" (not checked: {', '.join(sorted(local.unchecked))})"
+        raise _disagreement(model, runtime, found, samples, first)
+    return Agreement(local.worst, local.allowed, samples, f"{runtime}, node by node", found.beyond)
+
+
+def _one_by_one(model: Model, feeds: Mapping[str, Array], loosest: float, why: str) -> Agreement:
+    """The check of a graph that no runtime can run as a whole; *why* it cannot."""
+    used = _rows(model, feeds, range(_FEW))
+    samples = _samples(model, used)
+    local = check_nodes(model, used, loosest=loosest)
+    if local.guilty:
+        found = Difference(local.worst, local.allowed, 0.0)
+        raise _disagreement(model, local.runtime, found, samples, local.guilty)
+    unchecked = tuple(sorted(local.unchecked))
+    if not local.checked:
+        return Agreement(None, None, 0, f"not checked: {why}", unchecked=unchecked)
+    return Agreement(local.worst, local.allowed, samples, local.runtimes, unchecked=unchecked)
+
+
+def _disagreement(model: Model, runtime: str, found: Difference, samples: int, first: str) -> DisagreementError:
+    name = f"the {runtime}" if runtime == QONNX else runtime
+    return DisagreementError(
+        f"{model.name}: faultsim and {name} differ by {found.worst:.3g} on {samples} samples "
+        f"({found.allowed:.3g} allowed), first at {first}; please report the model: no figure would mean anything"
+    )
 
 
 def _loosest(model: Model) -> float:
     """Tolerance of the narrowest float type in the graph: an output cast to float32 is no more exact for it."""
     stored = {elem_type_of(t) for t in model.program.tensors.values() if isinstance(t, torch.Tensor)}
     cast = {n.attributes.get("to") for n in model.program.nodes() if n.op_type == "Cast"}
-    return max((_RELATIVE[_NARROW[e]] for e in stored | cast if e in _NARROW), default=0.0)
+    fed = {int(onnx.helper.np_dtype_to_tensor_dtype(s.dtype)) for s in model.declared if s.dtype.kind != "O"}
+    return max((_HALVES[e] for e in stored | cast | fed if e in _HALVES), default=0.0)
 
 
-def _quantizes(node: Node) -> bool:
-    return any(part in node.op_type for part in ("Quantize", "QLinear", "Integer", "QGemm", "NBits"))
-
-
-def _check_qonnx(model: Model, feeds: Mapping[str, Array], ours: Mapping[str, Any], samples: int) -> Agreement:
-    try:
-        from qonnx.core.modelwrapper import ModelWrapper
-        from qonnx.core.onnx_exec import execute_onnx
-        from qonnx.transformation.infer_shapes import InferShapes
-    except ImportError:
-        return Agreement(
-            None,
-            None,
-            0,
-            "not checked: onnxruntime has no QONNX ops; install the package qonnx to check against it",
-        )
-    spec = model.inputs[0]
-    fixed = spec.fixed_batch
-    rows = samples if fixed is None else fixed
-    theirs: dict[str, Any] = {}
-    try:
-        proto = onnx.ModelProto()
-        proto.CopyFrom(model.proto)
-        first = {name: np.asarray(array)[:rows] for name, array in feeds.items()}
-        _fix_sizes(proto, first)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            theirs = execute_onnx(ModelWrapper(proto).transform(InferShapes()), first)
-    except Exception as error:  # whatever the reference executor raises on a graph that it cannot run
-        return Agreement(None, None, 0, f"not checked: the qonnx executor failed ({_reason(error)})")
-    mine = model.run(first) if rows != samples else ours
-    worst, allowed, differing = _compare(mine, {k: theirs[k] for k in model.output_names}, quantized=True)
-    if worst > allowed and differing > 0.01:
-        raise DisagreementError(
-            f"{model.name}: faultsim and the qonnx executor differ by {worst:.3g} ({allowed:.3g} allowed) on {rows} "
-            "samples; please report the model: no figure would mean anything"
-        )
-    return Agreement(worst, allowed, rows, "qonnx executor", differing)
-
-
-def _fix_sizes(proto: onnx.ModelProto, feeds: Mapping[str, Array]) -> None:
-    """Declare the sizes of *feeds*: the executor takes a free size for 0."""
-    del proto.graph.value_info[:]
-    for value in proto.graph.input:
-        if value.name in feeds:
-            elem = value.type.tensor_type.elem_type
-            value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, elem, feeds[value.name].shape))
-    for value in proto.graph.output:
-        value.type.tensor_type.ClearField("shape")
-
-
-def _compare(
-    ours: Mapping[str, Any],
-    theirs: Mapping[str, Any],
-    *,
-    quantized: bool,
-    coarse: bool = True,
-    relative: float = 0.0,
-) -> tuple[float, float, float]:
-    """Largest |Δ|, what is allowed, and the share of elements beyond it, over all outputs."""
-    worst, allowed, beyond, count = 0.0, 0.0, 0, 0
+def _compare(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, quantized: bool, relative: float) -> Difference:
+    """The largest difference over all outputs; quantized ones may lie a step apart."""
+    found: list[tuple[Difference, int]] = []
     for name, other in theirs.items():
-        if isinstance(other, list | dict) or np.asarray(other).dtype.kind in "OUS":
+        if isinstance(other, list) or is_text(other):
             continue
-        theirs_ = np.asarray(other)
-        mine = np.asarray(ours[name])
-        if mine.shape != theirs_.shape:
-            return float("inf"), 0.0, 1.0
-        a, b = mine.astype(np.float64).reshape(-1), theirs_.astype(np.float64).reshape(-1)
-        same = (a == b) | (np.isnan(a) & np.isnan(b))
-        difference = np.where(same, 0.0, np.abs(a - b))
-        difference[np.isnan(difference)] = np.inf
-        finite = b[np.isfinite(b)]
-        size = float(np.abs(finite).max()) if finite.size else 1.0
-        if theirs_.dtype.kind in "iub":
-            limit = 1.0 if quantized else 0.0
-        else:
-            limit = max(_RELATIVE.get(theirs_.dtype.name, 1e-3), relative) * max(size, 1e-6)
-            if quantized and coarse:
-                limit = max(limit, size / 127)
-        beyond += int((difference > limit).sum())
-        count += difference.size
-        if difference.size and difference.max() >= worst:
-            worst, allowed = float(difference.max()), limit
-        allowed = max(allowed, limit) if worst == 0 else allowed
-    return worst, allowed, beyond / max(count, 1)
+        array = np.asarray(other)
+        step = 0.0
+        if quantized:
+            finite = np.abs(array[np.isfinite(array)]) if array.dtype.kind == "f" else np.ones(1)
+            step = float(finite.max(initial=1e-6)) / 127 if array.dtype.kind == "f" else 1.0
+        part = max(RELATIVE.get(array.dtype.name, 1e-3), relative)
+        found.append((difference(ours[name], array, relative=part, step=step), array.size))
+    if not found:
+        return Difference(0.0, 0.0, 0.0)
+    worst = max((gap for gap, _ in found), key=lambda gap: (gap.worst - gap.allowed, gap.worst))
+    elements = max(sum(size for _, size in found), 1)
+    return Difference(worst.worst, worst.allowed, sum(gap.beyond * size for gap, size in found) / elements)
 
 
-class _Local(NamedTuple):
-    """What the comparison node by node found: the first node that differs, else the largest difference."""
-
-    guilty: str
-    worst: float
-    allowed: float
+def _samples(model: Model, feeds: Mapping[str, Array]) -> int:
+    """How many samples *feeds* hold; 1 where nothing counts them."""
+    sizes = [np.shape(feeds[s.name])[s.batch_axis] for s in model.inputs if s.batch_axis is not None]
+    return max(sizes, default=1)
 
 
-def _compare_nodes(model: Model, feeds: Mapping[str, Array], *, quantized: bool) -> _Local:
-    """Compare every node of the main graph on the inputs that onnxruntime gave it, on a few samples."""
-    fixed = any(spec.fixed_batch for spec in model.inputs)
-    few = {n: a if fixed or not np.ndim(a) else np.asarray(a)[:_NODE_SAMPLES] for n, a in feeds.items()}
-    names = [o for node in model.program.graph.nodes for o in node.outputs if o]
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model.proto)
-    known = {o.name for o in probe.graph.output}
-    probe.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
+def _fixed(model: Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """As many samples as one run of the graph insists on."""
+    fixed = [spec.fixed_batch for spec in model.inputs if spec.fixed_batch is not None]
+    return _taken(model, feeds, range(fixed[0])) if fixed else dict(feeds)
+
+
+def _rows(model: Model, feeds: Mapping[str, Array], rows: Sequence[int]) -> dict[str, Array]:
+    """The samples at *rows*; all of them where the graph insists on their number, or does not run on others."""
+    if any(spec.fixed_batch is not None for spec in model.inputs):
+        return dict(feeds)
+    few = _taken(model, feeds, rows)
     try:
-        theirs = dict(zip(names, session(probe).run(names, few), strict=True))
-    except Exception as error:  # the search is a courtesy: the disagreement itself is what must be told
-        return _Local(f"a node that could not be found ({_reason(error)})", math.inf, 0.0)
-    found: list[_Local] = []
-
-    def follow(node: Node, name: str, value: Value) -> Value:
-        reference = theirs.get(name)
-        if not isinstance(reference, np.ndarray) or reference.dtype.kind in "OUS" or isinstance(value, list):
-            return value
-        worst, allowed, _ = _compare({name: to_numpy(value)}, {name: reference}, quantized=quantized, coarse=False)
-        guilty = (
-            f"node {node.name!r} ({node.op_type}, output {name!r}, difference {worst:.3g})" if worst > allowed else ""
-        )
-        found.append(_Local(guilty, worst, allowed))
-        if isinstance(value, Codes):
-            return from_numpy(reference, elem_type=value.elem_type, codes=True)
-        return value if isinstance(value, torch.Tensor) and value.device.type != "cpu" else from_numpy(reference)
-
-    model.run(few, observer=follow)
-    guilty = next((one for one in found if one.guilty), None)
-    return guilty or max(found, key=lambda one: one.worst / max(one.allowed, 1e-30), default=_Local("", 0.0, 0.0))
+        model.run(few)
+    except FaultsimError:  # inputs whose sizes hang together in a way that the graph does not declare
+        return dict(feeds)
+    return few
 
 
-def _reason(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
+def _taken(model: Model, feeds: Mapping[str, Array], rows: Sequence[int]) -> dict[str, Array]:
+    taken = dict(feeds)
+    for spec in model.inputs:
+        if spec.batch_axis is not None:
+            array = np.asarray(feeds[spec.name])
+            kept = [row for row in rows if row < array.shape[spec.batch_axis]]
+            taken[spec.name] = np.take(array, kept, axis=spec.batch_axis)
+    return taken
+
+
+def _furthest(model: Model, ours: Mapping[str, Any], theirs: Mapping[str, Any], samples: int) -> list[int]:
+    """The samples whose outputs lie furthest apart, in order; the first ones where the outputs do not count them."""
+    gaps = np.zeros(samples)
+    for name, axis in model.axes.outputs.items():
+        if any(isinstance(side[name], list) or is_text(side[name]) for side in (ours, theirs)):
+            continue
+        mine, other = (np.moveaxis(np.asarray(side[name]).astype(np.float64), axis, 0) for side in (ours, theirs))
+        if mine.shape == other.shape and len(mine) == samples and mine.size:
+            with np.errstate(invalid="ignore"):
+                gap = np.nan_to_num(np.abs(mine - other), nan=np.inf).reshape(samples, -1).max(1)
+            gaps = np.maximum(gaps, gap)
+    return sorted(np.argsort(-gaps, kind="stable")[:_NODE_SAMPLES].tolist())

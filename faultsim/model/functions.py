@@ -17,7 +17,7 @@ from faultsim.errors import ModelError, UnsupportedOpError
 from faultsim.model.values import Codes, Value, elem_type_of, from_numpy, moved, to_numpy
 
 if TYPE_CHECKING:
-    from faultsim.model.graph import Node, Program
+    from faultsim.model.nodes import Node, Program
     from faultsim.model.run import Execution
 
 
@@ -41,12 +41,12 @@ def run_without_op(execution: "Execution", node: "Node", arguments: list[Value])
     Raises:
         UnsupportedOpError: If these input types have neither a function body nor a NumPy implementation.
     """
-    local = node.bodies.get(())
+    local = node.body
     body = local if local is not None else _schema_body(execution.program, node, arguments)
     if body is not None:
         return _run_body(execution, body, arguments)
     if not _has_reference(node.domain, node.op_type, node.opset):
-        types = ", ".join(helper.printable_type(_type(a)) for a in arguments)
+        types = ", ".join(helper.printable_type(type_proto(a)) for a in arguments)
         raise UnsupportedOpError(
             f"node {node.name!r}: faultsim cannot execute the op {node.op_type!r} on inputs of these types "
             f"({types}); export the model with standard ONNX ops"
@@ -63,7 +63,10 @@ def _run_body(execution: "Execution", body: "Program", arguments: list[Value]) -
             f"{len(names)}; run onnx.checker on the file"
         )
     inputs = dict(zip(names, [*arguments, *[None] * (len(names) - len(arguments))], strict=True))
-    return execution.inside(body).run(body.graph, inputs)
+    inner = execution.inside(body)
+    if body.borrowed:  # stored in the file: under other numbers the caller holds those
+        inner.tensors = {**inner.tensors, **{key: execution.tensors[key] for key in body.borrowed}}
+    return inner.run(body.graph, inputs)
 
 
 def _schema_body(program: "Program", node: "Node", arguments: list[Value]) -> "Program | None":
@@ -79,7 +82,7 @@ def _schema_body(program: "Program", node: "Node", arguments: list[Value]) -> "P
         return node.bodies["function"]
     if not schema.has_context_dependent_function:
         return None
-    types = [_type(a) for a in arguments]
+    types = [type_proto(a) for a in arguments]
     key = tuple(t.SerializeToString(deterministic=True) for t in types)
     if key not in node.bodies:
         version = _version(schema.context_dependent_function_opset_versions, node.opset)
@@ -147,10 +150,13 @@ def _back(result: Any, device: torch.device) -> Value:
     return moved(from_numpy(np.asarray(result)), device)
 
 
-def _type(value: Value) -> TypeProto:
+def type_proto(value: Value) -> TypeProto:
+    """Return the ONNX type of a graph value, its sizes included; an empty type for an absent optional."""
     if value is None:
         return TypeProto()
     if isinstance(value, list):
-        return helper.make_sequence_type_proto(_type(value[0]) if value else helper.make_tensor_type_proto(1, None))
+        return helper.make_sequence_type_proto(
+            type_proto(value[0]) if value else helper.make_tensor_type_proto(1, None)
+        )
     shape = value.values.shape if isinstance(value, Codes) else value.shape
     return helper.make_tensor_type_proto(elem_type_of(value), [int(d) for d in shape])

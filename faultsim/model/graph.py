@@ -1,135 +1,26 @@
-"""The compiled form of an ONNX graph: nodes with decoded attributes and their functions, constants by key.
+"""Compiles an ONNX graph: looks every op up, decodes attributes, lifts Constant nodes, binds function bodies.
 
-Compiling happens once a model; running it lives in `run.py`, reading files in `proto.py`.
+Compiling happens once a model. What comes out is in `nodes.py`; running it lives in `run.py`, files in `proto.py`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from faultsim.errors import ModelError, UnsupportedOpError
+from faultsim.model.calls import Held, Store, bound, domain_of, given_by, step, store_of
+from faultsim.model.codes import asked_of, codes_names
 from faultsim.model.functions import way_without_op
-from faultsim.model.ops.registry import Op, find
-from faultsim.model.values import CODE_BITS, Value, from_proto
+from faultsim.model.nodes import Graph, Node, Path, Program, mark_last_uses, walk
+from faultsim.model.ops.registry import find
+from faultsim.model.stored import constant_tensor, densify
+from faultsim.model.values import CODE_BITS, from_proto
 
-QUANTIZED_OPS = frozenset(
-    {
-        "DequantizeLinear",
-        "QuantizeLinear",
-        "QLinearConv",
-        "QLinearMatMul",
-        "ConvInteger",
-        "MatMulInteger",
-        "MatMulIntegerToFloat",
-        "DynamicQuantizeMatMul",
-        "DynamicQuantizeLSTM",
-        "QGemm",
-        "QAttention",
-        "MatMulNBits",
-        "GatherBlockQuantized",
-        "QLinearAdd",
-        "QLinearMul",
-        "QLinearSigmoid",
-        "QLinearLeakyRelu",
-        "QLinearGlobalAveragePool",
-        "QLinearAveragePool",
-        "QLinearConcat",
-        "QLinearSoftmax",
-        "QLinearWhere",
-        "QEmbedLayerNormalization",
-        "DequantizeBFP",
-        "QMoE",
-    }
-)
-"""Ops whose integer inputs are stored codes, so that a 32-bit initializer there is a bias and not an index."""
+__all__ = ["Graph", "Node", "Path", "Program", "compile_function", "compile_model", "walk"]
 
-
-Path = tuple[str | int, ...]
-
-
-@dataclass(slots=True)
-class Node:
-    """One node, ready to run.
-
-    Attributes:
-        op_type: ONNX op type.
-        domain: Its domain, ``""`` for ai.onnx.
-        name: The node's name, or ``op_type_position`` where the file gives none; unique in the model.
-        inputs: Names of the inputs, ``""`` where absent.
-        outputs: Names of the outputs, ``""`` where not wanted.
-        attributes: Decoded attributes: numbers, text, lists, `Value` tensors, `Graph` subgraphs.
-        opset: Version of the domain.
-        op: Its function from the table, or None where `functions.py` expands or falls back.
-        proto: The original node.
-        free: Names whose last use this node is.
-        bodies: Compiled function bodies by input types, where `functions.py` expands the node.
-    """
-
-    op_type: str
-    domain: str
-    name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: dict[str, Any]
-    opset: int
-    op: Op | None
-    proto: NodeProto
-    free: tuple[str, ...] = ()
-    bodies: dict[Any, "Program"] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Graph:
-    """A graph or a subgraph: formal inputs, nodes in order, outputs, and where its constants' numbers are.
-
-    `output_types` are as the file declares them.
-    """
-
-    name: str
-    input_names: tuple[str, ...]
-    output_names: tuple[str, ...]
-    nodes: list[Node]
-    constants: dict[str, str] = field(default_factory=dict)
-    output_types: tuple[onnx.TypeProto, ...] = ()
-
-
-@dataclass(slots=True)
-class Program:
-    """A compiled model.
-
-    Attributes:
-        graph: The main graph.
-        tensors: Every constant's clean value by key. The key of an initializer of the main graph is its name; of a
-            Constant node its output's name; inside a subgraph the path of node names stands before it.
-        paths: The way from the ModelProto to each key's TensorProto (field names and positions), for writing back.
-        opsets: Imported domains.
-        functions: Model-local functions by (domain, name).
-        fallbacks: Op types that run in NumPy (`onnx.reference`): right, slow, and no gradient passes them.
-    """
-
-    graph: Graph
-    tensors: dict[str, Value]
-    paths: dict[str, Path]
-    opsets: dict[str, int]
-    functions: dict[tuple[str, str], onnx.FunctionProto]
-    fallbacks: set[str] = field(default_factory=set)
-
-    def nodes(self) -> Iterator[Node]:
-        """Every node, those of subgraphs right after the node that holds them."""
-        yield from walk(self.graph)
-
-
-def walk(graph: Graph) -> Iterator[Node]:
-    """Every node of *graph* in order, depth first."""
-    for node in graph.nodes:
-        yield node
-        for value in node.attributes.values():
-            for inner in value if isinstance(value, list) else [value]:
-                if isinstance(inner, Graph):
-                    yield from walk(inner)
+_SPARSE = "sparse_initializer"
 
 
 def compile_model(model: ModelProto) -> Program:
@@ -139,44 +30,113 @@ def compile_model(model: ModelProto) -> Program:
         UnsupportedOpError: If nothing can execute a node; the message names op, node and domain.
         ModelError: If the graph is not well formed.
     """
-    opsets = {("" if o.domain == "ai.onnx" else o.domain): o.version for o in model.opset_import}
-    functions = {(("" if f.domain == "ai.onnx" else f.domain), f.name): f for f in model.functions}
-    program = Program(Graph("", (), (), []), {}, {}, opsets, functions)
-    program.graph = _Compiler(program).graph(model.graph, prefix="", path=("graph",))
+    functions = {(domain_of(f), f.name): f for f in model.functions}
+    program = Program(Graph("", (), (), []), {}, {}, _opsets(model.opset_import), functions)
+    program.graph = _Compiler(program, store_of(model, program)).graph(model.graph, prefix="", path=("graph",))
     return program
 
 
+def compile_function(
+    function: onnx.FunctionProto, attributes: Mapping[str, AttributeProto], caller: Program
+) -> Program:
+    """Compile the body of *function* for one call: references to its attributes are replaced by the call's.
+
+    Its constants belong to the body alone: for a function that no file stores, such as that of an ONNX schema.
+
+    Args:
+        function: The function.
+        attributes: Attributes of the call, by name; the function's own defaults stand in for the others.
+        caller: The program that calls, whose opsets, functions and record of fallbacks the body shares.
+    """
+    given = {a.name: Held(a) for a in [*function.attribute_proto, *attributes.values()]}
+    return _compile_body(function, given, caller, None, ("", ""), None)
+
+
+def _compile_body(
+    function: onnx.FunctionProto,
+    given: Mapping[str, Held],
+    caller: Program,
+    store: Store | None,
+    rename: tuple[str, str],
+    path: Path | None,
+) -> Program:
+    imported = caller.opsets | _opsets(function.opset_import)
+    program = Program(Graph("", (), (), []), {}, {}, imported, caller.functions, caller.fallbacks)
+    compiler = _Compiler(program, store, given=given, rename=rename)
+    nodes, constants = compiler.scope(function.node, (), prefix=rename[0], path=path, wanted=())
+    made = {*function.input, *constants, *(o for n in nodes for o in n.outputs)}
+    # A body may leave out the outputs that this call does not ask for.
+    outputs = tuple(o if o in made else "" for o in function.output)
+    program.graph = Graph(function.name, tuple(function.input), outputs, nodes, constants)
+    mark_last_uses(program.graph)
+    return program
+
+
+def _opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
+    return {("" if o.domain == "ai.onnx" else o.domain): o.version for o in imports}
+
+
 class _Compiler:
-    def __init__(self, program: Program) -> None:
+    """Compiles the scopes of one program; `given` are the attributes of the call where it is a function body.
+
+    `rename` is what names of nodes begin with in such a body, and what stands in its place in the keys of constants:
+    nodes are named after the call, constants after the function.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        store: Store | None,
+        *,
+        given: Mapping[str, Held] | None = None,
+        rename: tuple[str, str] = ("", ""),
+    ) -> None:
         self.program = program
+        self.store = store
+        self.given = given or {}
+        self.rename = rename
         self.names: set[str] = set()
 
-    def graph(self, proto: GraphProto, *, prefix: str, path: Path) -> Graph:
-        constants: dict[str, str] = {}
-        as_codes = _codes_inputs(proto.node)
-        for position, tensor in enumerate(proto.initializer):
-            place = (*path, "initializer", position)
-            self._constant(tensor.name, tensor, prefix, constants, as_codes, place)
-        for sparse in proto.sparse_initializer:
-            self._constant(sparse.values.name, _densify(sparse), prefix, constants, as_codes, None)
-        nodes: list[Node] = []
-        for position, node in enumerate(proto.node):
-            tensor_attribute = _constant_tensor(node)
-            if tensor_attribute is not None:
-                place = (*path, "node", position, "attribute", 0, "t")
-                self._constant(node.output[0], tensor_attribute, prefix, constants, as_codes, place)
-                continue
-            nodes.append(self._node(node, position, prefix, (*path, "node", position)))
-        graph = Graph(
-            proto.name,
-            tuple(i.name for i in proto.input),
-            tuple(o.name for o in proto.output),
-            nodes,
-            constants,
-            tuple(o.type for o in proto.output),
-        )
-        _mark_last_uses(graph)
+    def graph(self, proto: GraphProto, *, prefix: str, path: Path | None, wanted: Collection[str] = ()) -> Graph:
+        """Compile a graph or subgraph that lies at *path* in the file; *wanted* as in `codes_names`."""
+        stored: list[tuple[str, TensorProto, Path | None]] = [
+            (tensor.name, tensor, step(path, "initializer", position))
+            for position, tensor in enumerate(proto.initializer)
+        ]
+        stored += [
+            (sparse.values.name, densify(sparse), step(path, _SPARSE, position))
+            for position, sparse in enumerate(proto.sparse_initializer)
+        ]
+        nodes, constants = self.scope(proto.node, stored, prefix=prefix, path=path, wanted=wanted)
+        ends = tuple(i.name for i in proto.input), tuple(o.name for o in proto.output)
+        graph = Graph(proto.name, *ends, nodes, constants, tuple(o.type for o in proto.output))
+        mark_last_uses(graph)
         return graph
+
+    def scope(
+        self,
+        protos: Sequence[NodeProto],
+        stored: Iterable[tuple[str, TensorProto, Path | None]],
+        *,
+        prefix: str,
+        path: Path | None,
+        wanted: Collection[str],
+    ) -> tuple[list[Node], dict[str, str]]:
+        """Compile the nodes of one scope, and lift its stored tensors and Constant nodes to constants."""
+        constants: dict[str, str] = {}
+        as_codes = codes_names(protos, self.program.functions, wanted=wanted)
+        for name, tensor, place in stored:
+            self._constant(name, tensor, prefix, constants, as_codes, place)
+        nodes: list[Node] = []
+        for position, proto in enumerate(protos):
+            node, held = bound(proto, step(path, "node", position), self.given)
+            lifted = constant_tensor(node)
+            if lifted is not None:
+                place = step(held[0].path, "t")
+                self._constant(node.output[0], lifted, prefix, constants, as_codes, place, held[0].key)
+                continue
+            nodes.append(self._node(node, position, prefix, held, as_codes))
+        return nodes, constants
 
     def _constant(
         self,
@@ -186,32 +146,41 @@ class _Compiler:
         constants: dict[str, str],
         as_codes: set[str],
         path: Path | None,
+        key: str | None = None,
     ) -> None:
-        key = prefix + name
-        if key in self.program.tensors:
+        key = self._key(prefix + name) if key is None else key
+        holder = self.program if self.store is None else self.store.root
+        places = {} if self.store is None else self.store.places
+        if key in holder.tensors and (path is None or places.get(key) != path):
             raise ModelError(f"the graph defines the constant {key!r} twice; names must be unique (run onnx.checker)")
-        narrow = tensor.data_type in CODE_BITS and CODE_BITS[tensor.data_type] <= 16
-        self.program.tensors[key] = from_proto(tensor, codes=narrow or name in as_codes)
-        if path is not None:
-            self.program.paths[key] = path
+        if key not in holder.tensors:
+            narrow = tensor.data_type in CODE_BITS and CODE_BITS[tensor.data_type] <= 16
+            holder.tensors[key] = from_proto(tensor, codes=narrow or name in as_codes)
+            places[key] = path
+            if path is not None and _SPARSE not in path:
+                holder.paths[key] = path
+        if holder is not self.program:
+            self.program.borrowed.add(key)
         constants[name] = key
 
-    def _node(self, node: NodeProto, position: int, prefix: str, path: Path) -> Node:
+    def _key(self, name: str) -> str:
+        before, after = self.rename
+        return after + name.removeprefix(before)
+
+    def _node(self, node: NodeProto, position: int, prefix: str, held: Sequence[Held], as_codes: set[str]) -> Node:
         name = prefix + (node.name or f"{node.op_type}_{position}")
         while name in self.names:
             name = f"{name}_{position}"
         self.names.add(name)
-        domain = "" if node.domain == "ai.onnx" else node.domain
+        domain = domain_of(node)
         opset = self.program.opsets.get(domain, 1)
-        attributes = {
-            a.name: self._attribute(a, f"{name}/{a.name}/", (*path, "attribute", i))
-            for i, a in enumerate(node.attribute)
-        }
-        local = self.program.functions.get((domain, node.op_type))
+        attributes = {h.attribute.name: self._attribute(h, f"{name}/{h.attribute.name}/", node, as_codes) for h in held}
+        key = domain, node.op_type
+        local = self.program.functions.get(key)
         found = None if local else find(domain, node.op_type, opset)
         bodies: dict[Any, Program] = {}
         if local is not None:
-            bodies[()] = compile_function(local, {a.name: a for a in node.attribute}, self.program)
+            bodies[()] = self._call(local, key, node, held, name)
         elif found is None:
             way = way_without_op(node, opset)
             if way is None:
@@ -227,19 +196,38 @@ class _Compiler:
         ends = tuple(node.input), tuple(node.output)
         return Node(node.op_type, domain, name, *ends, attributes, opset, found, node, bodies=bodies)
 
-    def _attribute(self, attribute: AttributeProto, prefix: str, path: Path) -> Any:
+    def _call(
+        self,
+        function: onnx.FunctionProto,
+        key: tuple[str, str],
+        node: NodeProto,
+        held: Sequence[Held],
+        name: str,
+    ) -> Program:
+        if self.store is None:
+            return compile_function(function, {a.name: a for a in node.attribute}, self.program)
+        given = given_by(self._key(name), held, function, self.store)
+        rename = f"{name}/", f"{self.store.stems[key]}/"
+        body = _compile_body(function, given, self.program, self.store, rename, self.store.path(key))
+        if self.program is not self.store.root:
+            self.program.borrowed |= body.borrowed
+        return body
+
+    def _attribute(self, held: Held, prefix: str, node: NodeProto, as_codes: set[str]) -> Any:
+        attribute, path = held.attribute, held.path
         match attribute.type:
             case AttributeProto.GRAPH:
-                return self.graph(attribute.g, prefix=prefix, path=(*path, "g"))
+                asked = asked_of(node, attribute.g, as_codes)
+                return self.graph(attribute.g, prefix=prefix, path=step(path, "g"), wanted=asked)
             case AttributeProto.GRAPHS:
                 return [
-                    self.graph(g, prefix=f"{prefix}{i}/", path=(*path, "graphs", i))
+                    self.graph(g, prefix=f"{prefix}{i}/", path=step(path, "graphs", i))
                     for i, g in enumerate(attribute.graphs)
                 ]
             case AttributeProto.TENSOR:
                 return from_proto(attribute.t)
             case AttributeProto.SPARSE_TENSOR:
-                return from_proto(_densify(attribute.sparse_tensor))
+                return from_proto(densify(attribute.sparse_tensor))
             case AttributeProto.STRING:
                 return attribute.s.decode("utf-8", "replace")
             case AttributeProto.STRINGS:
@@ -248,112 +236,3 @@ class _Compiler:
                 return list(onnx.helper.get_attribute_value(attribute))
             case _:
                 return onnx.helper.get_attribute_value(attribute)
-
-
-def compile_function(
-    function: onnx.FunctionProto, attributes: Mapping[str, AttributeProto], caller: Program
-) -> Program:
-    """Compile the body of *function* for one call: references to its attributes are replaced by the call's.
-
-    Args:
-        function: The function.
-        attributes: Attributes of the call, by name; the function's own defaults stand in for the others.
-        caller: The program that calls, whose opsets, functions and record of fallbacks the body shares.
-    """
-    given = {a.name: a for a in function.attribute_proto}
-    given.update(attributes)
-    imported = dict(caller.opsets)
-    imported.update({("" if o.domain == "ai.onnx" else o.domain): o.version for o in function.opset_import})
-    body = GraphProto(name=function.name)
-    for node in function.node:
-        body.node.append(_bind(node, given))
-    body.input.extend(onnx.ValueInfoProto(name=n) for n in function.input)
-    body.output.extend(onnx.ValueInfoProto(name=n) for n in function.output)
-    program = Program(Graph("", (), (), []), {}, {}, imported, caller.functions, caller.fallbacks)
-    program.graph = _Compiler(program).graph(body, prefix="", path=())
-    made = {*function.input, *program.graph.constants, *(o for n in program.graph.nodes for o in n.outputs)}
-    # A body may leave out the outputs that this call does not ask for.
-    program.graph.output_names = tuple(o if o in made else "" for o in function.output)
-    return program
-
-
-def _bind(node: NodeProto, given: Mapping[str, AttributeProto]) -> NodeProto:
-    bound = NodeProto()
-    bound.CopyFrom(node)
-    del bound.attribute[:]
-    for attribute in node.attribute:
-        if attribute.ref_attr_name:
-            if attribute.ref_attr_name in given:
-                filled = AttributeProto()
-                filled.CopyFrom(given[attribute.ref_attr_name])
-                filled.name = attribute.name
-                bound.attribute.append(filled)
-            continue
-        filled = AttributeProto()
-        filled.CopyFrom(attribute)
-        if filled.type == AttributeProto.GRAPH:
-            inner = [_bind(n, given) for n in filled.g.node]
-            del filled.g.node[:]
-            filled.g.node.extend(inner)
-        bound.attribute.append(filled)
-    return bound
-
-
-def _constant_tensor(node: NodeProto) -> TensorProto | None:
-    """The tensor of a Constant node that holds a dense tensor; None for every other node."""
-    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.attribute) != 1:
-        return None
-    attribute = node.attribute[0]
-    return attribute.t if attribute.name == "value" and not attribute.ref_attr_name else None
-
-
-def _codes_inputs(nodes: Sequence[NodeProto]) -> set[str]:
-    """Names that a quantized op reads, also through ops that only move elements."""
-    wanted: set[str] = set()
-    for node in reversed(nodes):
-        if node.op_type in QUANTIZED_OPS:
-            wanted.update(node.input)
-        elif node.op_type in ("Clip", "Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Flatten"):
-            wanted.update(i for i in node.input[:1] if set(node.output) & wanted)
-    return wanted
-
-
-def _densify(sparse: onnx.SparseTensorProto) -> TensorProto:
-    values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
-    import numpy as np
-
-    dense = np.zeros(tuple(sparse.dims), dtype=values.dtype)
-    if indices.ndim == 2:
-        dense[tuple(indices.T)] = values
-    else:
-        dense.reshape(-1)[indices] = values
-    return numpy_helper.from_array(dense, sparse.values.name)
-
-
-def _captured(graph: Graph) -> set[str]:
-    """Names that *graph* takes from the scopes around it."""
-    made = set(graph.input_names) | set(graph.constants)
-    names: set[str] = set()
-    for node in graph.nodes:
-        names |= {i for i in _needs(node) if i and i not in made}
-        made |= set(node.outputs)
-    return names | {o for o in graph.output_names if o not in made}
-
-
-def _needs(node: Node) -> set[str]:
-    names = set(node.inputs)
-    for value in node.attributes.values():
-        for inner in value if isinstance(value, list) else [value]:
-            if isinstance(inner, Graph):
-                names |= _captured(inner)
-    return names
-
-
-def _mark_last_uses(graph: Graph) -> None:
-    keep = set(graph.output_names) | set(graph.constants) | set(graph.input_names)
-    seen: set[str] = set()
-    for node in reversed(graph.nodes):
-        needed = {n for n in _needs(node) if n}
-        made = {o for o in node.outputs if o}
-        node.free = tuple(sorted((needed | made) - seen - keep))
-        seen |= needed

@@ -12,9 +12,11 @@ import faultsim.model.ops  # noqa: F401  (fills the op table)
 from faultsim.errors import FaultsimError, ModelError
 from faultsim.model import proto as files
 from faultsim.model.graph import compile_model
-from faultsim.model.model import Model, input_specs
+from faultsim.model.model import Model
+from faultsim.model.signature import input_specs
 from faultsim.model.sites import find_sites
 from faultsim.model.stored import check_functions, check_self_contained, check_tensors
+from faultsim.model.tables import table_rows
 
 
 def load_model(
@@ -58,7 +60,7 @@ def load_model(
     check_functions(loaded.proto, name=label)
     try:
         program = compile_model(loaded.proto)
-        specs = input_specs(loaded.proto)
+        specs = input_specs(loaded.proto, table_rows(program))
         sites = find_sites(program)
     except FaultsimError as error:
         raise type(error)(f"{label}: {error}") from None
@@ -82,7 +84,7 @@ def load_model(
         proto=loaded.proto,
         program=program,
         sites=sites,
-        inputs=specs,
+        declared=specs,
         output_names=program.graph.output_names,
         name=label,
         sha256=loaded.sha256,

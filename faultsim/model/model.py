@@ -1,29 +1,32 @@
 """`Model`: a deployed graph with its numbers as sites, run and differentiated on torch under other numbers.
 
-Files are read in `load.py`; the check against onnxruntime lives in `check.py`.
+Files are read in `load.py`, the check against onnxruntime lives in `check.py`, the search for the samples' axis in
+`axes.py`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import Tensor
 
 from faultsim.corruption import Site
-from faultsim.data.spec import InputSpec, show_shape
+from faultsim.data.spec import InputSpec
 from faultsim.errors import DataError, ModelError
 from faultsim.model import proto as files
+from faultsim.model.axes import Axes, find_axes
 from faultsim.model.graph import Program
-from faultsim.model.run import Execution, Observer
-from faultsim.model.values import CODE_BITS, Codes, Value, code_range, from_numpy, to_numpy
+from faultsim.model.run import Execution, Interceptor, Observer
+from faultsim.model.signature import check_axes, check_codes, check_feed, fits, output_shapes
+from faultsim.model.tables import spoken_sizes
+from faultsim.model.values import CODE_BITS, Codes, Value, from_numpy, to_numpy
 
 Array = NDArray[Any]
 Loss = Callable[[dict[str, Tensor]], Tensor]
@@ -37,23 +40,27 @@ class Model:
         proto: The original ONNX model; never changed.
         program: Its compiled form.
         sites: Every tensor that can be wrong, in the order of the layers.
-        inputs: What the graph asks for.
+        declared: What the graph asks for, as it says; `inputs` knows which axis counts the samples too.
         output_names: Its outputs.
         name: The file's name, or what the maker of an in-memory model called it.
         sha256: Hash of the file, external data included.
         path: The file, None for a model that was made in memory.
         device: Where torch computes.
+        given_axes: Axes that count the samples by the user's word; see `with_batch_axes`.
+        judged: The output that is scored, where it matters for finding the axes; the first one where None.
     """
 
     proto: ModelProto
     program: Program
     sites: tuple[Site, ...]
-    inputs: tuple[InputSpec, ...]
+    declared: tuple[InputSpec, ...]
     output_names: tuple[str, ...]
     name: str
     sha256: str
     path: Path | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    given_axes: Mapping[str, int | None] = field(default_factory=dict)
+    judged: str | None = None
 
     def __post_init__(self) -> None:
         """Put the constants where torch computes; integers that are shapes stay on the CPU."""
@@ -69,6 +76,36 @@ class Model:
     def fallbacks(self) -> frozenset[str]:
         """Names of the ops that ran in NumPy, without gradients, since the model was loaded."""
         return frozenset(getattr(self.program, "fallbacks", ()))
+
+    @cached_property
+    def axes(self) -> Axes:
+        """Which axis of every input and output counts the samples; told when first asked for, where need be by runs."""
+
+        def run(feeds: Mapping[str, Array]) -> dict[str, Any]:
+            with torch.no_grad():
+                return {name: to_numpy(value) for name, value in self._outputs(feeds, {}, None).items()}
+
+        outputs, sizes = output_shapes(self.proto), spoken_sizes(self.program)
+        return find_axes(self.declared, outputs, run, given=self.given_axes, judged=self.judged, sizes=sizes)
+
+    @cached_property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """What the graph asks for: its inputs that no initializer fills, each with the axis that counts the samples."""
+        return tuple(replace(spec, batch_axis=self.axes.inputs[spec.name]) for spec in self.declared)
+
+    def with_batch_axes(self, given: Mapping[str, int | None], *, judged: str | None = None) -> "Model":
+        """Return the same model with the axes that count the samples named, by input and output.
+
+        Args:
+            given: Axis by name, from 0; None for an input that is the same for every sample. What is not named is
+                found as ever.
+            judged: The output that is scored; it decides where axes have to be tried.
+
+        Raises:
+            ModelError: If there is no such input or output, or it has no such axis.
+        """
+        check_axes(self.declared, output_shapes(self.proto), given, self.name)
+        return replace(self, given_axes=dict(given), judged=judged)
 
     @cached_property
     def numbers(self) -> dict[str, Array]:
@@ -103,6 +140,7 @@ class Model:
         numbers: Mapping[str, Array] | None = None,
         *,
         observer: Observer | None = None,
+        interceptor: Interceptor | None = None,
     ) -> dict[str, Any]:
         """Run the graph on a batch, with the numbers of some sites replaced.
 
@@ -111,6 +149,7 @@ class Model:
             numbers: New numbers by site name, of the site's shape; integer sites take fractional codes too (an
                 analog cell between two levels). The clean ones serve elsewhere.
             observer: Sees every node's outputs.
+            interceptor: Stands in for every node.
 
         Returns:
             Outputs by name, as NumPy arrays.
@@ -121,7 +160,7 @@ class Model:
         """
         with torch.no_grad():
             weights = {name: self._value(name, array) for name, array in (numbers or {}).items()}
-            outputs = self._execute(feeds, weights, observer)
+            outputs = self._execute(feeds, weights, observer, interceptor)
             return {name: to_numpy(value) for name, value in outputs.items()}
 
     def gradient(
@@ -182,7 +221,7 @@ class Model:
         for name, array in numbers.items():
             value = self.program.tensors.get(name)
             if isinstance(value, Codes) and value.elem_type in CODE_BITS:
-                _check_codes(name, array, value.elem_type)
+                check_codes(name, array, value.elem_type)
         return files.with_numbers(self.proto, self.program.paths, numbers)
 
     def write(self, path: str | Path, numbers: Mapping[str, Array] | None = None) -> None:
@@ -194,22 +233,38 @@ class Model:
         files.write(self.with_numbers(numbers or {}), path)
 
     def _execute(
-        self, feeds: Mapping[str, Array], weights: Mapping[str, Value], observer: Observer | None
+        self,
+        feeds: Mapping[str, Array],
+        weights: Mapping[str, Value],
+        observer: Observer | None,
+        interceptor: Interceptor | None = None,
     ) -> dict[str, Value]:
-        graph = self.program.graph
-        wanted = {spec.name for spec in self.inputs}
+        wanted = {spec.name for spec in self.declared}
         if set(feeds) != wanted:
-            missing, extra = sorted(wanted - set(feeds)), sorted(set(feeds) - wanted - set(graph.input_names))
+            known = wanted | set(self.program.graph.input_names)
+            missing, extra = sorted(wanted - set(feeds)), sorted(set(feeds) - known)
             if missing or extra:
                 raise DataError(
                     f"{self.name} takes the inputs {sorted(wanted)}; missing: {missing or 'none'}, "
                     f"unknown: {extra or 'none'}"
                 )
-        for spec in self.inputs:
-            _check_feed(spec, feeds[spec.name], self.name)
+        for position, spec in enumerate(self.declared):
+            if not fits(spec, feeds[spec.name], None):
+                check_feed(self.inputs[position], feeds[spec.name], self.name)
+        return self._outputs(feeds, weights, observer, interceptor)
+
+    def _outputs(
+        self,
+        feeds: Mapping[str, Array],
+        weights: Mapping[str, Value],
+        observer: Observer | None,
+        interceptor: Interceptor | None = None,
+    ) -> dict[str, Value]:
+        """Run the graph on inputs that are not checked."""
+        graph = self.program.graph
         values = {name: _moved(from_numpy(np.asarray(array)), self.device) for name, array in feeds.items()}
         tensors = {**self._clean, **weights} if weights else self._clean
-        execution = Execution(self.program, tensors, device=self.device, observer=observer)
+        execution = Execution(self.program, tensors, device=self.device, observer=observer, interceptor=interceptor)
         return dict(zip(graph.output_names, execution.run(graph, values), strict=True))
 
     def _value(self, name: str, array: Array) -> Value:
@@ -227,31 +282,6 @@ class Model:
         return Codes(tensor, clean.elem_type) if isinstance(clean, Codes) else tensor
 
 
-def _check_codes(name: str, array: Array, elem_type: int) -> None:
-    low, high = code_range(elem_type)
-    wide = np.asarray(array, dtype=np.float64)
-    if np.any(wide != np.rint(wide)) or np.any(wide < low) or np.any(wide > high):
-        raise ModelError(
-            f"new numbers for {name!r} are not all codes of {onnx.TensorProto.DataType.Name(elem_type).lower()} "
-            f"({low} to {high}); "
-            "an analog corruption of an integer model cannot be written as ONNX: run it in faultsim"
-        )
-
-
-def _check_feed(spec: InputSpec, array: Array, model: str) -> None:
-    """Check the type and, but for the batch axis, the sizes; a graph that declares no sizes takes any."""
-    array = np.asarray(array)
-    text = spec.dtype.kind == "O" and array.dtype.kind in "OUS"
-    declared = [s if isinstance(s, int) and i != spec.batch_axis else None for i, s in enumerate(spec.shape)]
-    fits = not spec.shape or (
-        array.ndim == len(declared) and all(s in (None, n) for s, n in zip(declared, array.shape, strict=True))
-    )
-    if not fits or (array.dtype != spec.dtype and not text):
-        raise DataError(
-            f"{model} takes {spec}; got {array.dtype} of shape {show_shape(array.shape)}: convert or reshape the data"
-        )
-
-
 def _moved(value: Value, device: torch.device) -> Value:
     if device.type == "cpu":
         return value
@@ -267,25 +297,3 @@ def _tensor(value: Value) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise ModelError("an output of the graph is a sequence or text; a loss needs tensors")
     return tensor
-
-
-def input_specs(proto: ModelProto) -> tuple[InputSpec, ...]:
-    """Return what the main graph asks for: its inputs that no initializer fills."""
-    filled = files.initializer_names(proto.graph)
-    specs = []
-    for value in proto.graph.input:
-        if value.name in filled:
-            continue
-        if value.type.WhichOneof("value") != "tensor_type":
-            raise ModelError(
-                f"input {value.name!r} is a sequence or an optional; faultsim feeds tensors: wrap the model"
-            )
-        tensor = value.type.tensor_type
-        dims = tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in tensor.shape.dim)
-        dtype = (
-            np.dtype(object)
-            if tensor.elem_type == onnx.TensorProto.STRING
-            else np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-        )
-        specs.append(InputSpec(value.name, dtype, dims, batch_axis=0 if dims else None))
-    return tuple(specs)

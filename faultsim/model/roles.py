@@ -65,3 +65,12 @@ POSITIONS: dict[str, dict[int, Role]] = {
 SCALES = {"DequantizeLinear": 1, "QLinearConv": 4, "QLinearMatMul": 4, "QGemm": 4, "MatMulIntegerToFloat": 3,
            "DynamicQuantizeMatMul": 2}  # fmt: skip
 """Where the scale of the weight lies among an op's inputs."""
+
+QUANTIZED_OPS = frozenset(
+    {"DequantizeLinear", "QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger",
+     "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QGemm", "QAttention", "MatMulNBits",
+     "GatherBlockQuantized", "QLinearAdd", "QLinearMul", "QLinearSigmoid", "QLinearLeakyRelu",
+     "QLinearGlobalAveragePool", "QLinearAveragePool", "QLinearConcat", "QLinearSoftmax", "QLinearWhere",
+     "QEmbedLayerNormalization", "DequantizeBFP", "QMoE"}
+)  # fmt: skip
+"""Ops whose integer inputs are stored codes, so that a 32-bit initializer there is a bias and not an index."""

@@ -1,6 +1,7 @@
 """Executes a compiled graph on torch, node by node. What an op does lives in `ops/`; what a graph is, in `graph.py`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,13 @@ from faultsim.model.values import Codes, Value, concrete, moved
 
 Observer = Callable[[Node, str, Value], Value]
 """Sees every output of every node of the main graph as it is made, and returns what flows on."""
+
+Compute = Callable[[list[Value]], Sequence[Value]]
+"""What a node makes of its inputs."""
+
+Interceptor = Callable[[Node, list[Value], Compute], Sequence[Value]]
+"""Stands in for every node, those of subgraphs and function bodies too: takes its inputs and what computes it, returns
+its outputs."""
 
 
 class Scope:
@@ -41,7 +49,7 @@ class Scope:
 
 
 class Execution:
-    """One run of a program: its weights, its observer, its device."""
+    """One run of a program: its weights, its observer and interceptor, its device."""
 
     def __init__(
         self,
@@ -50,11 +58,13 @@ class Execution:
         *,
         device: torch.device,
         observer: Observer | None = None,
+        interceptor: Interceptor | None = None,
     ) -> None:
         self.program = program
         self.tensors = tensors
         self.device = device
         self.observer = observer
+        self.interceptor = interceptor
 
     def run(self, graph: Graph, inputs: Mapping[str, Value], parent: Scope | None = None) -> list[Value]:
         """Execute *graph* and return its outputs in order; *inputs* go by name and win over constants of their name."""
@@ -65,7 +75,10 @@ class Execution:
         for node in graph.nodes:
             arguments = [scope.get(name) for name in node.inputs]
             try:
-                results = self._call(node, arguments, scope)
+                if self.interceptor is None:
+                    results = self._call(node, arguments, scope)
+                else:
+                    results = self.interceptor(node, arguments, partial(self._call, node, scope=scope))
             except FaultsimError:
                 raise
             except (
@@ -96,8 +109,9 @@ class Execution:
         return [scope.get(name) for name in graph.output_names]
 
     def inside(self, body: Program) -> "Execution":
-        """Return an execution of a function body: same device, the body's own constants, nobody watching."""
-        return Execution(body, {k: moved(v, self.device) for k, v in body.tensors.items()}, device=self.device)
+        """Return an execution of a function body: same device and interceptor, own constants, no observer."""
+        tensors = {k: moved(v, self.device) for k, v in body.tensors.items()}
+        return Execution(body, tensors, device=self.device, interceptor=self.interceptor)
 
     def _call(self, node: Node, arguments: list[Value], scope: Scope) -> Sequence[Value]:
         entry = node.op

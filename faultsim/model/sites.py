@@ -1,7 +1,7 @@
 """Which tensors of a graph are sites, and what each is to its layer: role, kind, depth, format, scale.
 
 A tensor is followed from its constant through the ops that only move, quantize or dequantize it to the op that computes
-with it. Nothing is executed here.
+with it, into branches, loops and model-local functions. Nothing is executed here.
 """
 
 from collections import defaultdict, deque
@@ -12,7 +12,8 @@ from onnx import TensorProto
 from torch import Tensor
 
 from faultsim.corruption import Kind, Role, Site
-from faultsim.model.graph import Graph, Node, Program, walk
+from faultsim.model.inline import written_out
+from faultsim.model.nodes import Graph, Node, Program, walk
 from faultsim.model.reading import Use, channel_axis, code_bits, number_format, quantizer_format, scale_of
 from faultsim.model.roles import ARITHMETIC, CARRIERS, CONVOLUTIONS, POSITIONS, PRODUCTS
 from faultsim.model.values import FLOAT8, Codes, Value, elem_type_of
@@ -22,20 +23,26 @@ def find_sites(program: Program) -> tuple[Site, ...]:
     """Return the sites of *program* in the order of its layers (weights before biases before the rest).
 
     Integer index tensors, shapes, and constants before the first layer (an input normalisation) are no sites of
-    the roles weight, bias or norm; constants get the role ``constant``.
+    the roles weight, bias or norm; constants get the role ``constant``. A tensor that several calls of a model-local
+    function share is one site, of the layer that reads it first.
     """
-    order = {id(node): position for position, node in enumerate(program.nodes())}
-    depths = _depths(program)
-    first_layer = min((order[id(n)] for n in program.nodes() if id(n) in depths), default=0)
+    whole = written_out(program.graph)
+    order = {id(node): position for position, node in enumerate(walk(whole))}
+    views = _views(whole)
+    depths = _depths(program, whole, order)
+    first_layer = min((order[id(n)] for n in walk(whole) if id(n) in depths), default=0)
     sites: list[tuple[tuple[int, int, str], Site]] = []
-    for graph in _graphs(program.graph):
+    for graph in _graphs(whole):
         users = _users(graph)
         for local, key in graph.constants.items():
-            site = _site(local, key, program, graph, users, depths, order, first_layer)
+            site = _site(local, key, program, views, users, depths, order, first_layer)
             if site is not None:
                 sites.append(site)
     sites.sort(key=lambda item: item[0])
-    return tuple(site for _, site in sites)
+    first: dict[str, Site] = {}
+    for _, found in sites:
+        first.setdefault(found.name, found)
+    return tuple(first.values())
 
 
 _RANK: dict[Role, int] = {
@@ -53,7 +60,7 @@ def _site(
     local: str,
     key: str,
     program: Program,
-    graph: Graph,
+    views: Mapping[int, Graph],
     users: Mapping[str, list[tuple[Node, int]]],
     depths: Mapping[int, int],
     order: Mapping[int, int],
@@ -71,6 +78,7 @@ def _site(
     if role is None or not np.prod(shape, dtype=np.int64):
         return None
     layer = use.node
+    graph = views[id(layer)]
     kind = _kind(layer, role, program, graph)
     # A scale or zero point belongs to the layer that reads the tensor it quantizes.
     if role in ("scale", "zero_point") and layer.op_type in CARRIERS and layer.outputs:
@@ -99,10 +107,22 @@ def _site(
 def _graphs(graph: Graph) -> Iterable[Graph]:
     yield graph
     for node in graph.nodes:
-        for value in node.attributes.values():
-            for inner in value if isinstance(value, list) else [value]:
-                if isinstance(inner, Graph):
-                    yield from _graphs(inner)
+        for inner in node.subgraphs():
+            yield from _graphs(inner)
+
+
+def _views(graph: Graph, around: Graph | None = None) -> dict[int, Graph]:
+    """By node what can be seen from it: the nodes and constants of its own graph and of those around it."""
+    view = graph
+    if around is not None:
+        both = {**around.constants, **graph.constants}
+        view = Graph(graph.name, graph.input_names, graph.output_names, [*around.nodes, *graph.nodes], both)
+    found: dict[int, Graph] = {}
+    for node in graph.nodes:
+        found[id(node)] = view
+        for inner in node.subgraphs():
+            found.update(_views(inner, view))
+    return found
 
 
 def element_type(value: Value) -> int | None:
@@ -205,23 +225,18 @@ def _one_channel_a_group(node: Node, program: Program, graph: Graph) -> bool:
     return len(shape) > 1 and (shape[0] == groups if node.op_type == "ConvTranspose" else shape[1] == 1)
 
 
-def _depths(program: Program) -> dict[int, int]:
+def _depths(program: Program, whole: Graph, order: Mapping[int, int]) -> dict[int, int]:
     """Depth of each node that has a weight: its position among those nodes."""
-    weighted: list[Node] = []
-    for graph in _graphs(program.graph):
+    weighted: dict[int, int] = {}
+    for graph in _graphs(whole):
         users = _users(graph)
         for local, key in graph.constants.items():
             if element_type(program.tensors[key]) is None:
                 continue
             _, use = _follow(local, users)
-            if use is not None and POSITIONS.get(use.node.op_type, {}).get(use.position) in (
-                "weight",
-                "norm",
-            ):
-                weighted.append(use.node)
-    positions = {id(node): position for position, node in enumerate(program.nodes())}
-    ordered = sorted({id(n): positions[id(n)] for n in weighted}.items(), key=lambda item: item[1])
-    return {node: depth for depth, (node, _) in enumerate(ordered)}
+            if use is not None and POSITIONS.get(use.node.op_type, {}).get(use.position) in ("weight", "norm"):
+                weighted[id(use.node)] = order[id(use.node)]
+    return {node: depth for depth, node in enumerate(sorted(weighted, key=weighted.__getitem__))}
 
 
 def _depth_before(position: int, depths: Mapping[int, int], order: Mapping[int, int]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from faultsim.errors import ModelError
@@ -79,6 +79,25 @@ def _sparse(proto: ModelProto) -> Iterator[onnx.SparseTensorProto]:
                 if attribute.HasField("sparse_tensor"):
                     yield attribute.sparse_tensor
                 yield from attribute.sparse_tensors
+
+
+def constant_tensor(node: NodeProto) -> TensorProto | None:
+    """Return the tensor of a Constant node that holds a dense tensor; None for every other node."""
+    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.attribute) != 1:
+        return None
+    attribute = node.attribute[0]
+    return attribute.t if attribute.name == "value" else None
+
+
+def densify(sparse: onnx.SparseTensorProto) -> TensorProto:
+    """Return a sparse tensor made dense, under the name of its values."""
+    values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    dense = np.zeros(tuple(sparse.dims), dtype=values.dtype)
+    if indices.ndim == 2:
+        dense[tuple(indices.T)] = values
+    else:
+        dense.reshape(-1)[indices] = values
+    return numpy_helper.from_array(dense, sparse.values.name)
 
 
 def text(message: Any, field: str) -> str:

@@ -74,6 +74,7 @@ def test_the_image_rule_transposes_and_scales_uint8_images_and_says_so(tmp_path)
     assert np.array_equal(data.inputs(0, 7)["input"], want)
     assert data.inputs(0, 1)["input"].flags.c_contiguous
     assert data.notes == (
+        "array 'images' in d.npz was taken as input 'input'",
         "array 'images' in d.npz: uint8 images N,H,W,C were transposed to N,C,H,W and divided by 255 for "
         "input 'input' (float32, N×3×4×5)",
     )
@@ -227,7 +228,7 @@ def test_the_batch_axis_is_moved_and_shared_inputs_are_passed_whole(tmp_path):
     path = _save(tmp_path / "d.npz", x=np.arange(6, dtype=np.float32).reshape(2, 3), h=np.ones((1, 4), np.float32))
     specs = [InputSpec("x", F32, ("T", "N"), batch_axis=1), InputSpec("h", F32, (1, 4), batch_axis=None)]
     data = _load(path, *specs)
-    assert data.inputs(1, 2)["x"].tolist() == [[3], [4], [5]]
+    assert data.inputs(1, 2)["x"].tolist() == [[1], [4]]
     assert data.inputs(1, 2)["h"].shape == (1, 4)
     with pytest.raises(DataError, match="is the same for every sample and is passed as it is; save it in just that"):
         _load(path, specs[0], InputSpec("h", F32, (2, 4), batch_axis=None))
@@ -273,7 +274,7 @@ def test_the_real_files_are_usable_as_they_are(shared):
     assert cifar.inputs(0, 20)["input"].shape == (20, 3, 32, 32)
     assert cifar.inputs(0, 20)["input"].max() <= 1
     assert cifar.labels(0, 5).tolist() == [3, 8, 8, 0, 6]
-    assert "divided by 255" in cifar.notes[0]
+    assert "divided by 255" in cifar.notes[1]
     check_labels(cifar, 10)
     mnist = _load(shared / "data/zoo/mnist_test.npz", InputSpec("0", F32, (1, 1, 28, 28)), limit=3)
     assert mnist.inputs(0, 3)["0"].shape == (3, 1, 28, 28)

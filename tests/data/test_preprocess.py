@@ -94,7 +94,11 @@ def test_other_inputs_are_filled_and_labels_are_moved(tmp_path):
     data = _data(tmp_path, "fill: {mask: 1}\nlabel_offset: -1", specs, anything=raw, y=np.array([1, 10]))
     assert data.inputs(0, 2)["mask"].tolist() == [[1, 1, 1]] * 2
     assert data.labels(0, 2).tolist() == [0, 9]
-    assert data.notes == ("input 'mask' was filled with 1", "-1 was added to every label")
+    assert data.notes == (
+        "array 'anything' in d.npz was taken as input 'x'",
+        "input 'mask' was filled with 1",
+        "-1 was added to every label",
+    )
 
 
 def test_a_file_beside_the_data_is_found(tmp_path):

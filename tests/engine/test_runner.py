@@ -8,7 +8,8 @@ import tiny_nets
 from faultsim import load_device, load_model
 from faultsim.corruption import apply_edit
 from faultsim.engine.runner import Runner
-from faultsim.errors import DataError, ModelError
+from faultsim.errors import DataError, ModelError, OptionError
+from faultsim.inference import ActivationUpset, Effect, OutputNoise
 
 
 @pytest.mark.parametrize("kind", ["float", "int8"])
@@ -77,3 +78,49 @@ def test_a_batch_of_the_wrong_width_is_one_sentence(prefer, tmp_path):
     with pytest.raises((DataError, ModelError)) as caught:
         runner.open()({"x": np.zeros((2, 5), np.float32)})
     assert "\n" not in str(caught.value)
+
+
+def test_effects_run_on_torch_and_ride_on_the_samples_numbers(digits, root):
+    model = digits("float")
+    runner = Runner(model, "logits", threads=1)
+    with np.load(root / "scenarios" / "digits" / "digits_float.npz") as data:
+        feeds = {"image": data["image"][:20]}
+    noise = [Effect(mechanism="noise", law=OutputNoise(sigma=0.2))]
+    with pytest.raises(OptionError, match="effects need the ranges of clean data"):
+        runner.open(effects=noise)
+    assert runner.calibrate([feeds]) is runner.calibration
+    run = runner.open(effects=noise)
+    whole = run(feeds)
+    assert whole.dtype == np.float32
+    assert not np.allclose(whole, runner.open()(feeds), atol=1e-3)
+    later = run({"image": feeds["image"][8:]}, 8)
+    np.testing.assert_allclose(later, whole[8:], rtol=1e-4, atol=1e-4)
+    assert not np.allclose(run({"image": feeds["image"][8:]}, 0), whole[8:], atol=1e-3)
+
+
+def test_a_scorer_counts_the_same_chip_whatever_the_batch(digits, scorer):
+    tallies = []
+    for size in (1, 7, 64):
+        made = scorer(digits("float"), batch_size=size, threads=1)
+        made.runner.calibrate(batch.inputs for batch in made.batches())
+        made.set_golden()
+        chip = [
+            Effect(mechanism="noise", law=OutputNoise(sigma=0.3), trial=2),
+            Effect(mechanism="upset", law=ActivationUpset(count=2), trial=2),
+        ]
+        tallies.append(made.score(effects=chip))
+    assert tallies[0].counts == tallies[1].counts == tallies[2].counts
+    assert tallies[0].counts.correct < tallies[0].counts.n
+
+
+def test_on_torch_an_upset_that_dies_out_leaves_every_bit_of_the_output(digits, root):
+    runner = Runner(digits("int8"), "logits", threads=1, prefer="torch")
+    with np.load(root / "scenarios" / "digits" / "digits_int8.npz") as data:
+        feeds = {"image": data["image"][:50]}
+    runner.calibrate([feeds])
+    clean = runner.open()(feeds)
+    masked = 0
+    for trial in range(20):
+        upset = Effect(mechanism="upset", law=ActivationUpset(count=1), trial=trial)
+        masked += int(np.sum(np.all(runner.open(effects=[upset])(feeds) == clean, axis=1)))
+    assert 200 < masked < 1000

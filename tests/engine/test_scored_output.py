@@ -61,3 +61,18 @@ def test_half_precision_is_widened_and_floats_pass_as_they_are(digits):
 def test_an_output_that_is_not_there_is_named_with_those_that_are(digits):
     with pytest.raises(OptionError, match="has no output 'logit'; its outputs are logits"):
         scored_output(digits("float"), "logit")
+
+
+def test_outputs_are_turned_samples_first_for_scores_and_gradients(tmp_path):
+    proto = tiny_nets.ending("Transpose")
+    model = load_model(tiny_nets.save(proto, tmp_path / "n.onnx"))
+    found = scored_output(model)
+    assert model.axes.outputs == {"y": 1}  # found by trial: the graph declares N×4
+    assert (found.batch_axis, found.shape) == (1, ("N", 4))
+    raw = model.run({"x": tiny_nets.samples()["x"]})["y"]
+    assert raw.shape == (4, 30)
+    assert np.array_equal(found.real(raw), raw.T)
+    tensor = torch.tensor(raw, requires_grad=True)
+    assert torch.equal(found.real_tensor(tensor), tensor.T)
+    assert found.real_tensor(tensor).requires_grad
+    assert found.real(np.float32(1)[None]).shape == (1,)  # an output without the axis is told by its size later

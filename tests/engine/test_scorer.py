@@ -10,7 +10,7 @@ from faultsim.data.spec import Batch
 from faultsim.device import load_device
 from faultsim.engine import evaluate
 from faultsim.errors import DataError, OptionError
-from faultsim.metrics import Classification
+from faultsim.metrics import Classification, Outcomes
 
 
 def by_hand(path, images, labels, golden=None):
@@ -94,6 +94,55 @@ def test_numbers_that_overflow_are_counted_as_nonfinite_and_wrong(scorer, tmp_pa
     tally = one.score({"second.weight": weight})
     assert tally.counts.nonfinite == tally.counts.mismatch == 30
     assert tally.counts.correct == 0
+
+
+@pytest.mark.parametrize("kind", ["float", "int8"])
+def test_outcomes_equal_a_plain_loop_over_the_bytes_of_onnxruntimes_outputs(kind, digits, scorer, root, tmp_path):
+    model = digits(kind)
+    with np.load(root / "scenarios" / "digits" / f"digits_{kind}.npz") as data:
+        images, labels = data["image"][:60], data["labels"][:60]
+    np.savez(tmp_path / "few.npz", image=images, labels=labels)
+    name = max((s.name for s in model.select(("weight",))), key=lambda n: model.numbers[n].size)
+    weight = model.numbers[name].copy()
+    weight.reshape(-1)[5] = 120 if kind == "int8" else 6.0  # one wrong weight: some images never see it
+    model.write(tmp_path / "chip.onnx", {name: weight})
+    outputs = {}
+    for part, path in (("clean", model.path), ("faulty", tmp_path / "chip.onnx")):
+        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        outputs[part] = session.run(["logits"], {"image": images})[0]
+    same = [a.tobytes() == b.tobytes() for a, b in zip(outputs["clean"], outputs["faulty"], strict=True)]
+    other = outputs["clean"].argmax(1) != outputs["faulty"].argmax(1)
+    want = [0 if same[i] else 2 if other[i] else 1 for i in range(60)]
+    assert 1 in want
+
+    one = scorer(model, tmp_path / "few.npz", batch_size=60, threads=1)
+    one.set_golden()
+    assert one.digests.nbytes == 16 * 60
+    classes = np.full(60, 9, np.uint8)
+    tally = one.score({name: weight}, outcomes=classes)
+    assert classes.tolist() == want
+    assert tally.outcomes == Outcomes(*(want.count(code) for code in range(4)))
+    assert tally.outcomes.critical + tally.outcomes.nonfinite == tally.counts.mismatch
+    assert one.score().outcomes == Outcomes(masked=60)
+
+
+def test_an_overflow_is_detectable_and_no_silent_corruption(scorer, tmp_path):
+    model = load_model(tiny_nets.save(tiny_nets.dense(), tmp_path / "net.onnx", tiny_nets.samples()))
+    one = scorer(model, batch_size=7)
+    one.set_golden()
+    weight = model.numbers["second.weight"].copy()
+    weight[2] = np.inf
+    assert one.score({"second.weight": weight}).outcomes == Outcomes(nonfinite=30)
+
+
+def test_outcomes_are_refused_before_the_fault_free_chip_is_known_or_in_another_shape(digits, scorer):
+    one = scorer(digits("float"))
+    assert one.score().outcomes is None
+    with pytest.raises(ValueError, match=r"outcomes of shape \(600,\) cannot be filled: .* after set_golden"):
+        one.score(outcomes=np.zeros(600, np.uint8))
+    one.set_golden()
+    with pytest.raises(ValueError, match=r"outcomes of shape \(3,\) cannot be filled: give \(600,\)"):
+        one.score(outcomes=np.zeros(3, np.uint8))
 
 
 def test_data_without_labels_are_refused_where_labels_are_asked(scorer, tmp_path):

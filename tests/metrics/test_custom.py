@@ -14,6 +14,7 @@ from faultsim.metrics import (
     Counts,
     Tally,
     custom_task,
+    named_task,
 )
 
 LOGITS = hnp.arrays(
@@ -73,6 +74,16 @@ def test_own_tasks_give_losses_correctness_or_both(module):
         OptionError, match=r"gives no losses, so no worst case can be searched; return \(losses, correct\)"
     ):
         tasks["right"].loss(outputs, labels)
+
+
+def test_a_first_batch_tells_what_a_named_function_gives(module):
+    outputs, labels = np.array([[1.0], [3.0]], np.float32), np.array([1.25, 1.0])
+    for name, correct, headline in (("both", True, "accuracy"), ("losses", False, "loss"), ("right", True, "accuracy")):
+        task = named_task(f"{module}:{name}", outputs=outputs, labels=labels)
+        assert (task.has_correct, task.headline) == (correct, headline)
+    assert Tally.of(named_task(f"{module}:right").judge(outputs, labels)).lossless
+    with pytest.raises(DataError, match="labels of type <U1 cannot be given to a function of torch tensors"):
+        named_task(f"{module}:both", outputs=outputs, labels=np.array(["a", "b"]))
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,34 @@ def test_bleu_reads_logits_texts_and_subwords():
     assert task.score(tally) == 0
 
 
+@pytest.mark.parametrize("probability", [False, True])
+def test_the_loss_that_is_counted_is_the_one_that_is_differentiated(probability):
+    pytest.importorskip("sacrebleu")
+    logits = torch.tensor(RNG.standard_normal((4, 5, 7)))
+    outputs = logits.softmax(-1) if probability else logits
+    labels = RNG.integers(1, 7, (4, 5))
+    labels[1, 2:], labels[2, 4], labels[3] = 0, -100, 0  # padding, an ignored position, nothing at all
+    task = Bleu(pad=0, output_is_probability=probability)
+    tally = Tally.of(task.judge(outputs.numpy(), labels))
+    found = task.loss(outputs, torch.tensor(labels))
+    kept = [labels[i] > 0 for i in range(4)]
+    rows = [
+        torch.nn.functional.cross_entropy(logits[i][kept[i]], torch.tensor(labels[i][kept[i]])).item() for i in range(3)
+    ]
+    assert found.n == tally.counts.n == 4
+    assert tally.mean_loss == pytest.approx(sum(rows) / 4, rel=1e-9)
+    assert found.total.item() == pytest.approx(sum(rows), rel=1e-9)
+
+
+def test_ids_texts_and_references_of_another_length_have_no_loss():
+    pytest.importorskip("sacrebleu")
+    logits, ids = np.eye(7, dtype=np.float32)[np.ones((2, 5), int)], np.ones((2, 5), int)
+    for outputs, labels in ((ids, ids), (logits, np.array(["1", "2"])), (logits, np.ones((2, 4), int))):
+        assert Tally.of(Bleu().judge(outputs, labels)).lossless
+    with pytest.raises(OptionError, match=r"references of shape \(2, 4\) do not go with logits of \(2, 5\) tokens"):
+        Bleu().loss(torch.tensor(logits), torch.ones((2, 4), dtype=torch.int64))
+
+
 def test_bleu_without_sacrebleu_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sacrebleu.metrics.bleu", None)
     with pytest.raises(

@@ -91,16 +91,27 @@ class Layer(NamedTuple):
 def layer(
     x: Tensor, r: Tensor, lengths: Tensor | None, states: Sequence[Tensor | None], direction: str, layout: int
 ) -> Layer:
-    """Bring the inputs of a recurrent op into one form; absent states are zeros."""
+    """Bring the inputs of a recurrent op into one form; absent states are zeros.
+
+    Raises:
+        ValueError: If sizes do not go together: torch's kernels check none and read beyond the memory of their inputs.
+    """
     if layout:
         x = x.transpose(0, 1)
     count, hidden = r.shape[0], r.shape[2]
     made = []
+    if lengths is not None and lengths.numel() != x.shape[1]:
+        raise ValueError(f"{lengths.numel()} sequence lengths for a batch of {x.shape[1]}")
     for state in states:
         if state is None:
             made.append(torch.zeros(count, x.shape[1], hidden, dtype=x.dtype, device=x.device))
         else:
             made.append(state.transpose(0, 1) if layout else state)
+            if tuple(made[-1].shape) != (count, x.shape[1], hidden):
+                raise ValueError(
+                    f"an initial state of shape {tuple(made[-1].shape)} for {count} directions, a batch of "
+                    f"{x.shape[1]} and {hidden} hidden units"
+                )
     reverse = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}[direction]
     return Layer(x, None if lengths is None else lengths.reshape(-1, 1), tuple(made), reverse)
 
@@ -146,8 +157,14 @@ def joined(ys: Sequence[Tensor], states: Sequence[State], layout: int) -> tuple[
     return (y, *last)
 
 
-def native_parameters(w: Tensor, r: Tensor, b: Tensor | None, order: Sequence[int]) -> list[Tensor]:
-    """Return the weights as torch's recurrent kernels want them: gates in *order*, input and hidden bias apart."""
+def native_parameters(x: Tensor, w: Tensor, r: Tensor, b: Tensor | None, order: Sequence[int]) -> list[Tensor]:
+    """Return the weights as torch's recurrent kernels want them: gates in *order*, input and hidden bias apart.
+
+    Raises:
+        ValueError: If the inputs *x* have another width than the weights, which the kernels do not check.
+    """
+    if x.shape[2] != w.shape[2]:
+        raise ValueError(f"inputs of width {x.shape[2]} for weights of width {w.shape[2]}")
     gates, hidden = len(order), r.shape[2]
     parameters: list[Tensor] = []
     for d in range(w.shape[0]):

@@ -55,7 +55,7 @@ def LSTM(
     default = ("sigmoid", "tanh", "tanh")
     plain = clip is None and p is None and not input_forget and at.plain
     if plain and _standard(activations, default, len(at.directions)):
-        parameters = native_parameters(w, r, b, (0, 2, 3, 1))
+        parameters = native_parameters(at.x, w, r, b, (0, 2, 3, 1))
         # train: cuDNN refuses gradients without it; there is no dropout to switch on
         y, h, c = torch.lstm(at.source, at.states, parameters, True, 1, 0.0, True, len(at.directions) == 2, False)
         return native_outputs(y, (h, c), at, layout)
@@ -116,7 +116,7 @@ def GRU(
     default = ("sigmoid", "tanh")
     plain = clip is None and linear_before_reset and at.plain
     if plain and _standard(activations, default, len(at.directions)):
-        parameters = native_parameters(w, r, b, (1, 0, 2))
+        parameters = native_parameters(at.x, w, r, b, (1, 0, 2))
         y, h = torch.gru(at.source, at.states[0], parameters, True, 1, 0.0, True, len(at.directions) == 2, False)
         return native_outputs(y, (h,), at, layout)
     chosen = activations_of(activations, activation_alpha, activation_beta, default, len(at.directions))
@@ -174,7 +174,7 @@ def RNN(
     """All hidden states and the last of a simple recurrent layer (ONNX RNN-22)."""
     at = layer(x, r, sequence_lens, [initial_h], direction, layout)
     if clip is None and at.plain and _standard(activations, ("tanh",), len(at.directions)):
-        parameters = native_parameters(w, r, b, (0,))
+        parameters = native_parameters(at.x, w, r, b, (0,))
         y, h = torch.rnn_tanh(at.source, at.states[0], parameters, True, 1, 0.0, True, len(at.directions) == 2, False)
         return native_outputs(y, (h,), at, layout)
     chosen = activations_of(activations, activation_alpha, activation_beta, ("tanh",), len(at.directions))

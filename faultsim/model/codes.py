@@ -1,0 +1,58 @@
+"""Which names of a graph are quantized codes by what reads them: a 32-bit integer tells by nothing else. No op here."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
+
+from faultsim.model.roles import QUANTIZED_OPS
+
+Functions = Mapping[tuple[str, str], FunctionProto]
+
+_MOVES = frozenset({"Clip", "Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Flatten"})
+
+
+def codes_names(nodes: Sequence[NodeProto], functions: Functions, *, wanted: Collection[str] = ()) -> set[str]:
+    """Return the names that a quantized op reads: directly, through ops that only move elements, or inside a body.
+
+    A bias may lie outside the If, Loop, Scan or model-local function that dequantizes it.
+
+    Args:
+        nodes: One scope, in order.
+        functions: Model-local functions by (domain, name).
+        wanted: Names of the scope that something outside reads as codes.
+    """
+    names = set(wanted)
+    for node in reversed(nodes):
+        function = functions.get(("" if node.domain == "ai.onnx" else node.domain, node.op_type))
+        if function is not None:
+            asked = {formal for formal, actual in zip(function.output, node.output, strict=False) if actual in names}
+            inner = codes_names(function.node, functions, wanted=asked)
+            names |= {actual for formal, actual in zip(function.input, node.input, strict=False) if formal in inner}
+        elif node.op_type in QUANTIZED_OPS:
+            names.update(node.input)
+        elif node.op_type in _MOVES and names.intersection(node.output):
+            names.update(node.input[:1])
+        for graph in subgraphs(node):
+            inner = codes_names(graph.node, functions, wanted=asked_of(node, graph, names))
+            names |= inner - _made(graph)
+            # The states of Loop and the inputs of Scan come in by position.
+            names |= {a for formal, a in zip(graph.input, node.input, strict=False) if formal.name in inner}
+    return names - {""}
+
+
+def asked_of(node: NodeProto, graph: GraphProto, names: Collection[str]) -> set[str]:
+    """Return the outputs of a node's subgraph that reach one of *names*, which are read as codes outside."""
+    skipped = 1 if node.op_type == "Loop" else 0  # its body's first output is the condition
+    outputs = list(graph.output)[skipped:]
+    return {o.name for o, actual in zip(outputs, node.output, strict=False) if actual and actual in names}
+
+
+def subgraphs(node: NodeProto) -> list[GraphProto]:
+    """Return the subgraphs among a node's attributes."""
+    single = [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
+    return single + [g for a in node.attribute if a.type == AttributeProto.GRAPHS for g in a.graphs]
+
+
+def _made(graph: GraphProto) -> set[str]:
+    inside = {t.name for t in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
+    return inside | {i.name for i in graph.input} | {o for n in graph.node for o in n.output}
