@@ -12,6 +12,9 @@ from faultsim.results import (
     Losses,
     ModelInfo,
     NotSimulated,
+    OutcomeCounts,
+    Outcomes,
+    OutcomeShare,
     Provenance,
     RandomResult,
     Rate,
@@ -38,8 +41,29 @@ def rows(trials: int) -> tuple[TrialRow, ...]:
             nonfinite=0,
             n=SAMPLES,
             loss=0.20 - 0.004 * (trial * 8 % 21),
+            outcomes=OutcomeCounts(
+                masked=390, tolerable=180 + trial * 8 % 21, critical=30 - trial * 8 % 21, nonfinite=0
+            ),
         )
         for trial in range(trials)
+    )
+
+
+def outcomes(found: tuple[TrialRow, ...]) -> Outcomes:
+    """What the rows say of their inputs, with t intervals over chips."""
+
+    def share(name: str) -> OutcomeShare:
+        counts = [getattr(row.outcomes, name) for row in found]
+        mean = t_interval([count / SAMPLES for count in counts])
+        return OutcomeShare(total=sum(counts), share=mean.best, low=mean.low, high=mean.high)
+
+    return Outcomes(
+        masked=share("masked"),
+        tolerable=share("tolerable"),
+        critical=share("critical"),
+        nonfinite=share("nonfinite"),
+        chips_masked=0,
+        chips_critical=len(found),
     )
 
 
@@ -50,6 +74,7 @@ def chips(trials: int) -> RandomResult:
     mean, p05 = t_interval(accuracy), quantile_estimate(accuracy, 0.05)
     mismatch = t_interval([row.mismatch / row.n for row in found])
     losses = [row.loss for row in found if row.loss is not None]
+    p95 = quantile_estimate(losses, 0.95)
     return RandomResult(
         trials=trials,
         accuracy=Accuracies(
@@ -62,8 +87,15 @@ def chips(trials: int) -> RandomResult:
             min=min(accuracy),
             max=max(accuracy),
         ),
-        loss=Losses(mean=sum(losses) / len(losses), max=max(losses)),
+        loss=Losses(
+            mean=sum(losses) / len(losses),
+            max=max(losses),
+            p95=p95.best,
+            p95_low=None if p95.low_open else p95.low,
+            p95_high=None if p95.high_open else p95.high,
+        ),
         mismatch_rate=Rate(mean=mismatch.best, low=mismatch.low, high=mismatch.high),
+        outcomes=outcomes(found),
         nonfinite_trials=0,
         per_trial=found,
     )

@@ -29,6 +29,12 @@ def judged(text: str, result: Result | None = None) -> Judgement:
         ("mismatch<=0.02@mean", ("mismatch", 0.02, "mean")),
         ("accuracy>=0.5@min", ("accuracy", 0.5, "min")),
         ("loss<=2@max", ("loss", 2.0, "max")),
+        ("score>=20@p05", ("score", 20.0, "p05")),
+        ("score<=0.5@p95", ("score", 0.5, "p95")),
+        ("score_drop<=1@p95", ("score_drop", 1.0, "p95")),
+        ("worst_case_score>=-3", ("worst_case_score", -3.0, None)),
+        ("critical<=0.1%@p99", ("critical", 0.001, "p99")),
+        ("sdc_fit<=10", ("sdc_fit", 10.0, None)),
     ],
 )
 def test_a_requirement_is_read_as_written(text, expected):
@@ -44,6 +50,12 @@ def test_a_requirement_is_read_as_written(text, expected):
         ("speed>=0.5", "unknown metric 'speed', allowed: accuracy, accuracy_drop"),
         ("accuracy<=0.5", "<= cannot bound accuracy: higher is better; write accuracy>=0.5"),
         ("accuracy_drop<0.5", "< cannot bound accuracy_drop: lower is better; write accuracy_drop<=0.5"),
+        ("score>20", "> cannot bound score; write score>=20 where higher is better, else score<=20"),
+        ("score>=20@p95", "score@p95 is a figure of the best chips; write @p05"),
+        ("score<=20@p05", "score@p05 is a figure of the best chips; write @p95"),
+        ("score>=20@max", "chip 'max' is unknown; allowed: mean, min"),
+        ("score>=20%", "limit '20%' is a percentage"),
+        ("sdc_fit<=-1", "limit '-1' is out of range"),
         ("accuracy>=half", "limit 'half' is not a number"),
         ("accuracy>=0_5", "limit '0_5' is not a number"),
         ("accuracy>=85", "limit '85' must be between 0 and 1; write 1 % as 0.01 or 1%"),
@@ -193,7 +205,7 @@ def test_the_interval_of_a_mean_loss_comes_from_the_rows():
     [
         ("accuracy>=0.5", {"random": None}, "no random chips were drawn"),
         ("worst_case_accuracy>=0.5", {"worst_case": None}, "no worst case was searched for"),
-        ("loss<=1@p95", {"random": chips(20).model_copy(update={"per_trial": ()})}, "no row per chip"),
+        ("loss<=1@p90", {"random": chips(20).model_copy(update={"per_trial": ()})}, "no row per chip"),
         ("mismatch<=1@max", {"random": chips(20).model_copy(update={"per_trial": ()})}, "no row per chip"),
     ],
 )

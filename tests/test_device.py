@@ -1,5 +1,6 @@
 """A device stores a model as its memory would, draws the chips its physics says, and bounds them."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -7,14 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from faultsim.corruption import Site, apply_edit
+from faultsim.corruption import Corruption, Site, apply_edit
 from faultsim.device import Conditions, load_device
-from faultsim.device.laws import digital_laws
 from faultsim.errors import DeviceError, OptionError, SpecError
 from faultsim.formats import ConductancePair, FloatFormat, IntFormat
 from faultsim.library import list_devices
 
+BEHIND_A_CODE = ("dram_field_faults", "hbm_gpu", "nor_flash_mcu")
 DEVICES = Path(__file__).parents[1] / "devices"
 FLOAT = FloatFormat("float32")
 
@@ -57,29 +59,42 @@ def test_every_shipped_device_stores_samples_and_bounds(name, tensors):
     for item, (_, values) in ((stored[n], tensors[n]) for n in stored):
         assert item.values.shape == values.shape
         assert item.values.dtype == np.float32
-    chip = device.sample(stored, 0, 0)
-    assert len(chip) > 0
-    for site_name, edit in chip.items():
-        wrong = apply_edit(edit, stored[site_name])
-        assert wrong.shape == stored[site_name].values.shape
-        assert np.all(np.isfinite(wrong))
+    chips = [device.draw(stored, 0, trial) for trial in range(20)]
+    effects = device.effects(stored, 0, 0)
+    assert effects or any(chip.drawn or chip.crashed for chip in chips)
+    for chip in chips:
+        for site_name, edit in chip.corruption.items():
+            wrong = apply_edit(edit, stored[site_name])
+            assert wrong.shape == stored[site_name].values.shape
+            assert np.all(np.isfinite(wrong)) or name == "hbm_gpu"
+    level = device.spec.assess.confidence
     for p in (1, 2, math.inf):
         budgets = device.budgets(stored, p=p)
-        assert {b.scope for b in budgets} >= set(stored)
-        assert all(b.confidence == 0.99 and b.eps >= 0 for b in budgets)
+        assert all(b.confidence == level and b.eps >= 0 for b in budgets)
         combined = device.combined_budget(stored, p=p)
-        assert set(combined) == set(stored)
-        assert all(b.eps > 0 and b.n > 0 for b in combined.values())
+        assert set(combined) == (set() if name == "gpu_sram_automotive" else set(stored))
+        if name not in BEHIND_A_CODE:
+            bounded = [b for one, b in combined.items() if one != "var" or name != "fpga_config_seu"]  # no lane has it
+            assert all(b.eps > 0 and b.n > 0 for b in bounded)
 
 
 @pytest.mark.parametrize("name", list_devices())
-def test_a_key_gives_one_corruption_and_another_key_another(name, tensors):
+def test_a_key_gives_one_chip_and_another_key_another(name, tensors):
     device = load_device(name)
     stored = device.store(tensors)
     backwards = dict(reversed(stored.items()))
-    assert device.sample(stored, 1, 2) == device.sample(backwards, 1, 2)
-    assert device.sample(stored, 1, 2) != device.sample(stored, 1, 3)
-    assert device.sample(stored, 1, 2) != device.sample(stored, 2, 2)
+
+    def drawn(held, seed, trial):
+        chip = device.draw(held, seed, trial)
+        return {(one.mechanism, one.site): Corruption({"": one.edit}).digest for one in chip.drawn}, chip[2:]
+
+    keys = [(seed, trial) for seed in (1, 2) for trial in range(10)]
+    there = [drawn(stored, *key) for key in keys]
+    assert there == [drawn(backwards, *key) for key in keys]
+    if device.spec.storage.domain == "analog" or name in ("sram_low_voltage", "fpga_bram_int8", "dram_rowhammer"):
+        assert all(a != b for a, b in itertools.combinations(there, 2))
+    elif name != "gpu_sram_automotive":
+        assert len({str(one) for one in there}) > 3
 
 
 @pytest.mark.parametrize("name", list_devices())
@@ -91,14 +106,10 @@ def test_what_is_not_simulated_is_said(name):
     assert all(m.enabled or m.id in missing for m in device.spec.mechanisms)
 
 
-def test_pcm_says_that_converters_and_output_noise_are_missing():
-    missing = {item.id: item.reason for item in load_device("pcm").not_simulated()}
-    assert missing == {
-        "output_noise": "not simulated yet",
-        "adc": "not simulated yet",
-        "dac": "not simulated yet",
-        "ir_drop": "switched off in the profile",
-    }
+def test_pcm_has_converters_and_output_noise_and_says_what_is_off():
+    device = load_device("pcm")
+    assert [effect.mechanism for effect in device.effects({}, 0, 0)] == ["output_noise", "adc", "dac"]
+    assert {item.id: item.reason for item in device.not_simulated()} == {"ir_drop": "switched off in the profile"}
 
 
 def test_a_device_is_its_bytes(profile):
@@ -216,6 +227,9 @@ def test_most_chips_stay_within_the_combined_budget(name, tensors):
     stored = device.store(tensors)
     within = dict.fromkeys(stored, 0)
     budgets = device.combined_budget(stored, confidence=0.9)
+    if name == "gpu_sram_automotive":
+        assert budgets == {}
+        return
     for trial in range(100):
         chip = device.sample(stored, 0, trial)
         for scope, item in stored.items():
@@ -277,7 +291,7 @@ def test_integer_codes_stay_what_they_are(tensors):
             np.zeros((2, 2), np.int16),
             "cannot hold w: its codes have 16 bits, the device's weights 8; quantize",
         ),
-        ((("bits: 8", "bits: 1"),), np.ones((2, 2), np.float32), "stores 1 bit a weight; quantize the model"),
+        ((("bits: 8", "bits: 1"),), np.ones((2, 2), np.float32), "stores 1 bit a weight; give encoding binary"),
         (
             (),
             np.ones((3, 2), np.float32),
@@ -315,11 +329,8 @@ def test_missing_voltages_and_codes_are_named(tensors, profile):
             "environment:\n  temperature:\n    value: 25\n    unit: C\n    status: illustrative\n",
         ),
     )
-    with pytest.raises(DeviceError, match=r"needs a voltage; give environment\.v_norm in the profile, or the cond"):
+    with pytest.raises(DeviceError, match=r"needs a voltage; give environment\.v_norm in the profile, or --vdd"):
         bare.sample(stored, 0, 0)
-    coded = profile("fpga_bram_int8", ("{scheme: none}", "{scheme: secded}"))
-    with pytest.raises(DeviceError, match=r"the code 'secded' is not simulated for this law; set ecc\.scheme"):
-        coded.sample(coded.store(tensors), 0, 0)
 
 
 SECDED = """\
@@ -343,21 +354,37 @@ assess: {confidence: 0.99, scope: per_tensor}
 
 
 @pytest.mark.parametrize(
-    ("storage", "others"),
+    ("storage", "word"),
     [
-        ("ecc: {scheme: secded, data_bits: 64, check_bits: 8}", 71),
-        ("word_bits: 72, ecc: {scheme: secded, data_bits: 64, check_bits: 8}", 71),
-        ("word_bits: 39, ecc: {scheme: secded}", 38),
-        ("word_bits: 39, ecc: {scheme: secded, data_bits: 32}", 38),
-        ("ecc: {scheme: secded}", 63),
+        ("ecc: {scheme: secded, data_bits: 64, check_bits: 8}", 72),
+        ("word_bits: 72, ecc: {scheme: secded, data_bits: 64, check_bits: 8}", 72),
+        ("word_bits: 39, ecc: {scheme: secded, data_bits: 32}", 39),
     ],
 )
-def test_secded_leaves_two_errors_among_data_and_check_bits(storage, others, tensors, tmp_path):
+def test_secded_corrects_one_error_among_data_and_check_bits_and_reports_two(storage, word, tensors, tmp_path):
     path = tmp_path / "coded.yaml"
-    path.write_text(SECDED.replace("STORAGE", storage))
+    path.write_text(SECDED.replace("STORAGE", storage).replace("1e-6", "1e-3"))
     device = load_device(path)
-    (law,) = digital_laws(device.spec, device.store(tensors), device.conditions())
-    assert law.fault.ber == pytest.approx(others * 1e-12, rel=1e-4)
+    stored = device.store({"fc": tensors["fc"]})
+    words = math.ceil(stored["fc"].values.size * 8 / (word - {72: 8, 39: 7}[word]))
+    trials = 60
+    chips = [device.draw(stored, 0, trial) for trial in range(trials)]
+    one, two = (stats.binom.pmf(count, word, 1e-3) for count in (1, 2))
+    for seen, share in (
+        (sum(chip.corrected_words for chip in chips), one),
+        (sum(chip.detected_words for chip in chips), two),
+    ):
+        assert stats.binomtest(seen, words * trials, share).pvalue > 1e-4
+    wrong = [chip for chip in chips if len(chip.corruption)]
+    assert sum(chip.silent_words for chip in chips) < 6  # three errors in a word: 7e-6 a word
+    assert all(chip.silent_words for chip in wrong)
+
+
+def test_a_code_without_the_size_of_its_word_is_refused(tmp_path):
+    path = tmp_path / "coded.yaml"
+    path.write_text(SECDED.replace("STORAGE", "ecc: {scheme: secded}"))
+    with pytest.raises(SpecError, match="data_bits: missing; a code needs the data bits of its word"):
+        load_device(path)
 
 
 def test_a_word_that_contradicts_its_code_is_refused(tmp_path):

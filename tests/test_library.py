@@ -69,8 +69,8 @@ def test_an_unknown_name_gets_a_hint_and_the_list():
     with pytest.raises(DeviceError) as caught:
         find_device("rerm")
     assert str(caught.value) == (
-        "unknown device 'rerm', did you mean 'reram'? available: fpga_bram_int8, pcm_analog, reram_1t1r,"
-        " sram_low_voltage; or give the path of a YAML file"
+        f"unknown device 'rerm', did you mean 'reram'? available: {', '.join(list_devices())};"
+        " or give the path of a YAML file"
     )
 
 

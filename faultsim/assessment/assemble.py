@@ -6,19 +6,17 @@ import platform
 from collections import Counter
 from collections.abc import Iterable
 from importlib import metadata
-from typing import Any
 
-from pydantic import BaseModel
-
+from faultsim.assessment.assumptions import assumptions, operating_point
 from faultsim.assessment.phases import Worst
 from faultsim.assessment.sets import budget_entries
 from faultsim.assessment.setting import Setting, parameters
 from faultsim.corruption import Stored
+from faultsim.engine.summary import own_score
 from faultsim.formats import ConductancePair
 from faultsim.metrics import Tally
 from faultsim.results import (
     Agreement,
-    Assumption,
     DataInfo,
     DeviceInfo,
     KindResult,
@@ -26,19 +24,11 @@ from faultsim.results import (
     NotSimulated,
     Provenance,
     RandomResult,
+    Rerun,
     Result,
     Score,
     SiteResult,
 )
-from faultsim.specs.quantity import Quantity
-
-_CONDITIONS = {
-    "assess.exposure": "exposure_h",
-    "environment.flux_factor": "flux_factor",
-    "environment.v": "v",
-    "environment.v_norm": "v_norm",
-}
-"""What a run's own conditions take the place of."""
 
 _PACKAGES = ("faultsim-nn", "torch", "onnx", "onnxruntime", "numpy")
 
@@ -61,33 +51,15 @@ def assemble(
     command: str,
 ) -> Result:
     """Return the result of an assessment, without a verdict."""
-    model, options = setting.model, setting.options
-    whole = model.select()
-    by_count = Counter(site.format.name for site in model.select(("weight",)) or model.sites)
     return Result(
-        model=ModelInfo(
-            path=str(model.path) if model.path else model.name,
-            sha256=model.sha256,
-            sites=len(whole),
-            parameters=sum(site.elements for site in whole),
-            tested_sites=len(setting.stored),
-            tested_parameters=parameters(setting.stored),
-            opset=max(model.opset, 1),
-            formats=tuple(name for name, _ in by_count.most_common()),
-        ),
-        device=_device(setting),
-        data=DataInfo(
-            source=setting.data.source,
-            samples=len(setting.data),
-            labels="golden" if setting.golden_labels else "given",
-            task=setting.task.name,
-            **_measures(setting),
-        ),
-        seed=options.seed,
-        level=options.level,
-        clean=_score(setting, clean),
-        clean_stored=None if clean_stored is None else _score(setting, clean_stored, setting.stored.values()),
-        table_clean=None if table_clean is None else _score(setting, table_clean),
+        model=model_info(setting),
+        device=device_info(setting),
+        data=data_info(setting, lossless=clean.lossless),
+        seed=setting.options.seed,
+        level=setting.options.level,
+        clean=score_of(setting, clean),
+        clean_stored=None if clean_stored is None else score_of(setting, clean_stored, setting.stored.values()),
+        table_clean=None if table_clean is None else score_of(setting, table_clean),
         budget=budget_entries(setting),
         random=random,
         random_in_set=random_in_set,
@@ -97,121 +69,108 @@ def assemble(
         agreement=agreement,
         not_simulated=_not_simulated(setting),
         notes=tuple(notes),
-        provenance=Provenance(
-            versions=_versions(),
-            hardware=f"{platform.machine()}, {os.cpu_count()} CPUs, {options.threads or 'default'} threads, "
-            f"{setting.scorer.runner.runtime} and torch on {model.device.type}",
-            command=command,
-            wall_s=round(wall_s, 3),
-            phases_s=phases,
-        ),
+        rerun=rerun_info(setting),
+        provenance=provenance(setting, phases, wall_s, command),
     )
 
 
-def _measures(setting: Setting) -> dict[str, Any]:
-    """Return what `accuracy` and `loss` hold for the task, and which of them it is known by."""
-    task, metric = setting.task, setting.task.metric
-    if "perplexity" in metric:
-        share = "agreement of tokens" if setting.golden_labels else "token accuracy"
-        return {"score": share, "loss": "log perplexity (nats)", "headline": "loss"}
-    if not task.counts_correct:
-        return {"score": "accuracy", "loss": metric if metric != "BLEU" else "loss", "headline": "loss"}
-    return {"score": metric, "loss": "cross-entropy (nats)", "headline": "accuracy"}
-
-
-def _score(setting: Setting, tally: Tally, stored: Iterable[Stored] = ()) -> Score:
-    formats = Counter(one.format.name for one in stored)
-    counted = setting.task.counts_correct
-    finite = tally.counts.nonfinite == 0 and math.isfinite(tally.mean_loss)
-    said = [] if counted else ["the task counts no correct answers"]
-    if not finite:
-        said.append(f"{tally.counts.nonfinite} samples have outputs that are not finite")
-    return Score(
-        accuracy=tally.counts.accuracy if counted else None,
-        loss=tally.mean_loss if finite else None,
-        formats=tuple(name for name, _ in formats.most_common()),
-        note="; ".join(said) or None,
+def rerun_info(setting: Setting) -> Rerun:
+    """Return what it takes to draw and score a chip of this assessment again."""
+    options = setting.options
+    given = {} if options.conditions is None else {k: v for k, v in vars(options.conditions).items() if v is not None}
+    return Rerun(
+        device=str(setting.device.path),
+        sites=tuple(setting.stored),
+        conditions=given,
+        reads=options.reads,
+        data=setting.given_data,
+        preprocess=None if options.preprocess is None else str(options.preprocess),
+        limit=options.limit,
+        input_shape=options.input_shape,
+        batch_axis=options.batch_axis,
+        task=options.task,
+        output=options.output,
+        batch_size=options.batch_size,
     )
 
 
-def _device(setting: Setting) -> DeviceInfo:
+def model_info(setting: Setting) -> ModelInfo:
+    """Return the deployed graph."""
+    model = setting.model
+    whole = model.select()
+    by_count = Counter(site.format.name for site in model.select(("weight",)) or model.sites)
+    return ModelInfo(
+        path=str(model.path) if model.path else model.name,
+        sha256=model.sha256,
+        sites=len(whole),
+        parameters=sum(site.elements for site in whole),
+        tested_sites=len(setting.stored),
+        tested_parameters=parameters(setting.stored),
+        opset=max(model.opset, 1),
+        formats=tuple(name for name, _ in by_count.most_common()),
+    )
+
+
+def device_info(setting: Setting) -> DeviceInfo:
+    """Return the chip, with everything that its figures rest on."""
     device = setting.device
     return DeviceInfo(
         name=device.name,
         sha256=device.sha256,
         summary=device.spec.title,
-        conditions=_conditions(setting),
-        assumptions=tuple(_assumptions(setting)),
+        conditions=operating_point(setting),
+        assumptions=tuple(assumptions(setting)),
     )
 
 
-def _conditions(setting: Setting) -> str | None:
-    device = setting.device
-    found = device.conditions(setting.options.conditions)
-    said = []
-    if device.spec.storage.domain == "analog" and found.t_s is not None:
-        said.append(f"t = {_duration(found.t_s)}")
-    if device.spec.storage.domain == "digital":
-        laws = {m.model for m in device.spec.mechanisms if m.enabled}
-        if "bit_error_rate" in laws and found.v_norm is not None:
-            said.append(f"V/Vmin = {found.v_norm:g}")
-        if "upset_rate" in laws and found.exposure_h is not None:
-            said.append(f"exposure {found.exposure_h:g} h, flux × {found.flux_factor:g}")
-    return ", ".join(said) or None
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("year", 31536000), ("day", 86400), ("hour", 3600)):
-        if seconds >= size and seconds % size == 0:
-            count = int(seconds // size)
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return f"{seconds:g} s"
-
-
-def _assumptions(setting: Setting) -> Iterable[Assumption]:
-    spec = setting.device.spec
-    cites = {key: source.cite for key, source in spec.sources.items()}
-    for label, part in (("storage", spec.storage), ("environment", spec.environment), ("assess", spec.assess)):
-        for name, quantity in _quantities(part):
-            given = getattr(setting.options.conditions, _CONDITIONS.get(f"{label}.{name}", ""), None)
-            if given is None:
-                yield _assumption(None, f"{label}.{name}", quantity, cites)
-            else:
-                yield Assumption(parameter=f"{label}.{name}", value=f"{_short(given)} {quantity.unit}", status="given")
-    for mechanism in spec.mechanisms:
-        if mechanism.enabled and isinstance(getattr(mechanism, "params", None), BaseModel):
-            for name, quantity in _quantities(mechanism.params):
-                yield _assumption(mechanism.id, name, quantity, cites)
-
-
-def _quantities(part: Any, prefix: str = "") -> Iterable[tuple[str, Quantity[Any, Any]]]:
-    if isinstance(part, Quantity):
-        yield prefix.rstrip("."), part
-    elif isinstance(part, BaseModel):
-        for name in type(part).model_fields:
-            yield from _quantities(getattr(part, name), f"{prefix}{name}.")
-    elif isinstance(part, tuple | list):
-        for position, one in enumerate(part):
-            yield from _quantities(one, f"{prefix.rstrip('.')}[{position}].")
-
-
-def _assumption(mechanism: str | None, name: str, q: Quantity[Any, Any], cites: dict[str, str]) -> Assumption:
-    return Assumption(
-        mechanism=mechanism,
-        parameter=name,
-        value=f"{_short(q.value)} {q.unit}",
-        status=q.status,
-        rests_on=q.rests_on,
-        source=cites.get(q.source or ""),
+def data_info(setting: Setting, *, lossless: bool = False) -> DataInfo:
+    """Return the samples, and what is measured on them; *lossless* where the task turned out to have no loss."""
+    task = setting.task
+    own = task.headline != "accuracy"
+    return DataInfo(
+        source=setting.data.source,
+        samples=len(setting.data),
+        labels="golden" if setting.golden_labels else "given",
+        task=task.name,
+        score=task.share,
+        loss="none" if lossless else task.loss_name,
+        headline=task.headline,
+        metric=task.metric if own else None,
+        higher_is_better=task.higher_is_better if own else None,
+        predictions="classes" if task.discrete else "values",
     )
 
 
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(_short(v) for v in value) + "]"
-    return str(value)
+def score_of(setting: Setting, tally: Tally, stored: Iterable[Stored] = ()) -> Score:
+    """Return accuracy, loss and own score of one exact model, with the formats of *stored*, the most common first."""
+    formats = Counter(one.format.name for one in stored)
+    counted = setting.task.counts_correct
+    finite = tally.counts.nonfinite == 0 and math.isfinite(tally.mean_loss)
+    said = [] if counted else ["the task counts no correct answers"]
+    if tally.counts.nonfinite:
+        said.append(f"{tally.counts.nonfinite} samples have outputs that are not finite")
+    elif not finite:
+        said.append("the task has no loss" if tally.lossless else "the loss is not finite")
+    return Score(
+        accuracy=tally.counts.accuracy if counted else None,
+        loss=tally.mean_loss if finite else None,
+        score=own_score(setting.task, tally),
+        formats=tuple(name for name, _ in formats.most_common()),
+        note="; ".join(said) or None,
+    )
+
+
+def provenance(setting: Setting, phases: dict[str, float], wall_s: float, command: str) -> Provenance:
+    """Return what is needed to get the same numbers again; *wall_s* and *phases* are seconds."""
+    threads = setting.options.threads or "default"
+    return Provenance(
+        versions=_versions(),
+        hardware=f"{platform.machine()}, {os.cpu_count()} CPUs, {threads} threads, "
+        f"{setting.scorer.runner.runtime} and torch on {setting.model.device.type}",
+        command=command,
+        wall_s=round(wall_s, 3),
+        phases_s=phases,
+    )
 
 
 def _not_simulated(setting: Setting) -> tuple[NotSimulated, ...]:
@@ -252,16 +211,21 @@ def notes(setting: Setting, worst: Worst | None, random: RandomResult | None) ->
             f"{setting.agreement.differing:.2%} of the outputs differ from {setting.agreement.runtime} by more than "
             "one step: quantized values on a rounding edge."
         )
+    if setting.agreement.max_abs_difference is not None and setting.agreement.unchecked:
+        said.append(f"No reference ran these ops, so they are not checked: {', '.join(setting.agreement.unchecked)}.")
     if any(n.op_type.startswith("Dynamic") for n in setting.model.program.nodes()):
         said.append("The graph quantizes with scales of its whole batch: another --batch-size gives another result.")
-    if setting.task.metric == "BLEU":
-        said.append("BLEU itself is not in this report yet: see the answers that differ from the fault-free chip's.")
+    if not setting.task.discrete:
+        tolerance = "; --task regression@0.1 allows a deviation of 0.1" if setting.task.name == "regression" else ""
+        said.append(f"Predictions are values: any change of one counts as changed{tolerance}.")
     drawn = None if random is None else random.accuracy.min
     if worst is not None and drawn is not None and worst.case.accuracy is not None and drawn < worst.case.accuracy:
         said.append(
             "A chip that was drawn did more damage than the worst case found: it lies outside the set, or the search "
             "was too short (--search-gradients)."
         )
+    if worst is not None and setting.task.headline == "score":
+        said.append("The worst case is the one of the largest loss; its score is shown, a lower one may exist.")
     if setting.golden_labels:
         said.append(
             "No labels: accuracy is agreement with the clean model's own answers. It tells how often faults change an "
@@ -284,8 +248,30 @@ def notes(setting: Setting, worst: Worst | None, random: RandomResult | None) ->
             "The graph rounds its float weights itself (QONNX Quant, QuantizeLinear): analog noise passes through that "
             "rounding here and is shown too small."
         )
+    said += _running(setting, searched=worst is not None)
     if setting.model.fallbacks:
         said.append(f"Without gradients (NumPy fallback): {', '.join(sorted(setting.model.fallbacks))}.")
+    return said
+
+
+def _running(setting: Setting, *, searched: bool) -> list[str]:
+    """Return what to know of faults that act while the network runs."""
+    device, options, said = setting.device, setting.options, []
+    acting = [one.mechanism for one in device.effects(setting.stored, 0, 0, reads=options.reads == "inference")]
+    if acting and searched:
+        said.append(
+            f"{', '.join(acting)}: in the drawn chips alone; random corruption in the set and the worst case are of "
+            "stored numbers."
+        )
+    ranges = setting.scorer.runner.calibration
+    if acting and ranges is not None and ranges.uncovered:
+        names = ", ".join(f"{one.layer} ({one.op})" for one in ranges.uncovered)
+        said.append(f"Left out of what acts while the network runs: {names}.")
+    if options.reads == "chip" and device.has_read_noise():
+        said.append(
+            "Noise of a read is drawn once a chip: the same mean as anew at every inference (--reads inference), and a "
+            "slightly wider spread over chips."
+        )
     return said
 
 

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from faultsim.device import Conditions
 from faultsim.errors import OptionError
@@ -26,8 +27,12 @@ class Options:
         preprocess: A preprocessing file for the data.
         limit: The first so many samples only.
         input_shape: For drawn inputs, sizes in place of the dimensions that the model leaves open, such as ``x=1,128``.
+        batch_axis: The axis that counts the samples, such as ``x=1``, of inputs, outputs and labels; ``h0=none`` for an
+            input that is the same for every sample. Told from names and trials where empty.
         threads: Threads of onnxruntime and torch; the machine's own number where 0, at most four a core.
         conditions: Conditions other than the profile's own.
+        reads: Whether the noise of a read is drawn once a chip (fast; the same mean, a slightly wider spread over
+            chips) or anew at every inference.
         search_gradients: Most gradients that the worst-case search takes, at least 1.
         search_samples: Most samples that the search sees; what it finds is scored on all.
         site_trials: Chips for each row of the tables by site and by kind; 0 leaves the random part out.
@@ -51,7 +56,9 @@ class Options:
     limit: int | None = None
     threads: int = 0
     input_shape: tuple[str, ...] = ()
+    batch_axis: tuple[str, ...] = ()
     conditions: Conditions | None = None
+    reads: Literal["chip", "inference"] = "chip"
     search_gradients: int = 12
     search_samples: int = 1000
     site_trials: int = 3
@@ -72,6 +79,8 @@ class Options:
             )
         if self.limit is not None and self.limit < 1:
             raise OptionError(f"limit is {self.limit}, it must be at least 1")
+        if self.reads not in ("chip", "inference"):
+            raise OptionError(f"reads is {self.reads!r}, it must be 'chip' or 'inference'")
         for name in ("level", "confidence"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:

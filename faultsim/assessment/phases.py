@@ -7,15 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from faultsim.assessment.sets import ChipSet, chip_set
+from faultsim.assessment.chips import chip_numbers, chip_row
+from faultsim.assessment.record import Recorder
+from faultsim.assessment.sets import ChipSet
 from faultsim.assessment.setting import Setting
-from faultsim.constraints import NoMaximiserError, Tensors, TensorSet, dual_norm, log10_trials_for_even_chance
-from faultsim.corruption import Corruption, apply_edit
-from faultsim.engine.evaluate import Progress, Scorer
+from faultsim.constraints import Tensors, TensorSet, dual_norm, log10_trials_for_even_chance
+from faultsim.engine.evaluate import Progress
 from faultsim.engine.objective import NetworkObjective
-from faultsim.engine.summary import interval, row
+from faultsim.engine.summary import own_score, row, summarise
 from faultsim.metrics import Tally
-from faultsim.results import SiteRandom, SiteWorst, TrialRow, WorstCase
+from faultsim.results import RandomResult, TrialRow, WorstCase
 from faultsim.rng import generator
 from faultsim.search import (
     FixedPoint,
@@ -34,31 +35,42 @@ from faultsim.search.objective import Score
 MOST_FORWARDS = 200
 """Most forward passes of the worst-case search."""
 
-Numbers = dict[str, NDArray[Any]]
+_Origin = Tally | TrialRow | Tensors
 
 
-def chip_numbers(setting: Setting, trial: int, names: Sequence[str] | None = None) -> Numbers:
-    """Return the numbers that chip *trial* computes with; only the faults in *names* where given.
-
-    Where chips are drawn given a rare event, the event is then one in *names*: nearly every chip's own is elsewhere.
-    """
-    stored, conditions = setting.stored, setting.options.conditions
-    if names is not None and setting.device.is_conditional(stored, conditions=conditions):
-        stored = {name: stored[name] for name in names}
-    corruption: Corruption = setting.device.sample(stored, setting.options.seed, trial, conditions=conditions)
-    numbers = setting.fault_free()
-    for name, edit in corruption.items():
-        if names is None or name in names:
-            numbers[name] = apply_edit(edit, setting.stored[name])
-    return numbers
-
-
-def random_chips(setting: Setting, rows: list[TrialRow], progress: Progress) -> None:
+def random_chips(setting: Setting, rows: list[TrialRow], progress: Progress, recorder: Recorder | None = None) -> None:
     """Draw and score the chips, appending a row each: what is in *rows* stays when the caller is interrupted."""
     for trial in range(len(rows), setting.options.trials):
         progress("chips", trial, setting.options.trials)
-        rows.append(row(trial, setting.scorer.score(chip_numbers(setting, trial))))
+        outcomes = None if recorder is None else recorder.row(len(setting.data))
+        found, drawn = chip_row(setting, trial, outcomes)
+        if recorder is not None:
+            recorder.add(found, drawn, setting.stored, outcomes)
+        rows.append(found)
     progress("chips", setting.options.trials, setting.options.trials)
+
+
+def has_fit(setting: Setting) -> bool:
+    """Whether the device's faults are events with a rate, so that there is an SDC FIT."""
+    conditions = setting.options.conditions
+    rare = setting.device.is_conditional(setting.stored, conditions=conditions)
+    return rare and setting.device.fit(setting.stored, conditions=conditions) is not None
+
+
+def summary(setting: Setting, rows: Sequence[TrialRow], stopped: str | None = None) -> RandomResult:
+    """Return the figures over drawn chips."""
+    options, task = setting.options, setting.task
+    rare = setting.device.is_conditional(setting.stored, conditions=options.conditions)
+    probability = setting.device.event_probability(setting.stored, conditions=options.conditions) if rare else None
+    return summarise(
+        rows,
+        level=options.level,
+        scored=task.counts_correct,
+        higher_is_better=None if task.headline == "accuracy" else task.higher_is_better,
+        event_probability=probability,
+        device_fit=setting.device.fit(setting.stored, conditions=options.conditions) if rare else None,
+        stopped=stopped,
+    )
 
 
 def random_in_set(setting: Setting, found: ChipSet, rows: list[TrialRow], progress: Progress) -> None:
@@ -71,7 +83,7 @@ def random_in_set(setting: Setting, found: ChipSet, rows: list[TrialRow], progre
     for trial in range(len(rows), trials):
         progress("random in the set", trial, trials)
         delta = found.constraint.random(generator(setting.options.seed, trial, "random_in_set"), shapes)
-        rows.append(row(trial, setting.scorer.score(objective.numbers(delta))))
+        rows.append(row(trial, setting.scorer.score(objective.numbers(delta)), setting.task))
     progress("random in the set", trials, trials)
 
 
@@ -119,33 +131,35 @@ def find_worst(
         budget_forwards=MOST_FORWARDS,
         seed=options.seed,
     )
-    known = [(_of_tally(fault_free, counted=setting.task.counts_correct), "none")]
-    known += [(_of_row(one, counted=setting.task.counts_correct), f"random_in_set {one.trial}") for one in in_set]
-    extra = 0
+    counted = setting.task.counts_correct
+    known: list[tuple[Score, str, _Origin]] = [(_of_tally(fault_free, counted=counted), "none", fault_free)]
+    known += [(_of_row(one, counted=counted), f"random_in_set {one.trial}", one) for one in in_set]
+    whole = NetworkObjective(setting.model, setting.stored, setting.scorer)
     if part is setting.scorer:
-        known += [(result.score, result.method), (result.least_accurate.score, result.least_accurate.method)]
+        least = result.least_accurate
+        known += [(result.score, result.method, result.delta), (least.score, least.method, least.delta)]
     else:
-        whole = NetworkObjective(setting.model, setting.stored, setting.scorer)
-        known += [(whole.score(one), name) for one, name in _proposals(result)]
-        extra = whole.forwards
-    score, method = min(known, key=lambda item: _severity(item[0]))
-    for chip in sorted(chips, key=lambda one: _severity(_of_row(one, counted=setting.task.counts_correct))):
-        drawn = _of_row(chip, counted=setting.task.counts_correct)
+        known += [(whole.score(one), name, one) for one, name in _proposals(result)]
+    score, method, origin = min(known, key=lambda item: _severity(item[0]))
+    for chip in sorted(chips, key=lambda one: _severity(_of_row(one, counted=counted))):
+        drawn = _of_row(chip, counted=counted)
         if _severity(drawn) >= _severity(score):
             break
         if _lies_in(setting, found.constraint, chip.trial):
-            score, method = drawn, f"drawn_chip {chip.trial}"
+            score, method, origin = drawn, f"drawn_chip {chip.trial}", chip
             break
+    own = _own_score(setting, whole, score, origin)
     case = WorstCase(
-        accuracy=score.accuracy if setting.task.counts_correct else None,
+        accuracy=score.accuracy if counted else None,
         loss=score.loss if score.finite else None,
+        score=own,
         method=method,
         gradients=result.gradients,
-        forwards=result.forwards + extra,
+        forwards=result.forwards + whole.forwards,
         indicator=result.indicator if math.isfinite(result.indicator) else None,
         constraint=found.words,
         forecast_log10_trials=forecast(found.constraint, objective.gradient(None, "cross_entropy")),
-        note=_null_note(score, counted=setting.task.counts_correct, indicator=result.indicator),
+        note=_null_note(score, counted=counted, indicator=result.indicator),
     )
     progress("worst case", options.search_gradients, options.search_gradients)
     return Worst(case, score.nonfinite)
@@ -203,48 +217,18 @@ def forecast(constraint: TensorSet, gradient: Gradient) -> float | None:
     return log10_trials_for_even_chance(0.5, effective) if effective > 1 else None
 
 
-def table_row(
-    setting: Setting, part: Scorer, objective: NetworkObjective, names: Sequence[str], *, with_worst: bool
-) -> tuple[SiteWorst | None, SiteRandom | None]:
-    """Return the worst case (one gradient step) and random chips with faults in *names* alone, on *part*."""
-    worst = None
-    found = chip_set(setting, names) if with_worst else None
-    if found is not None and found.constraint is not None:
-        worst = _one_step(setting, objective, found.constraint)
-    trials = setting.options.site_trials
-    if trials == 0:
-        return worst, None
-    tallies = [part.score(chip_numbers(setting, trial, names)) for trial in range(trials)]
-    return worst, _random_row(tallies, setting.options.level, counted=setting.task.counts_correct)
-
-
-def _one_step(setting: Setting, objective: NetworkObjective, constraint: TensorSet) -> SiteWorst | None:
-    gradient = objective.gradient(None, "cross_entropy")
-    if not gradient.usable:
+def _own_score(setting: Setting, whole: NetworkObjective, score: Score, origin: _Origin) -> float | None:
+    """Return the task's own score of the worst case; the search knows the loss and the accuracy alone."""
+    if isinstance(origin, TrialRow):
+        return origin.score
+    if isinstance(origin, Tally):
+        return own_score(setting.task, origin)
+    if setting.task.headline == "loss":
+        return score.loss if score.finite else None
+    if setting.task.headline == "accuracy":
         return None
-    try:
-        delta = constraint.argmax(gradient.grads)
-    except NoMaximiserError:
-        return None
-    score = objective.score(delta)
-    return SiteWorst(
-        accuracy=score.accuracy if setting.task.counts_correct else None,
-        loss=score.loss if score.finite else None,
-    )
-
-
-def _random_row(tallies: Sequence[Tally], level: float, *, counted: bool) -> SiteRandom:
-    accuracies = [t.counts.accuracy for t in tallies]
-    mean, low, high = interval(accuracies, level)
-    losses = [t.mean_loss for t in tallies]
-    finite = all(math.isfinite(x) for x in losses) and not any(t.counts.nonfinite for t in tallies)
-    return SiteRandom(
-        trials=len(tallies),
-        accuracy=mean if counted else None,
-        loss=float(np.mean(losses)) if finite else None,
-        low=low if counted else None,
-        high=high if counted else None,
-    )
+    whole.forwards += 1
+    return own_score(setting.task, setting.scorer.score(whole.numbers(origin)))
 
 
 def _proposals(result: Found) -> list[tuple[Tensors, str]]:

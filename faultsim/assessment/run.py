@@ -8,31 +8,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from faultsim.assessment.assemble import (
     agreement_entry,
     assemble,
-    event_probability,
     notes,
 )
+from faultsim.assessment.chips import clean_scores
 from faultsim.assessment.options import Options
-from faultsim.assessment.phases import Worst, find_worst, random_chips, random_in_set, table_row
+from faultsim.assessment.phases import Worst, find_worst, has_fit, random_chips, random_in_set, summary
+from faultsim.assessment.record import Recorder
 from faultsim.assessment.requirements import check_judgeable, needs_worst_case
 from faultsim.assessment.sets import chip_set
-from faultsim.assessment.setting import Setting, make_setting
-from faultsim.corruption import Stored
+from faultsim.assessment.setting import make_setting
+from faultsim.assessment.tables import fill_tables
 from faultsim.criteria import judge_all, parse_criteria
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.engine.evaluate import Progress
-from faultsim.engine.objective import NetworkObjective
 from faultsim.engine.summary import summarise
 from faultsim.errors import ModelError, OptionError
-from faultsim.formats import IntFormat
 from faultsim.metrics import Tally
-from faultsim.results import KindResult, RandomResult, Result, SiteResult, TrialRow
+from faultsim.results import KindResult, RandomResult, Result, SiteResult, TrialRow, Verdict
 
 
 class Interrupted(Exception):  # noqa: N818  (an outcome, not a failure)
@@ -51,6 +49,7 @@ def assess(
     options: Options | None = None,
     progress: Progress | None = None,
     torch_device: str = "cpu",
+    recorder: Recorder | None = None,
 ) -> Result:
     """Assess a deployed model on a chip: random hardware noise against the worst case under the same constraint.
 
@@ -62,6 +61,7 @@ def assess(
         options: How; the defaults where None.
         progress: Told of every step.
         torch_device: Where gradients are computed.
+        recorder: Writes every fault and every image's outcome as the chips are scored.
 
     Raises:
         FaultsimError: If model, device, data or an option cannot be used.
@@ -70,7 +70,9 @@ def assess(
     options = options or Options()
     threads = torch.get_num_threads()
     try:
-        return _assess(model, device, data, options, progress or (lambda phase, done, total: None), torch_device)
+        return _assess(
+            model, device, data, options, progress or (lambda phase, done, total: None), torch_device, recorder
+        )
     finally:
         torch.set_num_threads(threads)  # the caller's own
 
@@ -82,6 +84,7 @@ def _assess(
     options: Options,
     tell: Progress,
     torch_device: str,
+    recorder: Recorder | None,
 ) -> Result:
     criteria = parse_criteria(options.require)
     started = time.perf_counter()
@@ -90,7 +93,7 @@ def _assess(
         tell("load and check", 0, 1)
         setting = make_setting(model, device, data, options, torch_device=torch_device)
     with _timed(phases, "clean"):
-        clean, clean_stored = _clean(setting)
+        clean, clean_stored = clean_scores(setting)
         tell("load and check", 1, 1)
     chips: list[TrialRow] = []
     in_set: list[TrialRow] = []
@@ -100,11 +103,14 @@ def _assess(
     worst: Worst | None = None
     said: list[str] = []
     interrupted = False
+    unjudged: tuple[str, ...] = ()
     found = chip_set(setting)
-    check_judgeable(criteria, scored=setting.task.counts_correct, no_set=found.why_not)
+    check_judgeable(
+        criteria, task=setting.task, lossless=clean.lossless, no_set=found.why_not, has_fit=has_fit(setting)
+    )
     try:
         with _timed(phases, "random chips"):
-            random_chips(setting, chips, tell)
+            random_chips(setting, chips, tell, recorder)
         with _timed(phases, "random in the set"):
             random_in_set(setting, found, in_set, tell)
         with _timed(phases, "worst case"):
@@ -115,7 +121,7 @@ def _assess(
                     raise
                 said.append(f"No worst case: {error}")
         with _timed(phases, "tables"):
-            table_clean = _tables(setting, sites, kinds, tell, with_worst=worst is not None)
+            table_clean = fill_tables(setting, sites, kinds, tell, with_worst=worst is not None)
     except KeyboardInterrupt:
         interrupted = True
         if not chips:
@@ -126,24 +132,21 @@ def _assess(
         else None
     )
     scored = setting.task.counts_correct
-    random = summarise(
-        chips,
-        level=options.level,
-        scored=scored,
-        event_probability=event_probability(setting),
-        stopped=stopped,
-    )
+    higher = None if setting.task.headline == "accuracy" else setting.task.higher_is_better
+    random = summary(setting, chips, stopped)
     random_set: RandomResult | None = None
     if in_set:
         cut = f"interrupted after {len(in_set)} of {options.trials}" if len(in_set) < options.trials else None
-        random_set = summarise(in_set, level=options.level, scored=scored, constraint=found.words, stopped=cut)
+        random_set = summarise(
+            in_set, level=options.level, scored=scored, higher_is_better=higher, constraint=found.words, stopped=cut
+        )
     if found.why_not:
         said.append(f"No worst case and no random corruption in the set: {found.why_not}.")
     if interrupted:
         said.append("Interrupted: what is missing here was not computed.")
         if worst is None and any(needs_worst_case(one) for one in criteria):
             said.append("No requirement was judged: the search for the worst case had not ended.")
-            criteria = ()
+            unjudged, criteria = options.require, ()
     result = assemble(
         setting,
         clean=clean,
@@ -162,75 +165,11 @@ def _assess(
         if Path(sys.argv[0]).name in ("faultsim", "cli.py")
         else "faultsim.assess(…)",
     )
-    result = result.model_copy(update={"verdict": judge_all(criteria, result)}) if criteria else result
+    verdict = judge_all(criteria, result) if criteria else Verdict(unjudged=unjudged)
+    result = result.model_copy(update={"verdict": verdict})
     if interrupted:
         raise Interrupted(result)
     return result
-
-
-def _clean(setting: Setting) -> tuple[Tally, Tally | None]:
-    """Score the deployed model and, where the memory rounds it, the fault-free chip; its answers become golden."""
-    scorer = setting.scorer
-    if not setting.changed_by_storage:
-        scorer.set_golden()
-        return scorer.score(), None
-    clean = scorer.score()
-    scorer.set_golden(setting.fault_free())
-    return clean, scorer.score(setting.fault_free())
-
-
-def _steps(stored: Stored) -> tuple[float, float] | None:
-    if not isinstance(stored.format, IntFormat):
-        return None
-    steps = np.asarray(stored.format.scale, dtype=np.float64)
-    return float(steps.min()), float(steps.max())
-
-
-def _tables(
-    setting: Setting, sites: list[SiteResult], kinds: list[KindResult], tell: Progress, *, with_worst: bool
-) -> Tally | None:
-    """Fill the tables by site and by kind, a row at a time; return the fault-free chip's tally on their samples."""
-    options = setting.options
-    part = setting.subset(options.site_samples)
-    baseline = None if part is setting.scorer else part.score(setting.fault_free())
-    objective = NetworkObjective(setting.model, setting.stored, part)
-    grouped: dict[str, list[str]] = {}
-    for name, one in setting.stored.items():
-        grouped.setdefault(one.site.kind, []).append(name)
-    total = len(setting.stored) + len(grouped)
-    for position, (name, one) in enumerate(setting.stored.items()):
-        tell("sites", position, total)
-        worst, random = table_row(setting, part, objective, [name], with_worst=with_worst)
-        stored_format = None if one.format.name == one.site.format.name else one.format.name
-        sites.append(
-            SiteResult(
-                name=name,
-                kind=one.site.kind,
-                role=one.site.role,
-                format=one.site.format.name,
-                stored_format=stored_format,
-                stored_step=_steps(one),
-                elements=one.site.elements,
-                depth=one.site.depth,
-                worst_case=worst,
-                random=random,
-            )
-        )
-    for position, (kind, names) in enumerate(grouped.items()):
-        tell("sites", len(setting.stored) + position, total)
-        worst, random = table_row(setting, part, objective, names, with_worst=with_worst)
-        elements = sum(setting.stored[n].site.elements for n in names)
-        kinds.append(
-            KindResult(
-                kind=kind,
-                sites=len(names),
-                elements=elements,
-                worst_case=worst,
-                random=random,
-            )
-        )
-    tell("sites", total, total)
-    return baseline
 
 
 @contextmanager

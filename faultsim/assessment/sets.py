@@ -35,23 +35,39 @@ def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
     """
     kept = {n: s for n, s in setting.stored.items() if names is None or n in names}
     conditions, options = setting.options.conditions, setting.options
-    if setting.device.is_conditional(setting.stored, conditions=conditions):
-        events = setting.device.budgets(kept, confidence=options.confidence, p=math.inf, conditions=conditions)
-        n = max((b.n for b in events if b.scope == "global"), default=0)
+    structured = setting.device.structured(setting.stored, conditions=conditions)
+    if structured:
+        said = "its faults are whole lanes, lines or regions, which no ball of single numbers stands for"
+        return ChipSet(None, "", f"{said} ({', '.join(structured)})")
+    rare = setting.device.is_conditional(setting.stored, conditions=conditions)
+    chip_wide = setting.device.spec.assess.scope == "global"
+    n = setting.device.most_words(kept, confidence=options.confidence, conditions=conditions)
+    if n and (rare or chip_wide):
+        single = setting.device.combined_budget(kept, confidence=options.confidence, p=math.inf, conditions=conditions)
         # words differ in width and step: what one event can do to a tensor's words is their unit
-        most = {name: max((b.eps for b in events if b.scope == name), default=_top_bit(s)) for name, s in kept.items()}
-        if n and all(0 < eps < math.inf for eps in most.values()):
+        most = {name: b.eps if b.eps > 0 else _top_bit(kept[name]) for name, b in single.items()}
+        if all(0 < eps < math.inf for eps in most.values()):
             scale = np.concatenate([np.full(s.site.elements, most[name]) for name, s in kept.items()])
             said = "1 wrong word" if n == 1 else f"{n} wrong words"
-            words = f"given an event: at most {said} on the chip, each by at most what one event does"
+            given = "given an event: " if rare else ""
+            words = f"{given}at most {said} on the chip, each by at most what one event does"
             return ChipSet(Global(tuple(kept), LpL0(math.inf, 1.0, n=n, scale=scale)), words)
     found = setting.device.combined_budget(kept, confidence=options.confidence, p=2, conditions=conditions)
     usable = {n: LpL0(2, b.eps, n=b.n) for n, b in found.items() if 0 < b.eps < math.inf and b.n > 0}
+    if not found:
+        return ChipSet(None, "", "the device's faults act while the network runs, not in its stored numbers")
     if not usable:
         return ChipSet(
-            None, "", "the device's faults give no useful ball on this model (flipped exponent bits, or none)"
+            None,
+            "",
+            "the device's faults give no useful ball on this model (flipped exponent bits, whole lines, or none)",
         )
     level = next(iter(found.values())).confidence
+    if chip_wide and len(usable) > 1:
+        eps = math.sqrt(math.fsum(one.eps**2 for one in usable.values()))
+        whole = LpL0(2, eps, n=sum(found[name].n for name in usable))
+        words = f"whole chip: one L2 radius and element count, from a {level:.0%} bound of each tensor"
+        return ChipSet(Global(tuple(usable), whole), words)
     return ChipSet(PerTensor(usable), f"each tensor: L2 radius and element count, each a {level:.0%} bound of its own")
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from faultsim.assessment.batch_axis import place_samples
 from faultsim.assessment.options import Options
 from faultsim.corruption import Stored
-from faultsim.data import check_labels, load_data
+from faultsim.data import check_ids, check_labels, load_data
 from faultsim.data.spec import Batch, DataSet, InputSpec
 from faultsim.device import Device, load_device
 from faultsim.engine.evaluate import Scorer
@@ -43,6 +44,7 @@ class Setting:
     agreement: Agreement
     golden_labels: bool
     changed_by_storage: bool
+    given_data: str | None = None
 
     def fault_free(self) -> dict[str, NDArray[Any]]:
         """The numbers of the chip without faults, by site."""
@@ -68,6 +70,7 @@ class Setting:
             full.batch_size,
             golden=None if full.golden is None else full.golden[picks],
             labels=None if full.labels is None else full.labels[picks],
+            digests=None if full.digests is None else full.digests[picks],
         )
 
 
@@ -117,7 +120,8 @@ def make_setting(
     chip = device if isinstance(device, Device) else load_device(device)
     if isinstance(source, str):
         source = find_model(source)
-    model = source if isinstance(source, Model) else load_model(source, torch_device=torch_device)
+    loaded = source if isinstance(source, Model) else load_model(source, torch_device=torch_device)
+    model, label_axis = place_samples(loaded, options)
     if data is None or isinstance(data, str | Path):
         samples = load_data(
             data,
@@ -127,8 +131,10 @@ def make_setting(
             limit=options.limit,
             seed=options.seed,
             input_shape=_input_shapes(options.input_shape, model),
+            label_axis=label_axis,
         )
     elif hasattr(data, "inputs") and hasattr(data, "labels"):
+        check_ids(data, model.inputs)
         samples = data
     else:
         raise DataError(
@@ -146,31 +152,43 @@ def make_setting(
         0,
     )
     agreement = check_agreement(model, _few(model, samples, batch_size))
-    seen = output.real(np.asarray(model.run(first.inputs)[output.name]))
-    _check_output(output.name, seen, first)
+    raw = np.asarray(model.run(first.inputs)[output.name])
+    _check_output(output, raw, min(batch_size, len(samples)))
+    seen = output.real(raw)
     task = _plain_margin(_task(options, output, seen, first.labels))
+    _check_scores(task, output.name, seen)
     _check_classes(task, seen, samples)
-    scorer = Scorer(Runner(model, output.name, threads=options.threads), output, task, samples, batch_size)
+    # what acts while the network runs needs torch: the fault-free chip then runs there too, to the last bit the same
+    prefer = "torch" if chip.acts_at_inference(reads=options.reads == "inference") else "auto"
+    runner = Runner(model, output.name, threads=options.threads, prefer=prefer)
+    scorer = Scorer(runner, output, task, samples, batch_size)
     golden = isinstance(task, GoldenAgreement)
     if isinstance(task, GoldenAgreement):
         scorer.set_labels_from_clean(task)
+    given = str(data) if isinstance(data, str | Path) else None
     stored = _store(model, chip, options)
     numbers = model.numbers
     changed = any(not np.array_equal(one.values, numbers[name]) for name, one in stored.items())
-    return Setting(model, chip, samples, options, task, output, scorer, stored, agreement, golden, changed)
+    return Setting(model, chip, samples, options, task, output, scorer, stored, agreement, golden, changed, given)
 
 
-def _check_output(name: str, seen: NDArray[Any], first: Batch) -> None:
-    samples = next((len(a) for a in first.inputs.values() if np.ndim(a)), 1)
-    if seen.ndim == 0 or len(seen) != samples:
+def _check_output(output: ScoredOutput, seen: NDArray[Any], samples: int) -> None:
+    axis = output.batch_axis
+    if seen.ndim <= axis or seen.shape[axis] != samples:
         raise DataError(
-            f"output {name!r} has shape {seen.shape} for a batch of {samples}: faultsim scores outputs that count the "
-            "samples first; choose another --output, or transpose the graph's output"
+            f"output {output.name!r} has shape {seen.shape} for a batch of {samples}: faultsim scores outputs that "
+            "count the samples along one axis; choose another --output, or name the axis with "
+            f"--batch-axis {output.name}=1"
         )
-    if seen.ndim == 1 and seen.dtype.kind in "iub":
-        raise DataError(
-            f"output {name!r} holds one whole number a sample, a class and no scores: losses and gradients need what "
-            "it was chosen from; choose the logits with --output, or export the model without its ArgMax"
+
+
+def _check_scores(task: Task, name: str, seen: NDArray[Any]) -> None:
+    """Refuse to take one whole number a sample for the score of a class."""
+    inner = task.inner if isinstance(task, GoldenAgreement) else task
+    if isinstance(inner, Classification) and seen.dtype in (np.int32, np.int64, np.bool_) and seen.size == len(seen):
+        raise OptionError(
+            f"output {name!r} holds one whole number a sample, a class and no scores, which --task {inner.name} needs; "
+            "give --task class-ids, or choose the logits with --output"
         )
 
 
@@ -200,7 +218,7 @@ def _few(model: Model, samples: DataSet, batch_size: int) -> dict[str, NDArray[A
 
 def _task(options: Options, output: ScoredOutput, seen: NDArray[Any], labels: NDArray[Any] | None) -> Task:
     if options.task is not None:
-        task = named_task(options.task, output_is_probability=output.is_probability)
+        task = named_task(options.task, output_is_probability=output.is_probability, outputs=seen, labels=labels)
         return task if labels is not None else GoldenAgreement(task)
     return infer_task(seen.shape, labels, output_dtype=_kind(seen), output_is_probability=output.is_probability)
 

@@ -14,6 +14,8 @@ _COMMANDS = {
         "faultsim.cli.assess",
         "Random hardware noise against the worst case, for one model on one chip.",
     ),
+    "sweep": ("faultsim.cli.sweep", "The same chips over voltage, time, flux, exposure or temperature."),
+    "replay": ("faultsim.cli.replay", "One chip of a result again, as a faulty model file."),
     "devices": ("faultsim.cli.devices", "List the device library, show or check a profile."),
 }
 

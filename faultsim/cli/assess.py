@@ -6,6 +6,9 @@ from typing import Any
 
 import click
 
+from faultsim.cli.conditions import condition_options, take_conditions
+from faultsim.cli.files import check_out, write_text
+
 
 @click.command("assess")
 @click.argument("model")
@@ -27,6 +30,13 @@ import click
     multiple=True,
     metavar="NAME=SIZES",
     help="For drawn inputs: sizes in place of open dimensions, such as ids=1,128 (repeatable).",
+)
+@click.option(
+    "--batch-axis",
+    multiple=True,
+    metavar="NAME=AXIS",
+    help="Axis that counts the samples, from 0, of an input, an output or the labels, such as x=1 for T×N×C; "
+    "NAME=none for an input that is the same for every sample (repeatable). Told from the model by default.",
 )
 @click.option("--limit", type=int, help="Use the first so many samples only.")
 @click.option("--trials", type=int, default=100, show_default=True, help="Chips to draw.")
@@ -66,6 +76,17 @@ import click
     help="Where gradients are computed: cpu, cuda, cuda:1.",
 )
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for result.json.")
+@click.option(
+    "--fault-list", type=click.Path(path_type=Path), help="Write every fault of every chip, one JSON object a line."
+)
+@click.option(
+    "--reads",
+    type=click.Choice(["chip", "inference"]),
+    default="chip",
+    show_default=True,
+    help="Noise of a read: one draw a chip (fast), or anew at every inference.",
+)
+@condition_options
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def command(
     model: str,
@@ -73,6 +94,7 @@ def command(
     data: str | None,
     torch_device: str,
     out: Path | None,
+    fault_list: Path | None,
     quiet: bool,
     **options: Any,
 ) -> int:
@@ -90,18 +112,26 @@ def command(
     130 after Ctrl-C, which shows and writes what was computed until then.
     """  # noqa: D301  (click needs the bare backspace)
     from faultsim.assessment import Options, assess
+    from faultsim.assessment.record import Recorder
     from faultsim.assessment.run import Interrupted
     from faultsim.cli.progress import progress_bar
+    from faultsim.device import load_device
+    from faultsim.device.knobs import conditions_from
     from faultsim.errors import OptionError
     from faultsim.library import find_model
 
-    _check_out(out)
-    chosen = Options(**options)
+    check_out(out)
+    chip = load_device(device)
+    conditions = conditions_from(chip.spec, take_conditions(options))
+    chosen = Options(conditions=conditions, **options)
     path = find_model(model)
     interrupted = False
-    with progress_bar(quiet=quiet) as tell:
+    outcomes = None if out is None else out / "outcomes.npy"
+    with progress_bar(quiet=quiet) as tell, Recorder(fault_list, outcomes) as recorder:
         try:
-            result = assess(path, device, data, options=chosen, progress=tell, torch_device=torch_device)
+            result = assess(
+                path, chip, data, options=chosen, progress=tell, torch_device=torch_device, recorder=recorder
+            )
         except Interrupted as stop:
             if stop.result is None:
                 raise click.Abort from None
@@ -115,41 +145,18 @@ def command(
         _show(result, None)  # an hour of chips is not lost to a full disk
         raise OptionError(f"--out {out}: cannot be written ({error.strerror}); the report stands above") from None
     _show(result, out)
+    if recorder.failed:
+        click.echo(f"faultsim: {recorder.failed}", err=True)
     if interrupted:
         click.echo("faultsim: interrupted; what was computed until then stands above", err=True)
         return 130
     return 1 if result.verdict.passed is False else 0
 
 
-def _check_out(out: Path | None) -> None:
-    """Refuse a folder that cannot be written now, and not after an hour; it is made when there is a result."""
-    import os
-
-    from faultsim.errors import OptionError
-
-    if out is None:
-        return
-    try:
-        there = next(place for place in (out, *out.absolute().parents) if place.exists())
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OptionError(f"--out {out}: cannot be made ({reason}); give a folder that can be written") from None
-    if not there.is_dir():
-        raise OptionError(f"--out {out}: {'' if there == out else f'{there} '}is a file; give a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise OptionError(f"--out {out}: {there} cannot be written; give a folder that can")
-
-
 def _write(result: Any, out: Path) -> None:
-    import os
-
     from faultsim.results import to_json
 
-    target = out / "result.json"
-    partial = out / "result.json.partial"
-    out.mkdir(parents=True, exist_ok=True)
-    partial.write_text(to_json(result), encoding="utf-8")
-    os.replace(partial, target)
+    write_text(out / "result.json", to_json(result))
 
 
 def _show(result: Any, out: Path | None) -> None:

@@ -24,7 +24,7 @@ def judge(criterion: Criterion, result: Result) -> Judgement:
     metric = METRICS[criterion.metric]
     measured = measure(criterion, result)
     passed = _passes(criterion, measured)
-    exact = metric.of is None or criterion.at in ("min", "max")
+    exact = (metric.of is None and metric.unit != "fit") or criterion.at in ("min", "max")
     return Judgement(
         text=criterion.text,
         source=criterion.source,
@@ -47,7 +47,7 @@ def judge_all(criteria: Iterable[Criterion], result: Result) -> Verdict:
 
 
 def _higher(criterion: Criterion) -> bool:
-    return METRICS[criterion.metric].better == "higher"
+    return criterion.better == "higher"
 
 
 def _passes(criterion: Criterion, measured: Measured) -> bool:
@@ -68,7 +68,7 @@ def _certain(criterion: Criterion, measured: Measured, *, passed: bool) -> bool:
 
 def _sentence(criterion: Criterion, value: float | None, result: Result, *, passed: bool) -> str:
     metric = METRICS[criterion.metric]
-    points = criterion.metric.endswith("_drop")
+    points = criterion.metric.endswith("_drop") and metric.unit == "fraction"
     unit = "points" if points else metric.unit
     sign = {(True, True): ">=", (True, False): "<", (False, True): "<=", (False, False): ">"}[
         _higher(criterion), passed
@@ -98,6 +98,9 @@ def _chips(criterion: Criterion, result: Result) -> str:
         "loss": ("has a loss of", "have a loss of at most"),
         "loss_increase": ("adds to the loss", "add to the loss at most"),
         "mismatch": ("answers otherwise", "answer otherwise at most"),
+        "critical": ("answers otherwise, unseen,", "answer otherwise, unseen, at most"),
+        "score": ("has a score of", f"have a score of at {'least' if _higher(criterion) else 'most'}"),
+        "score_drop": ("has a score worse by", "have a score worse by at most"),
     }
     one, many = verbs[name]
     at = criterion.at or "mean"
@@ -110,12 +113,16 @@ def _chips(criterion: Criterion, result: Result) -> str:
 
 
 def _of_no_chip(name: str) -> str:
-    if name == "clean_accuracy":
-        return "the fault-free chip reaches"
+    if name == "sdc_fit":
+        return "silent data corruptions, FIT:"
+    if name in ("clean_accuracy", "clean_score"):
+        return "the fault-free chip reaches" if name == "clean_accuracy" else "the fault-free chip has a score of"
     verb = {
         "worst_case_accuracy": "leaves",
         "worst_case_drop": "loses",
         "worst_case_loss": "has a loss of",
+        "worst_case_score": "has a score of",
+        "worst_case_score_drop": "has a score worse by",
     }[name]
     return f"the worst case (found, not proven) {verb}"
 

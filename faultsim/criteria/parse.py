@@ -17,21 +17,22 @@ from faultsim.library import closest
 _GRAMMAR = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(<=|>=|==|<|>|=)\s*([^@\s]+)\s*(?:@\s*(\S+)\s*)?")
 _PERCENTILE = re.compile(r"p(\d{1,2})")
 Better = Literal["higher", "lower"]
+_SIGNS: dict[str, Better] = {">=": "higher", "<=": "lower"}
 
 
 class Metric(NamedTuple):
     """What a requirement can be about.
 
     Attributes:
-        better: Which direction is good; it fixes the bound, ``>=`` or ``<=``.
-        unit: ``fraction``, ``loss`` or ``chips``.
+        better: Which direction is good; it fixes the bound, ``>=`` or ``<=``. ``either``: the task tells.
+        unit: ``fraction``, ``loss``, ``score`` (of the task), ``fit`` (failures in 10^9 h) or ``chips``.
         of: The quantity over chips that it is made of; ``None`` for a metric of no chip.
         meaning: One line for the help.
     """
 
-    better: Better
-    unit: Literal["fraction", "loss", "chips"]
-    of: Literal["accuracy", "drop", "loss", "increase", "mismatch"] | None
+    better: Better | Literal["either"]
+    unit: Literal["fraction", "loss", "score", "fit", "chips"]
+    of: Literal["accuracy", "drop", "loss", "increase", "mismatch", "score", "score_drop", "critical"] | None
     meaning: str
 
 
@@ -40,12 +41,19 @@ METRICS: dict[str, Metric] = {
     "accuracy_drop": Metric("lower", "fraction", "drop", "accuracy that a random chip loses to the clean model"),
     "loss": Metric("lower", "loss", "loss", "loss of a random chip"),
     "loss_increase": Metric("lower", "loss", "increase", "loss that a random chip adds to the clean model's"),
+    "score": Metric("either", "score", "score", "the task's own score of a random chip, such as BLEU"),
+    "score_drop": Metric("lower", "score", "score_drop", "by how much a random chip's own score is worse than clean"),
     "mismatch": Metric("lower", "fraction", "mismatch", "inputs a random chip answers unlike the fault-free model"),
+    "critical": Metric("lower", "fraction", "critical", "inputs a random chip answers otherwise, all numbers finite"),
+    "sdc_fit": Metric("lower", "fit", None, "silent data corruptions of the device in 10^9 h"),
     "nonfinite": Metric("lower", "chips", None, "number of random chips with a NaN or an infinity in an output"),
     "clean_accuracy": Metric("higher", "fraction", None, "accuracy of the model as the device stores it, no fault"),
+    "clean_score": Metric("either", "score", None, "the task's own score as the device stores the model, no fault"),
     "worst_case_accuracy": Metric("higher", "fraction", None, "accuracy under the worst corruption found"),
     "worst_case_drop": Metric("lower", "fraction", None, "accuracy lost under the worst corruption found"),
     "worst_case_loss": Metric("lower", "loss", None, "loss under the worst corruption found"),
+    "worst_case_score": Metric("either", "score", None, "the task's own score under the worst corruption found"),
+    "worst_case_score_drop": Metric("lower", "score", None, "by how much that score is worse than clean"),
 }
 
 
@@ -58,6 +66,7 @@ class Criterion(NamedTuple):
         limit: The bound, in the metric's unit; fractions for accuracies.
         at: ``mean``, ``min``, ``max``, ``p01`` … ``p99``; ``None`` for a metric of no chip.
         source: Where the user wrote it.
+        better: Which direction is good.
     """
 
     text: str
@@ -65,6 +74,7 @@ class Criterion(NamedTuple):
     limit: float
     at: str | None
     source: str
+    better: Better
 
 
 def parse_criterion(text: str, *, source: str = "--require") -> Criterion:
@@ -91,12 +101,20 @@ def parse_criterion(text: str, *, source: str = "--require") -> Criterion:
         near = closest(name, METRICS)
         hint = f"did you mean {near!r}? " if near else ""
         raise OptionError(f"{shown}: unknown metric {name[:40]!r}, {hint}allowed: {', '.join(METRICS)}")
-    right = ">=" if metric.better == "higher" else "<="
-    if bound != right:
-        raise OptionError(
-            f"{shown}: {bound} cannot bound {name}: {metric.better} is better; write {name}{right}{number}"
-        )
-    return Criterion(text.strip(), name, _limit(number, metric, shown), _at(at, name, metric, shown), source)
+    if metric.better == "either":
+        if bound not in _SIGNS:
+            raise OptionError(
+                f"{shown}: {bound} cannot bound {name}; write {name}>={number} where higher is better, else "
+                f"{name}<={number}"
+            )
+        better = _SIGNS[bound]
+    else:
+        better = metric.better
+        right = ">=" if better == "higher" else "<="
+        if bound != right:
+            raise OptionError(f"{shown}: {bound} cannot bound {name}: {better} is better; write {name}{right}{number}")
+    limit, chip = _limit(number, metric, shown), _at(at, name, metric, better, shown)
+    return Criterion(text.strip(), name, limit, chip, source, better)
 
 
 def parse_criteria(texts: Iterable[str], *, source: str = "--require") -> tuple[Criterion, ...]:
@@ -123,19 +141,19 @@ def _limit(number: str, metric: Metric, shown: str) -> float:
         raise OptionError(f"{shown}: limit {number[:40]!r} is a percentage, but this metric is none")
     if metric.unit == "fraction" and not 0 <= limit <= 1:
         raise OptionError(f"{shown}: limit {number[:40]!r} must be between 0 and 1; write 1 % as 0.01 or 1%")
-    if not math.isfinite(limit) or (metric.unit == "chips" and limit < 0):
+    if not math.isfinite(limit) or (metric.unit in ("chips", "fit") and limit < 0):
         raise OptionError(
             f"{shown}: limit {number[:40]!r} is out of range; write a finite number, not negative for counts"
         )
     return limit
 
 
-def _at(at: str | None, name: str, metric: Metric, shown: str) -> str | None:
+def _at(at: str | None, name: str, metric: Metric, better: Better, shown: str) -> str | None:
     if metric.of is None:
         if at is not None:
             raise OptionError(f"{shown}: {name} is one figure for all chips, so @{at[:20]} says nothing; leave it out")
         return None
-    worst, tail = ("min", "p05") if metric.better == "higher" else ("max", "p95")
+    worst, tail = ("min", "p05") if better == "higher" else ("max", "p95")
     if at is None:
         return "mean"
     if at in ("mean", worst):
@@ -144,10 +162,10 @@ def _at(at: str | None, name: str, metric: Metric, shown: str) -> str | None:
     if match is None or not 1 <= int(match[1]) <= 99:
         raise OptionError(f"{shown}: chip {at[:20]!r} is unknown; allowed: mean, {worst}, p01 to p99 such as {tail}")
     percent = int(match[1])
-    lenient = percent > 50 if metric.better == "higher" else percent < 50
+    lenient = percent > 50 if better == "higher" else percent < 50
     if lenient:
         raise OptionError(
             f"{shown}: {name}@{at} is a figure of the best chips; write @p{100 - percent:02d} for what "
-            f"{percent if metric.better == 'higher' else 100 - percent} % of the chips meet"
+            f"{percent if better == 'higher' else 100 - percent} % of the chips meet"
         )
     return f"p{percent:02d}"

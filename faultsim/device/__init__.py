@@ -1,7 +1,8 @@
 """A device profile at work: `load_device` gives a `Device` that stores tensors, draws and bounds faults."""
 
+from faultsim.device.chip import Chip
 from faultsim.device.conditions import Conditions
 from faultsim.device.device import Device, load_device
 from faultsim.device.laws import NotSimulated
 
-__all__ = ["Conditions", "Device", "NotSimulated", "load_device"]
+__all__ = ["Chip", "Conditions", "Device", "NotSimulated", "load_device"]

@@ -6,19 +6,27 @@ from dataclasses import replace
 
 from faultsim.budget import Budget, poisson_quantile
 from faultsim.corruption import Stored
-from faultsim.faults.upset_rate import UpsetRate
+from faultsim.device.laws import Law
+from faultsim.device.protected import behind
+from faultsim.faults import BitFlipCount, Fault, RowHammer, UpsetRate
+from faultsim.memory import Code
 
 
-def global_upsets(name: str, law: UpsetRate, stored: Sequence[Stored], *, p: float, confidence: float) -> Budget:
-    """Bound the upsets of a chip: n is the quantile of the number of events, each as large as the largest.
+def global_upsets(
+    name: str, law: UpsetRate, stored: Sequence[Stored], code: Code | None, *, p: float, confidence: float
+) -> Budget:
+    """Bound the upsets of a chip: n is the most wrong words, each off by as much as the largest.
 
-    An upper bound: ``n**(1/p)`` times the largest change of one event; for p = inf that change itself.
+    An upper bound: ``n**(1/p)`` times the largest change of one word; for p = inf that change itself. Behind *code*
+    it is of the events that the code lets through, and nothing where it lets none through.
     """
-    n = poisson_quantile(law.expected_events(stored), confidence, given_event=law.given_event)
-    n = min(n, sum(one.site.elements for one in stored))
-    struck = replace(law, given_event=n > 0)
-    largest = max((struck.budget(one, p=math.inf, confidence=confidence).eps for one in stored), default=0.0)
-    eps = largest * (1.0 if p == math.inf else n ** (1 / p)) if n else 0.0
+    seen = law if code is None else behind(law, code)
+    n = 0 if seen is None else min(_struck(seen, stored, confidence), sum(one.site.elements for one in stored))
+    struck = replace(seen or law, given_event=n > 0)
+    largest = (
+        max((struck.budget(one, p=math.inf, confidence=confidence).eps for one in stored), default=0.0) if n else 0.0
+    )
+    eps = largest * (1.0 if p == math.inf else n ** (1 / p))
     return Budget(
         mechanism=name,
         scope="global",
@@ -29,6 +37,33 @@ def global_upsets(name: str, law: UpsetRate, stored: Sequence[Stored], *, p: flo
         conditional=law.given_event,
         note="radii of tensors with different scales are compared in their own units",
     )
+
+
+def most_words(laws: Sequence[Law], stored: Sequence[Stored], code: Code | None, *, confidence: float) -> int | None:
+    """Return the most wrong words of a chip at *confidence*; None where a law's faults are not countable.
+
+    Behind *code*: of the upsets that it lets through; known numbers of flips count as if there were no code.
+    """
+    level = 1 - (1 - confidence) / max(len(laws), 1)
+    found = [_words(law.fault, stored, level, code) for law in laws]
+    if not found or None in found:
+        return None
+    return min(sum(n for n in found if n is not None), sum(one.site.elements for one in stored))
+
+
+def _words(fault: Fault, stored: Sequence[Stored], confidence: float, code: Code | None) -> int | None:
+    if isinstance(fault, UpsetRate):
+        seen = fault if code is None else behind(fault, code)
+        return 0 if seen is None else _struck(seen, stored, confidence)
+    if isinstance(fault, RowHammer):
+        return fault.n_flips
+    return fault.n if isinstance(fault, BitFlipCount) else None
+
+
+def _struck(law: UpsetRate, stored: Sequence[Stored], confidence: float) -> int:
+    """Return the most words that events hit: with a geometry the bits of one event may lie in words of their own."""
+    events = poisson_quantile(law.expected_events(stored), confidence, given_event=law.given_event)
+    return events * (1 if law.geometry is None else len(law.multiplicity))
 
 
 def combine(bounds: Sequence[Budget], stored: Stored, *, confidence: float) -> Budget:

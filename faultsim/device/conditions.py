@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from faultsim.errors import OptionError
 from faultsim.specs.device import DeviceSpec
 
+ABSOLUTE_ZERO_K = 273.15
 DEFAULT_EXPOSURE_H = 1.0
 DEFAULT_T_S = 86400.0
 
@@ -20,6 +21,7 @@ class Conditions:
         v: Supply voltage, volts, positive.
         flux_factor: Particle flux over the one the rate is given for, at least 0.
         exposure_h: Hours that upsets gather before the memory is written again, positive.
+        temperature_c: Degrees Celsius, above absolute zero.
 
     Raises:
         OptionError: If a value is out of its range.
@@ -30,9 +32,14 @@ class Conditions:
     v: float | None = None
     flux_factor: float | None = None
     exposure_h: float | None = None
+    temperature_c: float | None = None
 
     def __post_init__(self) -> None:
+        if self.temperature_c is not None and not -ABSOLUTE_ZERO_K < self.temperature_c < 2000:
+            raise OptionError(f"condition temperature_c must lie between -273.15 and 2000, got {self.temperature_c}")
         for field in fields(self):
+            if field.name == "temperature_c":
+                continue
             value = getattr(self, field.name)
             zero = field.name in ("t_s", "flux_factor")
             if value is not None and not (0 <= value < math.inf and (zero or value > 0)):
@@ -50,6 +57,7 @@ def resolve(spec: DeviceSpec, given: Conditions | None) -> Conditions:
         "v": world.v.value if world.v else None,
         "flux_factor": world.flux_factor.value if world.flux_factor else 1.0,
         "exposure_h": assess.exposure.value if assess.exposure else DEFAULT_EXPOSURE_H,
+        "temperature_c": world.temperature.value if world.temperature else None,
     }
     asked = {name: getattr(given, name) for name in own}
     return Conditions(**{name: own[name] if asked[name] is None else asked[name] for name in own})

@@ -1,28 +1,37 @@
 """`Device`: a profile as a value that stores tensors, draws chips and gives budgets. No law lives here."""
 
-import functools
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from faultsim import rng
+import numpy as np
+from numpy.typing import NDArray
+
 from faultsim.budget import Budget
-from faultsim.corruption import Corruption, Edit, Stored
-from faultsim.device.analog import analog_laws, analog_parts
-from faultsim.device.budgets import combine, global_upsets
+from faultsim.corruption import Corruption, Stored
+from faultsim.device.analog import analog_laws, analog_parts, gains, read_noise, without_reads
+from faultsim.device.budgets import combine, global_upsets, most_words
+from faultsim.device.chip import Chip, Plan, draw
 from faultsim.device.conditions import Conditions, resolve
-from faultsim.device.edits import is_empty, merge
-from faultsim.device.laws import Law, NotSimulated, digital_laws, event_probability, not_simulated
+from faultsim.device.digital import logic_laws, memory_laws, protection
+from faultsim.device.events import as_events, expected_events, given_an_event, is_conditional
+from faultsim.device.laws import Law, NotSimulated, in_inference, in_memory, keeps_pattern, not_simulated, why_not
+from faultsim.device.periphery import activation_events, effects
+from faultsim.device.protected import bound
 from faultsim.device.storage import Tensors, store_all
 from faultsim.errors import DeviceError
-from faultsim.faults.upset_rate import UpsetRate
+from faultsim.faults import AnalogChain, DeadLine, DeadRegion, FaultModes, LaneFault, StuckPE, UpsetRate
+from faultsim.inference import Effect
 from faultsim.library import find_device
-from faultsim.specs.device import DeviceSpec
+from faultsim.memory import Code
+from faultsim.specs.device import DeviceSpec, DigitalStorage
 from faultsim.specs.load import load
-from faultsim.specs.mechanisms import ANALOG_LAWS
 
 Held = Mapping[str, Stored]
+_STRUCTURED = (DeadRegion, FaultModes, LaneFault, StuckPE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +51,7 @@ class Device:
     path: Path = field(compare=False)
     summary: str = field(compare=False)
     spec: DeviceSpec = field(compare=False, repr=False)
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def store(self, tensors: Tensors) -> dict[str, Stored]:
         """Return a model's tensors as this device holds them: what the fault-free chip computes with.
@@ -62,44 +72,113 @@ class Device:
         return store_all(self.spec, tensors)
 
     def sample(self, stored: Held, seed: int, trial: int, *, conditions: Conditions | None = None) -> Corruption:
-        """Draw one chip: everything that is wrong with its stored numbers.
+        """Draw one chip: everything that is wrong with its stored numbers; `draw` tells more of the same chip.
+
+        Raises:
+            DeviceError: If a mechanism has no law under these conditions, or none is simulated.
+        """
+        return self.draw(stored, seed, trial, conditions=conditions).corruption
+
+    def draw(
+        self, stored: Held, seed: int, trial: int, *, reads: bool = False, conditions: Conditions | None = None
+    ) -> Chip:
+        """Draw one chip: what is wrong with the numbers that the model computes with, and what each law did.
 
         The draw is keyed by ``(seed, trial, mechanism, site)`` and by nothing else, with one exception. Where
-        upsets are all there is and a chip expects less than 0.1 of them, the chip is drawn *given at least one
-        event*: weigh what it shows by `event_probability`. Where that event lies is drawn over all of *stored*,
-        so with rare upsets the draw depends on which sites are stored. Noise of a read is drawn once a chip.
+        countable events are all there is and a chip expects less than 0.1 of them, the chip is drawn *given at
+        least one event*: weigh what it shows by `event_probability`. Where that event lies is drawn over all of
+        *stored*, so with rare upsets the draw depends on which sites are stored. Behind an error-correcting code
+        the corruption is what the code lets through.
 
         Args:
             stored: What `store` gave.
             seed: The campaign's seed.
             trial: Number of the chip, from 0.
+            reads: Whether `effects` draws the noise of a read at every inference; else it is drawn here, once.
             conditions: What to assume instead of the profile's own conditions.
 
         Returns:
-            An edit for each site that is touched; empty for a chip without faults.
+            The chip; its corruption has an edit for each site that is touched, and is empty without faults.
 
         Raises:
             DeviceError: If a mechanism has no law under these conditions, or none is simulated.
         """
-        laws = self._laws(stored, conditions)
-        if sum(isinstance(law.fault, UpsetRate) and law.fault.given_event for law in laws) > 1:
-            laws = [_pick(laws, stored, seed, trial)]
-        drawn: dict[str, list[Edit]] = {}
-        for law in laws:
-            generators = functools.partial(rng.generator, seed, trial, law.id)
-            for site, edit in law.fault.sample_chip(list(stored.values()), generators).items():
-                if not is_empty(edit):
-                    drawn.setdefault(site, []).append(edit)
-        return Corruption({site: merge(stored[site], edits) for site, edits in drawn.items()})
+        plan = self._plan(stored, conditions)
+        return draw(without_reads(plan) if reads else plan, seed, trial)
 
     def event_probability(self, stored: Held, *, conditions: Conditions | None = None) -> float:
-        """Return the probability that a chip has any fault in its exposure: below 1 for upsets alone."""
-        return event_probability(self._laws(stored, conditions), list(stored.values()))
+        """Return the probability that a chip has any fault in its exposure: below 1 for countable events alone."""
+        events = self._events(stored, conditions)
+        return 1.0 if events is None else -math.expm1(-events)
+
+    def fit(self, stored: Held, *, conditions: Conditions | None = None) -> float | None:
+        """Return the events of the device in 1e9 hours: in *stored*, or in its buffers of activations.
+
+        None where more than countable events goes wrong.
+        """
+        events = self._events(stored, conditions)
+        hours = resolve(self.spec, conditions).exposure_h
+        return None if events is None or not hours else events / hours * 1e9
+
+    def effects(
+        self, stored: Held, seed: int, trial: int, *, reads: bool = False, conditions: Conditions | None = None
+    ) -> tuple[Effect, ...]:
+        """Return what acts on a chip while the network runs: converters, noise, upsets of activations.
+
+        Args:
+            stored: What `store` gave.
+            seed: The campaign's seed.
+            trial: Number of the chip, from 0.
+            reads: Whether the noise of a read is drawn anew at every inference: with `draw` of the same *reads*.
+            conditions: What to assume instead of the profile's own conditions.
+        """
+        factors, noise = self._of_reads(stored, resolve(self.spec, conditions), reads=reads)
+        return tuple(
+            replace(one, gains=factors, seed=seed, trial=trial) for one in (*noise, *effects(self.spec, seed, trial))
+        )
+
+    def acts_at_inference(self, *, reads: bool = False) -> bool:
+        """Whether `effects` returns anything, with *reads* as there."""
+        return bool(in_inference(self.spec)) or (reads and self.has_read_noise())
+
+    def structured(self, stored: Held, *, conditions: Conditions | None = None) -> tuple[str, ...]:
+        """Return the mechanisms whose faults are whole lanes, lines or regions: no ball of numbers stands for them."""
+        laws = self._plan(stored, conditions).laws
+        return tuple(
+            law.id
+            for law in laws
+            if isinstance(law.fault, _STRUCTURED)
+            or (isinstance(law.fault, AnalogChain) and any(isinstance(one, DeadLine) for one in law.fault.laws))
+        )
+
+    @property
+    def acts_on_numbers(self) -> bool:
+        """Whether any simulated fault is of stored numbers, or of the logic that reads them."""
+        return bool(in_memory(self.spec))
+
+    def has_read_noise(self) -> bool:
+        """Whether a law of stored numbers is noise of a read, which `draw` can leave to `effects`."""
+        if self.spec.storage.domain != "analog":
+            return False
+        laws = analog_laws(self.spec, resolve(self.spec, None))
+        return any(part.transient for law in laws if isinstance(law.fault, AnalogChain) for part in law.fault.laws)
 
     def is_conditional(self, stored: Held, *, conditions: Conditions | None = None) -> bool:
         """Whether `sample` draws chips given at least one event; `event_probability` says how rare."""
-        laws = self._laws(stored, conditions)
-        return any(isinstance(law.fault, UpsetRate) and law.fault.given_event for law in laws)
+        plan = self._plan(stored, conditions)
+        return is_conditional(plan.laws) or (not plan.laws and self._events(stored, conditions) is not None)
+
+    def most_words(
+        self, stored: Held, *, confidence: float | None = None, conditions: Conditions | None = None
+    ) -> int | None:
+        """Return the most wrong words of a chip where countable events are all there is, else None.
+
+        Args and errors are those of `budgets`.
+        """
+        level = self.spec.assess.confidence if confidence is None else confidence
+        plan = self._plan(stored, conditions)
+        code = None if plan.code is None else plan.code[0]
+        return most_words(plan.laws, list(stored.values()), code, confidence=level)
 
     def budgets(
         self,
@@ -126,12 +205,13 @@ class Device:
         """
         level = self.spec.assess.confidence if confidence is None else confidence
         found: list[Budget] = []
+        code = self._code(stored, conditions)
         for law in self._parts(stored, conditions):
-            upsets = law.fault if isinstance(law.fault, UpsetRate) else None
-            if upsets is None or self.spec.assess.scope != "global":
-                found += [_bound(law, one, p, level) for one in stored.values()]
-            if upsets is not None:
-                found.append(global_upsets(law.id, upsets, list(stored.values()), p=p, confidence=level))
+            events = as_events(law)
+            if events is None or self.spec.assess.scope != "global":
+                found += [bound(law, one, code, p=p, confidence=level) for one in stored.values()]
+            if isinstance(law.fault, UpsetRate):
+                found.append(global_upsets(law.id, law.fault, list(stored.values()), code, p=p, confidence=level))
         return found
 
     def combined_budget(
@@ -150,10 +230,13 @@ class Device:
         Args and errors are those of `budgets`.
         """
         level = self.spec.assess.confidence if confidence is None else confidence
-        laws = self._laws(stored, conditions)
+        laws = self._plan(stored, conditions).laws
+        if not laws:
+            return {}
+        code = self._code(stored, conditions)
         each = 1 - (1 - level) / len(laws)
         return {
-            name: combine([_bound(law, one, p, each) for law in laws], one, confidence=level)
+            name: combine([bound(law, one, code, p=p, confidence=each) for law in laws], one, confidence=level)
             for name, one in stored.items()
         }
 
@@ -168,10 +251,8 @@ class Device:
         said = [f"Taken as safe, outside the memory under test: {', '.join(safe)}."] if safe else []
         for mechanism in self.spec.mechanisms:
             pattern = mechanism.spatial.pattern if mechanism.spatial is not None else "iid"
-            if mechanism.enabled and pattern not in ("iid", "word_cluster"):
+            if pattern != "iid" and why_not(mechanism) is None and not keeps_pattern(mechanism):
                 said.append(f"{mechanism.id}: its pattern '{pattern}' is drawn as independent cells.")
-            if isinstance(mechanism, ANALOG_LAWS) and mechanism.enabled and mechanism.resample == "per_read":
-                said.append(f"{mechanism.id}: noise of a read is drawn once a chip, not anew for every read.")
         return tuple(said)
 
     def conditions(self, given: Conditions | None = None) -> Conditions:
@@ -179,21 +260,52 @@ class Device:
         return resolve(self.spec, given)
 
     def _parts(self, stored: Held, given: Conditions | None) -> list[Law]:
-        laws = self._laws(stored, given)
+        laws = self._plan(stored, given).laws
         if self.spec.storage.domain == "analog":
             return analog_parts(self.spec, resolve(self.spec, given))
         return laws
 
-    def _laws(self, stored: Held, given: Conditions | None) -> list[Law]:
+    def _of_reads(
+        self, stored: Held, conditions: Conditions, *, reads: bool
+    ) -> tuple[dict[str, float | NDArray[np.float64]], tuple[Effect, ...]]:
+        """Return gains and read noise, which are the same for every chip; the last tensors asked for are kept."""
+        noisy = in_inference(self.spec) or reads
+        key = (id(stored), conditions, reads)
+        if self._kept.get("key") != key:
+            factors = gains(self.spec, stored, conditions) if noisy else {}
+            noise = read_noise(self.spec, stored, conditions) if reads else ()
+            self._kept.update(key=key, stored=stored, value=(factors, noise))
+        found: tuple[dict[str, float | NDArray[np.float64]], tuple[Effect, ...]] = self._kept["value"]
+        return found
+
+    def _code(self, stored: Held, given: Conditions | None) -> Code | None:
+        plan = self._plan(stored, given)
+        return None if plan.code is None else plan.code[0]
+
+    def _events(self, stored: Held, given: Conditions | None) -> float | None:
+        """Return the events that a chip expects; None where anything else goes wrong as well."""
+        plan = self._plan(stored, given)
+        if plan.laws:
+            return None if in_inference(self.spec) else expected_events(plan.laws, plan.held)
+        return activation_events(self.spec, resolve(self.spec, given))
+
+    def _plan(self, stored: Held, given: Conditions | None) -> Plan:
         conditions = resolve(self.spec, given)
-        if self.spec.storage.domain == "analog":
-            laws = analog_laws(self.spec, conditions)
-        else:
-            laws = digital_laws(self.spec, stored, conditions)
-        if not laws:
+        storage = self.spec.storage
+        if not in_memory(self.spec) and not in_inference(self.spec):
             reasons = "; ".join(f"{m.id}: {m.reason}" for m in self.not_simulated())
             raise DeviceError(f"device {self.name} has no mechanism that faultsim simulates ({reasons}); switch one on")
-        return laws
+        if not isinstance(storage, DigitalStorage):
+            return Plan(stored, tuple(analog_laws(self.spec, conditions)), ())
+        code = None
+        if storage.ecc.scheme != "none":
+            code = protection(storage, stored)
+        memory = memory_laws(self.spec, conditions)
+        logic = logic_laws(self.spec, conditions)
+        plan = Plan(stored, tuple(memory), tuple(logic), code)
+        count = len(memory)
+        laws = given_an_event(plan.laws, plan.held)
+        return plan._replace(memory=tuple(laws[:count]), logic=tuple(laws[count:]))
 
 
 def load_device(name: str | Path) -> Device:
@@ -215,19 +327,3 @@ def load_device(name: str | Path) -> Device:
     spec = load(path, DeviceSpec)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Device(name=spec.name, sha256=digest, path=path, summary=spec.summary, spec=spec)
-
-
-def _bound(law: Law, stored: Stored, p: float, confidence: float) -> Budget:
-    return replace(law.fault.budget(stored, p=p, confidence=confidence), mechanism=law.id)
-
-
-def _pick(laws: list[Law], stored: Held, seed: int, trial: int) -> Law:
-    """Choose which of several rare mechanisms had the event: two at once are rarer still and left out."""
-    held = list(stored.values())
-    shares = [law.fault.expected_events(held) for law in laws if isinstance(law.fault, UpsetRate)]
-    at = float(rng.generator(seed, trial, "mechanism").random()) * sum(shares)
-    for law, share in zip(laws, shares, strict=True):
-        at -= share
-        if at < 0:
-            return law
-    return laws[-1]

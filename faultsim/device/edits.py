@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from faultsim.corruption import Add, Edit, Redraw, Stored, Stuck, Xor
+from faultsim.corruption import Add, Edit, Redraw, Stored, Stuck, Xor, apply_edit
 from faultsim.errors import DeviceError
 
 
@@ -18,17 +18,22 @@ def merge(stored: Stored, edits: list[Edit]) -> Edit:
     """Return one edit for all of *edits*, which happened in this order: the same bits wrong, the same delta.
 
     Stuck cells are taken last, because a cell that cannot be written cannot be flipped either; of several
-    mechanisms with stuck cells the last one wins.
+    mechanisms with stuck cells the last one wins. Where the logic that reads a memory is broken (a sparse delta),
+    what it reads does not matter: its numbers stand over bit errors.
 
     Raises:
-        DeviceError: If bit errors and a delta in value space meet on one tensor.
+        DeviceError: If bit errors and a dense delta in value space meet on one tensor.
     """
     if len(edits) == 1:
         return edits[0]
     if all(isinstance(edit, Add) for edit in edits):
         return Add(delta=sum((_dense(stored, edit) for edit in edits), np.zeros(stored.values.shape)))
-    if not all(isinstance(edit, Xor | Stuck) for edit in edits):
+    bits: list[Edit] = [edit for edit in edits if isinstance(edit, Xor | Stuck)]
+    deltas = [edit for edit in edits if isinstance(edit, Add)]
+    if len(bits) + len(deltas) < len(edits) or any(delta.indices is None for delta in deltas):
         raise DeviceError(f"tensor {stored.site.name}: bit errors and analog noise cannot act on the same numbers")
+    if deltas:
+        return _over(stored, merge(stored, bits), deltas)
     flips = [edit for edit in edits if isinstance(edit, Xor)]
     stuck = [edit for edit in edits if isinstance(edit, Stuck)]
     touched = [flip.indices for flip in flips] + [cells.indices for cells in stuck]
@@ -48,6 +53,28 @@ def merge(stored: Stored, edits: list[Edit]) -> Edit:
         after[at] = (after[at] & ~cells.masks) | (cells.bits & cells.masks)
     changed = before != after
     return Xor(indices=indices[changed], masks=(before ^ after)[changed])
+
+
+def below(edit: Edit, above: Edit) -> Edit:
+    """Return bit errors without those in words that *above* makes anyway: broken logic hides what it does not read."""
+    if not isinstance(edit, Xor | Stuck) or not isinstance(above, Xor | Stuck):
+        return edit
+    keep = ~np.isin(edit.indices, above.indices)
+    if isinstance(edit, Xor):
+        return Xor(indices=edit.indices[keep], masks=edit.masks[keep])
+    return Stuck(indices=edit.indices[keep], masks=edit.masks[keep], bits=edit.bits[keep])
+
+
+def _over(stored: Stored, below: Edit, above: list[Add]) -> Add:
+    """Return a sparse delta of the numbers under *below*, and under *above* wherever that touches them."""
+    wrong = apply_edit(below, stored).astype(np.float64) - stored.values.astype(np.float64)
+    flat = wrong.reshape(-1)
+    for edit in above:
+        assert edit.indices is not None
+        flat[edit.indices] = 0.0
+        np.add.at(flat, edit.indices, edit.delta)
+    indices = np.flatnonzero(flat)
+    return Add(delta=flat[indices], indices=indices)
 
 
 def _dense(stored: Stored, edit: Edit) -> NDArray[np.float64]:

@@ -3,6 +3,10 @@
 References:
     .. [Krishnamoorthi2018] R. Krishnamoorthi. arXiv 1806.08342, §2.3: symmetric quantization by the largest
     magnitude.
+    .. [Rastegari2016] M. Rastegari et al. XNOR-Net. arXiv 1603.05279, §3.1: the scale of binary weights is the mean
+    magnitude.
+    .. [Li2016] F. Li et al. Ternary weight networks. arXiv 1605.04711: weights above 0.7 mean |w| are kept, and their
+    mean magnitude is the scale.
 """
 
 from collections.abc import Mapping
@@ -13,8 +17,28 @@ from numpy.typing import NDArray
 
 from faultsim.corruption import Site, Stored
 from faultsim.errors import DeviceError
-from faultsim.formats import ConductancePair, FloatFormat, IntFormat, NumberFormat, absmax, quantize_symmetric
+from faultsim.formats import (
+    BinaryFormat,
+    BitSliced,
+    ConductanceMapping,
+    ConductancePair,
+    DualPair,
+    FloatFormat,
+    IntFormat,
+    NumberFormat,
+    OffsetColumn,
+    SingleDeviceOffset,
+    absmax,
+    fixed_point,
+    quantize_symmetric,
+    reference_block,
+    ternary,
+)
+from faultsim.formats.floats import FLOAT_NAMES
+from faultsim.formats.integers import Encoding
 from faultsim.specs.device import AnalogStorage, DeviceSpec, DigitalStorage
+
+_ENCODINGS: dict[str, Encoding] = {"sign_magnitude": "sign_magnitude", "offset_binary": "offset_binary"}
 
 Tensors = Mapping[str, tuple[Site, NDArray[Any]]]
 
@@ -61,22 +85,49 @@ def _as_words(
     kept: NumberFormat
     if site.quantizer is not None and is_weight:
         kept = _own_quantizer(spec, storage, site)
-    elif storage.encoding != "twos_complement":
+    elif storage.encoding in FLOAT_NAMES:
         kept = FloatFormat(storage.encoding)
     elif not is_weight:
         kept = _fixed(values, storage.other_bits)
-    elif storage.bits is None or storage.bits < 2:
-        raise DeviceError(f"device {spec.name} stores {storage.bits} bit a weight; quantize the model to it yourself")
-    elif storage.scale == "per_tensor":
-        kept = quantize_symmetric(values, storage.bits)
-    elif storage.scale == "per_channel" and values.ndim > 1:
-        kept = quantize_symmetric(values, storage.bits, axis=site.channel_axis)
     else:
-        top = _group_scale(storage, site, values, model_scale)
-        kept = IntFormat(storage.bits, scale=_normal(top / (2 ** (storage.bits - 1) - 1)), narrow=True)
+        kept = _as_codes(spec, storage, site, values, model_scale)
     held = kept.decode(kept.encode(values))
     wide = np.float64 if values.dtype == np.float64 else np.float32  # float16 would round the codes away
     return Stored(site, kept, held.astype(wide, copy=False))
+
+
+def _as_codes(
+    spec: DeviceSpec, storage: DigitalStorage, site: Site, values: NDArray[Any], model_scale: float | None
+) -> NumberFormat:
+    """Return the integer format of float weights on this device."""
+    bits = storage.bits
+    if storage.encoding == "binary":
+        return BinaryFormat(_binary_scale(values))
+    if storage.encoding == "ternary":
+        return ternary(_ternary_scale(values))
+    if bits is not None and storage.encoding == "fixed_point" and storage.fraction_bits is not None:
+        return fixed_point(bits, storage.fraction_bits)
+    if bits is None or bits < 2:
+        raise DeviceError(f"device {spec.name} stores {bits} bit a weight; give encoding binary, or more bits")
+    encoding = _ENCODINGS.get(storage.encoding, "twos_complement")
+    if storage.scale == "per_tensor" and encoding == "twos_complement":
+        return quantize_symmetric(values, bits)
+    if storage.scale == "per_channel" and values.ndim > 1 and encoding == "twos_complement":
+        return quantize_symmetric(values, bits, axis=site.channel_axis)
+    top = _group_scale(storage, site, values, model_scale)
+    return IntFormat(bits, scale=_normal(top / (2 ** (bits - 1) - 1)), encoding=encoding, narrow=True)
+
+
+def _binary_scale(values: NDArray[Any]) -> float:
+    """Return the scale of a binary tensor, ``mean |w|`` [Rastegari2016]_."""
+    return float(np.abs(values).mean()) if values.size and np.any(values) else 1.0
+
+
+def _ternary_scale(values: NDArray[Any]) -> float:
+    """Return the scale of a ternary tensor: ``mean |w|`` over ``|w| > 0.7 mean |w|`` [Li2016]_."""
+    size = np.abs(values.astype(np.float64))
+    chosen = size[size > 0.7 * size.mean()] if values.size else size
+    return float(chosen.mean()) if chosen.size and chosen.any() else 1.0
 
 
 def _own_codes(spec: DeviceSpec, storage: DigitalStorage, site: Site, values: NDArray[Any]) -> NumberFormat:
@@ -120,18 +171,38 @@ def _fixed(values: NDArray[Any], bits: int) -> NumberFormat:
 def _as_conductances(
     spec: DeviceSpec, storage: AnalogStorage, site: Site, values: NDArray[Any], model_scale: float | None
 ) -> Stored:
-    if storage.mapping != "differential_pair" or storage.devices_per_weight != 2:
-        raise DeviceError(
-            f"device {spec.name} maps a weight as {storage.mapping} on {storage.devices_per_weight} devices;"
-            " faultsim simulates differential_pair on 2"
-        )
-    if storage.g_max is None or storage.g_max.unit != "uS":
-        raise DeviceError(f"device {spec.name} gives no g_max in uS; faultsim needs it to map weights")
     if not np.all(np.isfinite(values)):
         raise _not_finite(site)
-    g_min = storage.g_min.value if storage.g_min is not None else 0.0
-    pair = ConductancePair(g_min, storage.g_max.value, w_max=_group_scale(storage, site, values, model_scale))
-    return Stored(site, pair, pair.from_conductances(*pair.to_conductances(values)))
+    if storage.mapping == "mzi_mesh":
+        return Stored(site, FloatFormat("float32"), values.astype(np.float32))
+    if storage.g_max is None:
+        raise DeviceError(f"device {spec.name} gives no g_max; faultsim needs it to map weights to conductances")
+    low = storage.g_min.value if storage.g_min is not None else 0.0
+    mapping = _mapping(spec, storage, site, low, storage.g_max.value, _group_scale(storage, site, values, model_scale))
+    return Stored(site, mapping, mapping.from_cells(mapping.to_cells(values)))
+
+
+def _mapping(
+    spec: DeviceSpec, storage: AnalogStorage, site: Site, low: float, high: float, w_max: NDArray[np.float64]
+) -> ConductanceMapping:
+    """Return the mapping of a tensor to cells; conductances in the unit of ``storage.g_max``."""
+    devices, array = storage.devices_per_weight, storage.array
+    wanted = {"differential_pair": 2, "single_device_offset": 1, "offset_column": 1}.get(storage.mapping, devices)
+    if devices != wanted or (storage.mapping == "dual_pair" and devices % 2):
+        even = "an even number" if storage.mapping == "dual_pair" else str(wanted)
+        raise DeviceError(
+            f"device {spec.name}: storage.devices_per_weight is {devices}, {storage.mapping} takes {even}; correct it"
+        )
+    if storage.mapping == "single_device_offset":
+        return SingleDeviceOffset(low, high, w_max)
+    if storage.mapping == "offset_column":
+        cols = None if array is None else array.cols
+        return OffsetColumn(low, high, w_max, block=reference_block(site.shape, site.channel_axis, cols=cols))
+    if storage.mapping == "dual_pair":
+        return DualPair(low, high, w_max, pairs=devices // 2)
+    if storage.mapping == "bit_sliced" and storage.bits is not None:
+        return BitSliced(low, high, w_max, magnitude_bits=storage.bits - 1, bits_per_cell=storage.bits_per_cell)
+    return ConductancePair(low, high, w_max=w_max)
 
 
 def _group_scale(

@@ -21,10 +21,12 @@ class Row(NamedTuple):
 
 def table(result: Result) -> list[str]:
     """Return the main table: every figure of the run under one heading, with its interval and its change."""
-    fractions = result.clean.accuracy is not None and result.data.headline == "accuracy"
-    rows = _accuracy_rows(result) if fractions else _loss_rows(result)
-    clean = result.clean.accuracy if fractions else result.clean.loss
-    heading = plain(result.data.score if fractions else result.data.loss)
+    kind = _headline(result)
+    fractions = kind == "accuracy"
+    rows = {"accuracy": _accuracy_rows, "loss": _loss_rows, "score": _score_rows}[kind](result)
+    clean: float | None = getattr(result.clean, kind)
+    headings = {"accuracy": result.data.score, "loss": result.data.loss, "score": result.data.metric or kind}
+    heading = plain(headings[kind])
     level = f"{100 * result.level:g}% interval"
     lines = [f"  {pad(heading, 26)}{'value':>9}   {level:<20}{'change':>10}"]
     for row in rows:
@@ -67,6 +69,13 @@ def fragile_measure(result: Result) -> str:
     return "mean chip with faults in it alone"
 
 
+def _headline(result: Result) -> str:
+    """Return which figure the table is about; a result without it falls back to the loss."""
+    kind = result.data.headline
+    known = result.clean.score is not None if kind == "score" else result.clean.accuracy is not None
+    return kind if known and kind != "loss" else "loss"
+
+
 def _accuracy_rows(result: Result) -> Iterable[Row]:
     yield Row("clean", result.clean.accuracy)
     if result.clean_stored is not None:
@@ -97,6 +106,9 @@ def _loss_rows(result: Result) -> Iterable[Row]:
     if result.random is not None:
         loss = result.random.loss
         yield Row("random chip, mean", loss.mean, loss.low, loss.high)
+        broken = result.random.nonfinite_trials > 0.05 * result.random.trials
+        if loss.p95 is not None or loss.p95_low is not None or broken:  # else a file that does not have it
+            yield Row("random chip, 95th pct", loss.p95, loss.p95_low, loss.p95_high)
         yield Row("random chip, worst drawn", loss.max, said=f"of {counted(result.random.trials, 'chip')}")
     if result.random_in_set is not None:
         loss = result.random_in_set.loss
@@ -105,23 +117,47 @@ def _loss_rows(result: Result) -> Iterable[Row]:
         yield Row("worst case, same budget", result.worst_case.loss, said=result.worst_case.found)
 
 
+def _score_rows(result: Result) -> Iterable[Row]:
+    higher = result.data.higher_is_better
+    yield Row("clean", result.clean.score)
+    if result.clean_stored is not None:
+        yield Row("clean, as stored", result.clean_stored.score)
+    if result.random is not None and result.random.score is not None:
+        scores = result.random.score
+        yield Row("random chip, mean", scores.mean, scores.low, scores.high)
+        yield Row(f"random chip, {'5th' if higher else '95th'} pct", scores.bad, scores.bad_low, scores.bad_high)
+        worst = scores.min if higher else scores.max
+        yield Row("random chip, worst drawn", worst, said=f"of {counted(result.random.trials, 'chip')}")
+    if result.random_in_set is not None and result.random_in_set.score is not None:
+        scores = result.random_in_set.score
+        yield Row("random in the same set", scores.mean, scores.low, scores.high)
+    if result.worst_case is not None:
+        yield Row("worst case, same budget", result.worst_case.score, said=result.worst_case.found)
+
+
 def _change(difference: float, fractions: bool) -> str:
     return points(difference) if fractions else signed(f"{difference:+.4g}")
 
 
 def _harms(result: Result, parts: Sequence[SiteResult | KindResult]) -> tuple[list[float], str]:
-    """Return the accuracy that each part costs, or the loss where accuracy does not tell."""
+    """Return the accuracy that each part costs, or the loss where accuracy does not tell, or the own score."""
     scores = [part.worst_case or part.random for part in parts]
     clean = result.table_clean or result.clean_stored or result.clean
     if clean.accuracy is not None and result.data.headline == "accuracy":
         harm = [clean.accuracy - one.accuracy if one and one.accuracy is not None else 0.0 for one in scores]
         if any(value > 0 for value in harm) or clean.loss is None:
             return harm, "pt"
+    if clean.loss is None and clean.score is not None:
+        sign = 1 if result.data.higher_is_better else -1
+        own = [part.random.score if part.random else None for part in parts]
+        return [0.0 if score is None else sign * (clean.score - score) for score in own], "score"
     known = [0.0 if one is None or one.loss is None else one.loss - (clean.loss or 0.0) for one in scores]
     return known, "loss"
 
 
 def _cost(harm: float, unit: str) -> str:
+    if unit == "score":
+        return f"{signed(f'{-harm:+.3g}')} score"
     return points(-harm) if unit == "pt" else f"{signed(f'{harm:+.3g}')} loss"
 
 

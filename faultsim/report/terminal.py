@@ -4,7 +4,6 @@ Read-only: no figure is computed here but differences to the clean model. No tor
 renders a cluster's result.
 """
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePath
@@ -12,14 +11,15 @@ from pathlib import PurePath
 from rich.console import Console
 from rich.text import Text
 
+from faultsim.report.chips import chip_lines
 from faultsim.report.figures import fragile_measure, kinds, sites, table
-from faultsim.report.words import block, counted, interval, percent, plain, speakable
-from faultsim.results import Assumption, Judgement, Result, SiteResult
+from faultsim.report.verdict import Line, next_command, verdict_lines
+from faultsim.report.words import block, counted, plain, speakable
+from faultsim.results import Assumption, Result, SiteResult
 
 _NARROW, _WIDE = 80, 100
 _UNSURE = ("secondary", "recalled", "illustrative")
 _MOST = 6  # assumptions shown in full
-Line = tuple[str, str]  # text, rich style
 
 
 def render(result: Result, console: Console | None = None, *, out: str | None = None) -> None:
@@ -49,7 +49,7 @@ def lines(result: Result, *, width: int = _NARROW, out: str | None = None) -> li
         _about(result, width),
         _parts(result, width),
         _origin(result, width),
-        _verdict(result, width),
+        verdict_lines(result, width),
         _foot(result, width, out),
     )
     found: list[Line] = []
@@ -81,8 +81,11 @@ def _head(result: Result, width: int) -> Iterable[Line]:
             f"(max |Δ| {agreement.max_abs_difference:.1g}, tolerance {agreement.tolerance:.1g})"
         )
         yield from _styled(block("", [said], width, indent=0), "dim")
+    scored = plain(result.data.metric or result.data.score)
+    yield from _styled(block("", [f"task: {plain(result.data.task)}, scored by {scored}"], width, indent=0), "")
     if result.data.labels == "golden":
-        said = "no labels: accuracy is agreement with the clean model's own answers, not with the truth"
+        what = "accuracy is agreement" if result.data.headline == "accuracy" else "the figures are agreement"
+        said = f"no labels: {what} with the clean model's own answers, not with the truth"
         yield from _styled(block("", [said], width, indent=0), "yellow")
 
 
@@ -101,19 +104,7 @@ def _about(result: Result, width: int) -> Iterable[Line]:
             [f"{counted(random.trials, 'chip')}, each scored on {samples}; seed {result.seed}"],
             width,
         )
-        if random.stopped:
-            found += block("", [plain(random.stopped)], width)
-        rate = random.mismatch_rate
-        between = interval(rate.low, rate.high, of_fractions=True)
-        found += block(
-            "answers", [f"{percent(rate.mean)} {between} differ from the fault-free chip's, mean chip"], width
-        )
-        if random.nonfinite_trials:
-            said = f"{random.nonfinite_trials} of {counted(random.trials, 'chip')} gave a NaN or an infinity"
-            found += block("non-finite", [said], width)
-        if random.event_probability is not None:
-            said = f"all given a fault event, which a chip meets with probability {random.event_probability:.3g}"
-            found += block("rare", [said], width)
+        found += chip_lines(result, random, width)
     else:
         found += block("sampled", [f"no chips; {samples}"], width)
     if worst is not None:
@@ -202,68 +193,10 @@ def _trust(one: Assumption) -> str:
     return f"{one.status} from {one.rests_on}" if one.rests_on else one.status
 
 
-def _verdict(result: Result, width: int) -> Iterable[Line]:
-    if not result.verdict.criteria:
-        yield "NO VERDICT  no requirement was given", "bold"
-    for one in result.verdict.criteria:
-        word, style = ("PASSED", "bold green") if one.passed else ("FAILED", "bold red")
-        yield from _styled(block(word, [f"{plain(one.explanation)} ({_place(one)})"], width, indent=8), style)
-        if one.inconclusive:
-            fractions = one.metric in ("accuracy", "accuracy_drop", "mismatch")
-            between = interval(one.low, one.high, of_fractions=fractions)
-            unit = {"accuracy_drop": " pt", "accuracy": " %", "mismatch": " %"}.get(one.metric, "")
-            said = f"inconclusive: its interval {between}{unit} allows the other answer; more chips would tell"
-            yield from _styled(block("", [said], width, indent=8), "yellow")
-
-
-def _place(one: Judgement) -> str:
-    return f"{plain(one.source)} {plain(one.text)}"
-
-
 def _foot(result: Result, width: int, out: str | None) -> Iterable[Line]:
     if out is not None:
         yield from _styled(block("result", [plain(str(PurePath(out) / "result.json"))], width, indent=8), "dim")
-    yield f"next    {_next(result)}", "dim"  # unbroken, to be copied
-
-
-def _next(result: Result) -> str:
-    verdict = result.verdict
-    command = plain(result.provenance.command)
-    if not command.startswith("faultsim assess "):
-        model, device = (shlex.quote(plain(name)) for name in (result.model.path, result.device.name))
-        command = f"faultsim assess {model} --device {device}"
-    if not verdict.criteria:
-        wish = "loss_increase<=0.1@p95" if result.clean.accuracy is None else "accuracy_drop<=0.01@p95"
-        return f'{command} --require "{wish}"'
-    words = shlex.split(command)
-    if any(one.inconclusive for one in verdict.criteria) and result.random is not None:
-        return _with(words, "--trials", str(4 * result.random.trials))
-    ranked = sorted((one for one in result.sites if one.worst_case), key=_remaining)
-    if verdict.passed is False and ranked:
-        return f"{command} --exclude {shlex.quote(plain(ranked[0].name))}  # as if it were protected"
-    return f"{_with(words, '--seed', str(result.seed + 1))}  # the same answer from other chips?"
-
-
-def _with(words: list[str], option: str, value: str) -> str:
-    """Return the command with *option* set once, to *value*."""
-    kept: list[str] = []
-    skip = False
-    for word in words:
-        if skip or word.startswith(f"{option}="):
-            skip = False
-            continue
-        if word == option:
-            skip = True
-            continue
-        kept.append(word)
-    return shlex.join([*kept, option, value])
-
-
-def _remaining(site: object) -> float:
-    worst = getattr(site, "worst_case", None)
-    accuracy = getattr(worst, "accuracy", None)
-    loss = getattr(worst, "loss", None)
-    return accuracy if accuracy is not None else -(loss if loss is not None else float("inf"))
+    yield f"next    {next_command(result)}", "dim"  # unbroken, to be copied
 
 
 def _styled(texts: Iterable[str], style: str) -> list[Line]:

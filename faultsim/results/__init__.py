@@ -6,6 +6,7 @@ from faultsim.results.campaign import (
     Losses,
     RandomResult,
     Rate,
+    Scores,
     SiteRandom,
     SiteResult,
     SiteWorst,
@@ -28,6 +29,9 @@ from faultsim.results.contract import (
     Verdict,
 )
 from faultsim.results.files import load_result, result_schema, schema_text, to_dict, to_json
+from faultsim.results.outcomes import OutcomeCounts, Outcomes, OutcomeShare, SdcFit
+from faultsim.results.rerun import Rerun
+from faultsim.results.sweep import SweepPoint, SweepResult
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -42,14 +46,22 @@ __all__ = [
     "Losses",
     "ModelInfo",
     "NotSimulated",
+    "OutcomeCounts",
+    "OutcomeShare",
+    "Outcomes",
     "Provenance",
     "RandomResult",
     "Rate",
+    "Rerun",
     "Result",
     "Score",
+    "Scores",
+    "SdcFit",
     "SiteRandom",
     "SiteResult",
     "SiteWorst",
+    "SweepPoint",
+    "SweepResult",
     "TrialRow",
     "Verdict",
     "WorstCase",

@@ -14,6 +14,7 @@ from faultsim.results.base import (
     Section,
     check_order,
 )
+from faultsim.results.outcomes import OutcomeCounts, Outcomes, SdcFit
 
 
 class Accuracies(Explained):
@@ -56,11 +57,51 @@ class Losses(Explained):
     """Lower end of the mean's interval; null: not bounded."""
     high: float | None = None
     """Upper end of the mean's interval; null: not bounded."""
+    p95: NullIfNotFinite = None
+    """The 95th percentile: 95 % of the chips do at least as well; null where it is not finite or not computed."""
+    p95_low: float | None = None
+    """Lower end of the percentile's interval; null: not bounded."""
+    p95_high: float | None = None
+    """Upper end of the percentile's interval; null: too few chips to bound it, or not finite."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "Losses":
         check_order(self, "low", "mean", "high")
+        check_order(self, "p95_low", "p95", "p95_high")
+        check_order(self, "p95", "max")
         check_order(self, "mean", "max", slack=1e-6 * abs(self.max or 1.0))
+        return self
+
+
+class Scores(Section):
+    """The task's own score over chips, in the unit that `data.metric` names; `data.higher_is_better` tells the way."""
+
+    mean: NullIfNotFinite
+    """Mean over chips; null where a chip's score is not finite."""
+    low: float | None = None
+    """Lower end of the mean's interval; null: not bounded."""
+    high: float | None = None
+    """Upper end of the mean's interval; null: not bounded."""
+    bad: NullIfNotFinite
+    """What 95 % of the chips do at least as well as: the 5th percentile where higher is better, else the 95th; null
+    where it is not finite."""
+    bad_low: float | None = None
+    """Lower end of that percentile's interval; null: not bounded."""
+    bad_high: float | None = None
+    """Upper end of that percentile's interval; null: not bounded."""
+    min: NullIfNotFinite
+    """The lowest score drawn; null where lower is worse and a chip's score is not finite."""
+    max: NullIfNotFinite
+    """The highest score drawn; null where higher is worse and a chip's score is not finite."""
+    nonfinite: Count = 0
+    """Chips whose score is not finite; they count as the worst ones."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Scores":
+        check_order(self, "low", "mean", "high")
+        check_order(self, "bad_low", "bad", "bad_high")
+        check_order(self, "min", "mean", "max", slack=1e-9 * max(abs(self.min or 0.0), 1.0))
+        check_order(self, "min", "bad", "max")
         return self
 
 
@@ -94,7 +135,15 @@ class TrialRow(Section):
     n: Annotated[int, Field(ge=1)]
     """Inputs."""
     loss: NullIfNotFinite
-    """Mean loss of the chip; null where it is not finite."""
+    """Mean loss of the chip; null where it is not finite, or the task has none."""
+    score: NullIfNotFinite = None
+    """The task's own score, named by `data.metric`; null where it is not finite, or is the share of correct inputs."""
+    outcomes: OutcomeCounts | None = None
+    """What the faults did to each input; null where that was not recorded."""
+    detected: Count = 0
+    """Memory words with an uncorrectable error that a code detected, and crashes: all that the machine notices."""
+    corrected: Count = 0
+    """Memory words that a code repaired."""
 
     @model_validator(mode="after")
     def _counts(self) -> "TrialRow":
@@ -113,6 +162,12 @@ class RandomResult(Section):
     loss: Losses
     mismatch_rate: Rate
     """Fraction of inputs answered otherwise than by the fault-free model."""
+    score: Scores | None = None
+    """The task's own score; null where that is the accuracy."""
+    outcomes: Outcomes | None = None
+    """What the faults did to each input of each chip; null where that was not recorded."""
+    sdc_fit: SdcFit | None = None
+    """Rate of silent data corruption of the device in the field; null where the device's own rate is not known."""
     nonfinite_trials: Count
     """Chips with a NaN or an infinity in any output."""
     event_probability: Fraction | None = None
@@ -131,6 +186,8 @@ class RandomResult(Section):
         rows = len(self.per_trial)
         if rows and (rows != self.trials or len({row.trial for row in self.per_trial}) != rows):
             raise ValueError(f"per_trial holds {rows} rows, trials = {self.trials}: a chip is missing or twice")
+        if rows and self.outcomes is not None:
+            self.outcomes.check([row.outcomes for row in self.per_trial])
         return self
 
 
@@ -141,6 +198,8 @@ class WorstCase(Explained):
     """Accuracy under it; null where the task has none."""
     loss: Figure
     """Loss under it; null where it is not finite."""
+    score: NullIfNotFinite = None
+    """The task's own score under it; null where it is not finite, or is the accuracy. The search raised the loss."""
     method: str
     """The search that found it."""
     gradients: Count
@@ -167,6 +226,8 @@ class SiteRandom(Section):
     """Mean over chips; null where the task has none."""
     loss: NullIfNotFinite
     """Mean over chips; null where it is not finite."""
+    score: NullIfNotFinite = None
+    """Mean of the task's own score over chips; null where it is not finite, or is the accuracy."""
     low: Fraction | None = None
     """Lower end of the mean accuracy's interval; null: too few chips to bound it."""
     high: Fraction | None = None

@@ -11,10 +11,12 @@ from faultsim.results.base import (
     Figure,
     Fraction,
     FractionFigure,
+    NullIfNotFinite,
     Section,
     Sha256,
 )
 from faultsim.results.campaign import KindResult, RandomResult, SiteResult, WorstCase
+from faultsim.results.rerun import Rerun
 
 SCHEMA_VERSION: Final = 1
 Status = Literal["verified", "secondary", "derived", "recalled", "illustrative", "given"]
@@ -88,9 +90,15 @@ class DataInfo(Section):
     score: str = "accuracy"
     """What the fields named ``accuracy`` hold for this task, a fraction where more is better."""
     loss: str = "loss"
-    """What the fields named ``loss`` hold, with its unit."""
-    headline: Literal["accuracy", "loss"] = "accuracy"
-    """Which of the two people know the task by: log perplexity is a loss."""
+    """What the fields named ``loss`` hold, with its unit; ``none`` where the task has no loss."""
+    headline: Literal["accuracy", "loss", "score"] = "accuracy"
+    """Which figure people know the task by: log perplexity is a loss, BLEU a score of its own."""
+    metric: str | None = None
+    """What the fields named ``score`` hold, with its unit; null where the task is known by its accuracy."""
+    higher_is_better: bool | None = None
+    """Whether a larger ``score`` is a better one; null as `metric`."""
+    predictions: Literal["classes", "values"] = "classes"
+    """Of ``values`` any change is a changed prediction: mismatches and critical outcomes then count changes."""
 
 
 class Score(Explained):
@@ -99,7 +107,9 @@ class Score(Explained):
     accuracy: FractionFigure
     """Fraction of correct answers; null where the task has none."""
     loss: Figure
-    """Mean loss; null where it is not finite."""
+    """Mean loss; null where it is not finite, or the task has none."""
+    score: NullIfNotFinite = None
+    """The task's own score; null where it is not finite, or is the accuracy."""
     formats: tuple[str, ...] = ()
     """For the stored model: number formats on the device, the most common first."""
 
@@ -174,6 +184,8 @@ class Verdict(Section):
     """Whether every criterion passes; null where none was given."""
     criteria: tuple[Judgement, ...] = ()
     """One for each requirement, in the order given."""
+    unjudged: tuple[str, ...] = ()
+    """Requirements that were given and not judged, because the run ended before what they ask for was known."""
 
     @model_validator(mode="after")
     def _follows(self) -> "Verdict":
@@ -211,7 +223,7 @@ class Result(Section):
     """One assessment of one model on one chip. Accuracies are fractions; a trial is a chip."""
 
     schema_version: Literal[1] = 1
-    """Version of this contract; every change of a field raises it."""
+    """Version of this contract; every change of a field's meaning raises it, an added field is optional."""
     model: ModelInfo
     device: DeviceInfo
     data: DataInfo
@@ -243,4 +255,6 @@ class Result(Section):
     not_simulated: tuple[NotSimulated, ...] = ()
     notes: tuple[str, ...] = ()
     """What a careful reader must know beside the numbers."""
+    rerun: Rerun | None = None
+    """What it takes to draw and score a chip of this result again; null in files of older versions."""
     provenance: Provenance

@@ -1,12 +1,16 @@
 """YAML → a typed value: strict pydantic, and every problem of a file in one error. No types live here."""
 
+import copy
+import difflib
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pydantic
+from pydantic_core import ErrorDetails
 
-from faultsim.specs.messages import explain
+from faultsim.specs.messages import explain, tags_at
 from faultsim.specs.yaml import Document, Problem, read, refusal
 
 T = TypeVar("T")
@@ -39,9 +43,7 @@ def check(document: Document, type_: type[T]) -> T:
     problems = list(document.problems)
     value: T | None = None
     try:
-        text = json.dumps(document.value)
-        context = {"document": document.value}
-        value = pydantic.TypeAdapter(type_).validate_json(text, strict=True, context=context)
+        value = _validate(document.value, document, type_)
     except pydantic.ValidationError as error:
         problems += _typed_problems(error, document, type_)
     if problems:
@@ -49,13 +51,70 @@ def check(document: Document, type_: type[T]) -> T:
     return value  # type: ignore[return-value]  # set wherever no problem was found
 
 
-def _typed_problems(error: pydantic.ValidationError, document: Document, type_: object) -> list[Problem]:
+def _validate(value: Any, document: Document, type_: type[T]) -> T:
+    context = {"document": document.value}
+    return pydantic.TypeAdapter(type_).validate_json(json.dumps(value), strict=True, context=context)
+
+
+def _typed_problems(error: pydantic.ValidationError, document: Document, type_: type) -> list[Problem]:
     """Leave out what only follows from a problem of the text, or of an entry, reported already."""
     found = []
-    for details in error.errors(include_url=False):
+    errors = error.errors(include_url=False)
+    for details in (*errors, *_behind_wrong_tags(errors, document, type_)):
         if details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]:
             continue  # pydantic counts the valid entries alone
         said = explain(details, document, type_)
         if not any(said.path[:size] in document.spoilt for size in range(len(said.path) + 1)):
             found.append(said.problem)
     return found
+
+
+def _behind_wrong_tags(errors: list[ErrorDetails], document: Document, type_: type) -> list[ErrorDetails]:
+    """Return what else is wrong in a mapping whose word that says its type is wrong: pydantic stops there.
+
+    The mapping is taken for what the word plainly means. Where that could be several, only what is wrong whatever it
+    means is told.
+    """
+    patched = copy.deepcopy(document.value)
+    corrected: dict[tuple[int | str, ...], set[str] | None] = {}
+    for details in errors:
+        if details["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            said = explain(details, document, type_)
+            place: Any = patched
+            for step in said.path[:-1]:
+                place = place[step]
+            tags = tags_at(details, document, type_)
+            guess = _meant(str(place.get(said.path[-1], "")), tags)
+            tag = guess or max(tags, key=lambda one: len(set(tags[one]) & set(place)), default=None)
+            if tag is not None:
+                place[said.path[-1]] = tag
+                same = {key for key in tags[tag] if len({str(keys.get(key)) for keys in tags.values()}) == 1}
+                corrected[tuple(details["loc"])] = None if guess else same
+    if not corrected:
+        return []
+    try:
+        _validate(patched, document, type_)
+    except pydantic.ValidationError as error:
+        known = {tuple(details["loc"]) for details in errors}
+        return [
+            one
+            for one in error.errors(include_url=False)
+            if tuple(one["loc"]) not in known and _counts(tuple(one["loc"]), corrected)
+        ]
+    return []
+
+
+def _meant(word: str, options: Iterable[str]) -> str | None:
+    """Return the option that *word* plainly means: near, and no other nearly as near."""
+    ratios = sorted(((difflib.SequenceMatcher(None, word[:100], one).ratio(), one) for one in options), reverse=True)
+    if not ratios or ratios[0][0] < 0.6 or (len(ratios) > 1 and ratios[0][0] - ratios[1][0] < 0.15):
+        return None
+    return ratios[0][1]
+
+
+def _counts(place: tuple[int | str, ...], corrected: Mapping[tuple[int | str, ...], set[str] | None]) -> bool:
+    """Whether a problem at *place* holds whatever the corrected word meant; pydantic names the type after its place."""
+    for at, keys in corrected.items():
+        if place[: len(at)] == at:
+            return keys is None or (len(place) > len(at) + 1 and place[len(at) + 1] in keys)
+    return False

@@ -37,11 +37,12 @@ class Said(NamedTuple):
 
 
 class _Trace(NamedTuple):
-    """The end of a pydantic location: the real path (no union tags), the bounds, the keys of its parent."""
+    """The end of a pydantic location: the real path (no union tags), bounds, keys of its parent, possible types."""
 
     path: NodePath
     bounds: tuple[Any, ...]
     keys: tuple[str, ...]
+    types: tuple[object, ...]
 
 
 def explain(details: ErrorDetails, document: Document, type_: object) -> Said:
@@ -63,6 +64,19 @@ def explain(details: ErrorDetails, document: Document, type_: object) -> Said:
     place = document.places.get(path) or document.places.get(path[:-1]) or document.places[()]
     line, column = (place.key_line, place.key_column) if at_key and path in document.places else place[:2]
     return Said(path, Problem(line, column, show_path(path), _message(details, trace, path)))
+
+
+def tags_at(details: ErrorDetails, document: Document, type_: object) -> dict[str, dict[str, object]]:
+    """Return the words that say the type of a union where pydantic found none, each with its keys and their types."""
+    discriminator = str(details["ctx"]["discriminator"]).strip("'")
+    trace = _trace(type_, details["loc"], document.value, missing=False)
+    found: dict[str, dict[str, object]] = {}
+    for member in (one for annotation in trace.types for one in _members(annotation)):
+        fields = _fields(member)
+        if discriminator in fields:
+            for word in typing.get_args(fields[discriminator].annotation):
+                found[str(word)] = {name: field.annotation for name, field in fields.items()}
+    return found
 
 
 def _message(details: ErrorDetails, trace: _Trace, path: NodePath) -> str:
@@ -181,7 +195,7 @@ def _trace(type_: object, location: tuple[int | str, ...], value: object, *, mis
         here = [annotation for annotation, _ in steps]
         bounds = tuple(bound for _, metadata in steps for bound in metadata)
     bounds += tuple(bound for annotation in here for bound in _bounds(annotation))
-    return _Trace(tuple(path), bounds, keys)
+    return _Trace(tuple(path), bounds, keys, tuple(here))
 
 
 def _reaches(value: object, item: int | str) -> bool:

@@ -6,7 +6,8 @@ it is shown as fact), ``illustrative`` (no source found). No number may claim mo
 for.
 """
 
-from typing import Annotated, Generic, Literal, TypeVar
+from collections.abc import Iterator
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -96,6 +97,21 @@ class Quantity(Provenance, Generic[V, U]):
     range: tuple[float, float] | None = Field(
         default=None, description="Lowest and highest value met, in the same unit."
     )
+
+
+def quantities(part: object, prefix: str = "") -> Iterator[tuple[str, "Quantity[Any, Any]"]]:
+    """Yield every quantity inside *part* with its dotted path, in the order of the fields."""
+    if isinstance(part, Quantity):
+        yield prefix.rstrip("."), part
+    elif isinstance(part, BaseModel):
+        for name in type(part).model_fields:
+            yield from quantities(getattr(part, name), f"{prefix}{name}.")
+    elif isinstance(part, dict):
+        for name, one in part.items():
+            yield from quantities(one, f"{prefix}{name}.")
+    elif isinstance(part, tuple | list):
+        for position, one in enumerate(part):
+            yield from quantities(one, f"{prefix.rstrip('.')}[{position}].")
 
 
 def _wrong(at: str, message: str) -> PydanticCustomError:

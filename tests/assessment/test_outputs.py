@@ -35,13 +35,27 @@ def test_a_scalar_output_is_refused():
         assess(_model(nodes, TensorProto.FLOAT, ()), "reram", options=QUICK)
 
 
-def test_a_class_without_its_scores_is_refused():
+def test_a_class_without_its_scores_is_counted_and_has_no_worst_case(tmp_path):
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["p"]),
         helper.make_node("ArgMax", ["p"], ["y"], axis=1, keepdims=0),
     ]
-    with pytest.raises(DataError, match="holds one whole number a sample, a class and no scores"):
-        assess(_model(nodes, TensorProto.INT64, ("N",)), "reram", options=QUICK)
+    model = _model(nodes, TensorProto.INT64, ("N",))
+    x = np.random.default_rng(7).standard_normal((40, 4)).astype(F)
+    labels = (x @ model.numbers["w"]).argmax(1)
+    labels[:10] = (labels[:10] + 1) % 5
+    np.savez(tmp_path / "d.npz", x=x, labels=labels)
+    options = Options(trials=2, search_gradients=2, site_trials=1, threads=1)
+    result = assess(model, "reram", tmp_path / "d.npz", options=options)
+    assert result.clean.accuracy == 0.75
+    assert result.worst_case is None
+    assert any(note.startswith("No worst case: the output has no gradient: it holds classes") for note in result.notes)
+    assert all(site.random is not None and site.worst_case is None for site in result.sites)
+    agreement = assess(model, "reram", options=QUICK)
+    assert (agreement.clean.accuracy, agreement.data.labels) == (1, "golden")
+    named = Options(trials=2, search_gradients=2, site_trials=0, threads=1, task="classification")
+    with pytest.raises(OptionError, match="no scores, which --task classification needs; give --task class-ids"):
+        assess(model, "reram", tmp_path / "d.npz", options=named)
 
 
 def test_inputs_that_the_opset_does_not_know_are_told_so():

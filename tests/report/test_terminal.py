@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
-from example_result import example
+from example_result import chips, example
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -12,7 +12,18 @@ from rich.console import Console
 
 from faultsim.report import lines, render
 from faultsim.report.words import bar, interval, pad, plain, points
-from faultsim.results import Losses, NotSimulated, Result, Score, WorstCase
+from faultsim.results import (
+    Losses,
+    NotSimulated,
+    OutcomeShare,
+    Result,
+    Score,
+    Scores,
+    SdcFit,
+    SiteRandom,
+    Verdict,
+    WorstCase,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 REQUIRED = ("accuracy_drop<=0.02@p95", "accuracy>=0.9", "worst_case_accuracy>=0.5", "accuracy>=0.95")
@@ -31,11 +42,20 @@ def regression() -> Result:
     random = random.model_copy(
         update={
             "accuracy": type(random.accuracy)(**accuracy),
-            "loss": Losses(mean=float("inf"), max=float("inf")),
+            "loss": Losses(mean=float("inf"), max=float("inf"), p95=2.5, p95_low=1.25),
             "nonfinite_trials": 3,
         }
     )
+    data = {
+        "task": "regression",
+        "loss": "mean squared error",
+        "headline": "loss",
+        "metric": "mean squared error",
+        "higher_is_better": False,
+        "predictions": "values",
+    }
     return example(
+        data=example().data.model_copy(update=data),
         clean=Score(accuracy=None, loss=0.125, note="a regression has no accuracy"),
         clean_stored=None,
         random=random,
@@ -52,7 +72,76 @@ def regression() -> Result:
     )
 
 
-RESULTS = {"full": lambda: example(*REQUIRED), "no_labels": without_labels, "regression": regression}
+def bleu() -> Result:
+    """Token ids: no loss, no gradient, a score of its own."""
+    lossless = Losses(mean=None, max=None, note="the task has no loss")
+    null = {"mean": None, "low": None, "high": None, "p05": None, "p05_low": None, "p05_high": None}
+    sample = chips(100)
+    scores = Scores(mean=25.5, low=25.1, high=25.9, bad=22.25, bad_low=20.5, bad_high=23.0, min=20.5, max=27.25)
+    accuracy = type(sample.accuracy)(**null, min=None, max=None, note="the task counts no correct answers")
+    data = {
+        "task": "sequence output",
+        "loss": "none",
+        "headline": "score",
+        "metric": "BLEU (0 to 100)",
+        "higher_is_better": True,
+    }
+    clean = Score(accuracy=None, loss=None, score=27.5, note="no accuracy, no loss")
+    alone = [SiteRandom(trials=3, accuracy=None, loss=None, score=score) for score in (27.25, 20.0, 27.5)]
+    sites = tuple(
+        site.model_copy(update={"worst_case": None, "random": one})
+        for site, one in zip(example().sites, alone, strict=True)
+    )
+    return example(
+        data=example().data.model_copy(update=data),
+        clean=clean,
+        clean_stored=clean.model_copy(update={"score": 27.0}),
+        random=sample.model_copy(update={"accuracy": accuracy, "loss": lossless, "score": scores}),
+        random_in_set=None,
+        worst_case=None,
+        sites=sites,
+        kinds=(),
+        notes=("No worst case: the output is a sequence of token ids, which has no gradient.",),
+    )
+
+
+def rare() -> Result:
+    """Chips given a rare event, with few critical outcomes, and requirements that an interruption left unjudged."""
+    sample = chips(100)
+    shares = {
+        "masked": OutcomeShare(total=59_981, share=59_981 / 60_000, low=0.9995, high=0.9999),
+        "tolerable": OutcomeShare(total=14, share=14 / 60_000, low=0.0001, high=0.0004),
+        "critical": OutcomeShare(total=5, share=5 / 60_000, low=0.0, high=0.0002),
+        "nonfinite": OutcomeShare(total=0, share=0.0, low=0.0, high=0.0362),
+    }
+    outcomes = sample.outcomes.model_copy(update={**shares, "chips_masked": 93, "chips_critical": 2})
+    random = sample.model_copy(
+        update={
+            "outcomes": outcomes,
+            "per_trial": (),
+            "event_probability": 0.0000123,
+            "sdc_fit": SdcFit(value=0.05, low=0.0, high=0.12, device_fit=600.0, events=100),
+        }
+    )
+    result = example(random=random, random_in_set=None, worst_case=None, sites=(), kinds=())
+    asked = ("worst_case_accuracy>=0.5", "accuracy_drop<=0.01@p95")
+    flags = " ".join(f"--require '{one}'" for one in asked)
+    command = f"{result.provenance.command} {flags}"
+    return result.model_copy(
+        update={
+            "verdict": Verdict(unjudged=asked),
+            "provenance": result.provenance.model_copy(update={"command": command}),
+        }
+    )
+
+
+RESULTS = {
+    "full": lambda: example(*REQUIRED),
+    "no_labels": without_labels,
+    "regression": regression,
+    "bleu": bleu,
+    "rare": rare,
+}
 
 
 def printed(result: Result, **options: object) -> str:
@@ -126,6 +215,29 @@ def test_the_next_step_follows_from_the_verdict():
     assert f"{command}--trials 400" in printed(example("accuracy>=0.95"))
     assert f"{command}--exclude conv2.weight" in printed(example("accuracy>=0.99"))
     assert f"{command}--seed 1" in printed(example("accuracy>=0.5"))
+
+
+def test_requirements_that_an_interruption_left_unjudged_are_no_missing_requirements():
+    text = printed(rare())
+    assert "NO VERDICT  2 requirements were not judged: the run was interrupted" in text
+    assert "no requirement was given" not in text
+    command = text.splitlines()[-1]
+    assert command.count("--require") == 2
+    assert command.endswith("# once more, to its end")
+    api = rare()
+    api = api.model_copy(update={"provenance": api.provenance.model_copy(update={"command": "faultsim.assess(…)"})})
+    assert "--require 'worst_case_accuracy>=0.5' --require 'accuracy_drop<=0.01@p95'" in printed(api)
+
+
+def test_a_share_is_0_or_100_only_where_it_is_exact():
+    text = printed(rare())
+    assert "outcomes       masked >99.9%  tolerable 0.02%  critical 0.008%  non-finite 0%" in text
+
+
+def test_values_change_and_are_no_answers_that_differ():
+    text = printed(regression())
+    assert "answers " not in text
+    assert "  changed 3.3%" in text
 
 
 @given(st.text(), st.integers(1, 40))

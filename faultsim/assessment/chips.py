@@ -1,0 +1,101 @@
+"""One chip of the device on the model under test: its numbers, what acts while it runs, its row. No phases here."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultsim.assessment.setting import Setting
+from faultsim.corruption import apply_edit
+from faultsim.device import Chip
+from faultsim.engine.summary import row
+from faultsim.inference import ActivationLaw, Effect, fault_free
+from faultsim.metrics import Tally
+from faultsim.results import TrialRow
+
+CALIBRATION_SAMPLES = 256
+"""Most samples that ranges of layers and activations are taken from."""
+
+Numbers = dict[str, NDArray[Any]]
+
+
+class Drawn(NamedTuple):
+    """One chip, ready to be scored.
+
+    Attributes:
+        chip: What the device drew.
+        numbers: What it computes with, by site.
+        effects: What acts while it computes.
+    """
+
+    chip: Chip
+    numbers: Numbers
+    effects: tuple[Effect, ...]
+
+
+def draw_chip(setting: Setting, trial: int, names: Sequence[str] | None = None) -> Drawn:
+    """Draw chip *trial*; with faults in the tensors *names* alone where given.
+
+    Where chips are drawn given a rare event, the event is then one in *names*: nearly every chip's own is elsewhere.
+    Upsets of activations belong to no tensor, and are then left out.
+    """
+    device, options = setting.device, setting.options
+    stored, conditions, reads = setting.stored, options.conditions, options.reads == "inference"
+    if names is not None and device.is_conditional(stored, conditions=conditions):
+        stored = {name: stored[name] for name in names}
+    chip = device.draw(stored, options.seed, trial, reads=reads, conditions=conditions)
+    numbers = setting.fault_free()
+    for name, edit in chip.corruption.items():
+        if names is None or name in names:
+            numbers[name] = apply_edit(edit, setting.stored[name])
+    effects = device.effects(setting.stored, options.seed, trial, reads=reads, conditions=conditions)
+    if names is not None:
+        confined = [one for one in effects if not isinstance(one.law, ActivationLaw)]
+        effects = tuple(replace(one, sites=frozenset(names)) for one in confined)
+    return Drawn(chip, numbers, effects)
+
+
+def chip_numbers(setting: Setting, trial: int, names: Sequence[str] | None = None) -> Numbers:
+    """Return the numbers of `draw_chip` alone."""
+    return draw_chip(setting, trial, names).numbers
+
+
+def chip_row(setting: Setting, trial: int, outcomes: NDArray[np.uint8] | None = None) -> tuple[TrialRow, Drawn]:
+    """Draw and score chip *trial*; *outcomes* is filled with the class of each sample (see `Scorer.score`)."""
+    drawn = draw_chip(setting, trial)
+    tally = setting.scorer.score(drawn.numbers, effects=drawn.effects, outcomes=outcomes)
+    detected = drawn.chip.detected_words + int(drawn.chip.crashed)
+    corrected = drawn.chip.corrected_words
+    return row(trial, tally, setting.task, detected=detected, corrected=corrected), drawn
+
+
+def clean_scores(setting: Setting) -> tuple[Tally, Tally | None]:
+    """Score the deployed model and, where storage rounds it, the fault-free chip; the last one becomes golden."""
+    scorer = setting.scorer
+    effects = _without_faults(setting)
+    if not setting.changed_by_storage and not effects:
+        scorer.set_golden()
+        return scorer.score(), None
+    clean = scorer.score()
+    scorer.set_golden(setting.fault_free(), effects)
+    return clean, scorer.score(setting.fault_free(), effects=effects)
+
+
+def _without_faults(setting: Setting) -> tuple[Effect, ...]:
+    """Calibrate where the device acts on a running network; return what is left of it on a chip without faults."""
+    device, options = setting.device, setting.options
+    reads = options.reads == "inference"
+    effects = device.effects(setting.stored, options.seed, 0, reads=reads, conditions=options.conditions)
+    if not effects:
+        return ()
+    seen = 0
+    batches = []
+    for batch in setting.scorer.batches():
+        batches.append(batch.inputs)
+        seen += batch.stop - batch.start
+        if seen >= CALIBRATION_SAMPLES:
+            break
+    setting.scorer.runner.calibrate(batches, setting.fault_free())
+    return fault_free(effects)

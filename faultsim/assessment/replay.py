@@ -1,0 +1,148 @@
+"""`replay`: one trial of a result again, as a faulty model file. Campaigns live in `run.py`."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from faultsim.assessment.chips import chip_row, clean_scores
+from faultsim.assessment.fault_list import Record, records
+from faultsim.assessment.options import Options
+from faultsim.assessment.setting import Setting, make_setting
+from faultsim.device import Conditions, Device, load_device
+from faultsim.device.chip import Chip
+from faultsim.engine.evaluate import Scorer
+from faultsim.engine.runner import Runner
+from faultsim.errors import OptionError
+from faultsim.model import load_model
+from faultsim.results import Result, TrialRow
+
+
+class Replayed(NamedTuple):
+    """One trial again.
+
+    Attributes:
+        path: The faulty model; None where it was not written.
+        row: The trial's counts, scored again; of the written file where there is one.
+        expected: The trial's counts as the result has them; None where it kept none.
+        chip: What was drawn.
+        faults: Every fault as a record (see `fault_list.records`).
+        runtime: What computed the counts.
+        notes: What the written file does not hold.
+    """
+
+    path: Path | None
+    row: TrialRow
+    expected: TrialRow | None
+    chip: Chip
+    faults: tuple[Record, ...]
+    runtime: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the counts are those of the result; None where it kept none."""
+        return None if self.expected is None else counts(self.row) == counts(self.expected)
+
+
+def counts(row: TrialRow) -> tuple[int, int, int, int]:
+    """Return the whole numbers of a row: what a replay must meet exactly."""
+    return row.correct, row.mismatch, row.nonfinite, row.n
+
+
+def replay(
+    result: Result,
+    trial: int,
+    out: Path | None = None,
+    *,
+    model: str | Path | None = None,
+    device: str | Path | Device | None = None,
+    data: str | None = None,
+) -> Replayed:
+    """Draw a trial of *result* again, write the faulty model, and score that file.
+
+    Args:
+        result: Of `assess`.
+        trial: Number of the chip, from 0; it need not be among those of the result.
+        out: Where the faulty model goes; not written where None.
+        model: In place of the result's path; it must be the same file by its digest.
+        device: In place of the result's; the same by its digest.
+        data: In place of the result's; scores are compared all the same.
+
+    Raises:
+        OptionError: If the result says too little, or model or device are not the ones it was made with.
+        ModelError: If the faulty numbers do not fit the file, such as a conductance behind an integer code.
+    """
+    rerun = result.rerun
+    if rerun is None:
+        raise OptionError(
+            "this result was written by an older faultsim and does not say how to draw its chips; run it again"
+        )
+    if trial < 0:
+        raise OptionError(f"--trial is {trial}, it must be at least 0")
+    chip_type = device if isinstance(device, Device) else load_device(device if device is not None else rerun.device)
+    if chip_type.sha256 != result.device.sha256:
+        raise OptionError(
+            f"device {chip_type.name} is not the profile of the result (SHA-256 {chip_type.sha256[:12]}… against "
+            f"{result.device.sha256[:12]}…); give the old file with --device"
+        )
+    source = load_model(model if model is not None else result.model.path)
+    if source.sha256 != result.model.sha256:
+        raise OptionError(
+            f"{source.name} is not the model of the result (SHA-256 {source.sha256[:12]}… against "
+            f"{result.model.sha256[:12]}…); give the old file with --model"
+        )
+    options = Options(
+        trials=1,
+        seed=result.seed,
+        batch_size=rerun.batch_size,
+        level=result.level,
+        sites=tuple(_escaped(name) for name in rerun.sites),
+        task=rerun.task,
+        output=rerun.output,
+        preprocess=None if rerun.preprocess is None else Path(rerun.preprocess),
+        limit=rerun.limit,
+        input_shape=rerun.input_shape,
+        batch_axis=rerun.batch_axis,
+        reads=rerun.reads,
+        conditions=Conditions(**rerun.conditions),
+    )
+    setting = make_setting(source, chip_type, data if data is not None else rerun.data, options, torch_device="cpu")
+    clean_scores(setting)
+    row, drawn = chip_row(setting, trial)
+    chip, numbers = drawn.chip, drawn.numbers
+    runtime = setting.scorer.runner.runtime
+    if out is not None:
+        setting.model.write(out, numbers)
+        row = _score_file(setting, out, trial, chip)
+        runtime = f"{runtime} on {out}"
+    expected = next((one for one in (result.random.per_trial if result.random else ()) if one.trial == trial), None)
+    faults = tuple(records(trial, chip, setting.stored, row))
+    notes = []
+    if out is not None and drawn.effects:
+        acting = ", ".join(effect.mechanism for effect in drawn.effects)
+        notes.append(f"{acting}: acts while the network runs and is not in the file, so counts may differ")
+    return Replayed(out, row, expected, chip, faults, runtime, tuple(notes))
+
+
+def _score_file(setting: Setting, path: Path, trial: int, chip: Chip) -> TrialRow:
+    """Return the counts of the written file by itself: nothing of the draw is in it but the file's own numbers."""
+    from faultsim.engine.summary import row
+
+    broken = load_model(path)
+    full = setting.scorer
+    scorer = Scorer(
+        Runner(broken, full.output.name, threads=full.runner.threads),
+        full.output,
+        full.task,
+        full.data,
+        full.batch_size,
+        golden=full.golden,
+        labels=full.labels,
+    )
+    scorer.digests = full.digests
+    detected = chip.detected_words + int(chip.crashed)
+    return row(trial, scorer.score(), full.task, detected=detected, corrected=chip.corrected_words)
+
+
+def _escaped(name: str) -> str:
+    """Return a glob that matches *name* alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

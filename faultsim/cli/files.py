@@ -1,0 +1,33 @@
+"""Folders and files that a command writes. What stands in them lives elsewhere."""
+
+import os
+from pathlib import Path
+
+from faultsim.errors import OptionError
+
+
+def check_out(out: Path | None) -> None:
+    """Refuse a folder that cannot be written now, and not after an hour; it is made when there is a result.
+
+    Raises:
+        OptionError: If the folder, or the nearest one that exists, cannot be written.
+    """
+    if out is None:
+        return
+    try:
+        there = next(place for place in (out, *out.absolute().parents) if place.exists())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OptionError(f"--out {out}: cannot be made ({reason}); give a folder that can be written") from None
+    if not there.is_dir():
+        raise OptionError(f"--out {out}: {'' if there == out else f'{there} '}is a file; give a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise OptionError(f"--out {out}: {there} cannot be written; give a folder that can")
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a file whole or not at all, making its folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, target)

@@ -1,0 +1,59 @@
+"""``faultsim replay``: one trial of a result as a faulty model file. What is drawn lives in `assessment`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("replay")
+@click.argument("result", type=click.Path(path_type=Path))
+@click.option("--trial", "-t", type=int, required=True, help="Number of the chip, from 0.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Where the faulty .onnx model goes.")
+@click.option("--fault-list", type=click.Path(path_type=Path), help="Write every fault of the chip, one JSON a line.")
+@click.option("--model", help="In place of the result's model, if it moved; it must be the same file.")
+@click.option("--device", "-d", help="In place of the result's device profile; it must be the same file.")
+@click.option("--data", help="In place of the result's data.")
+def command(
+    result: Path, trial: int, out: Path | None, fault_list: Path | None, model: str | None, **places: Any
+) -> int:
+    """Draw a chip of RESULT (a result.json) again, write the faulty model, and score that file.
+
+    \b
+    Examples:
+      faultsim replay out/result.json --trial 17 -o broken.onnx
+      faultsim replay out/result.json --trial 17 --fault-list faults.jsonl
+
+    Exit code: 0 if the counts are those of the result (or it kept none), 1 if they are not, 2 for bad input.
+    """  # noqa: D301  (click needs the bare backspace)
+    from faultsim.assessment.replay import counts, replay
+    from faultsim.cli.files import write_text
+    from faultsim.results import load_result
+
+    found = replay(load_result(result), trial, out, model=model, **places)
+    if fault_list is not None:
+        write_text(fault_list, "".join(f"{json.dumps(one, allow_nan=False)}\n" for one in found.faults))
+    correct, mismatch, nonfinite, n = counts(found.row)
+    click.echo(f"trial {trial}: {len(found.chip.corruption)} tensors corrupted, {len(found.faults) - 1} faults drawn")
+    if found.chip.detected_words or found.chip.corrected_words:
+        click.echo(f"  the memory's code corrected {found.chip.corrected_words} words and reported "
+                   f"{found.chip.detected_words}")  # fmt: skip
+    click.echo(f"  {correct} of {n} correct, {mismatch} changed, {nonfinite} not finite (on {found.runtime})")
+    for path in (out, fault_list):
+        if path is not None:
+            click.echo(f"written: {path}")
+    for note in found.notes:
+        click.echo(f"note: {note}")
+    if found.agrees is None:
+        click.echo("the result keeps no counts of this trial: nothing to compare with")
+        return 0
+    if found.agrees:
+        click.echo("these are the counts of the result")
+        return 0
+    assert found.expected is not None
+    correct, mismatch, nonfinite, n = counts(found.expected)
+    click.echo(
+        f"faultsim: the result has {correct} of {n} correct, {mismatch} changed, {nonfinite} not finite", err=True
+    )
+    return 1

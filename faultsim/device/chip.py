@@ -1,0 +1,114 @@
+"""One chip: every law drawn, the memory's code applied, edits merged. No law and no profile lives here."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from faultsim import rng
+from faultsim.corruption import Corruption, Edit, Stored
+from faultsim.device.edits import below, is_empty, merge
+from faultsim.device.events import pick
+from faultsim.device.laws import Law
+from faultsim.faults import Fault, Generators, LaneChip, LaneFault
+from faultsim.memory import CHECKS, Code, MemoryMap, correct
+
+
+class Drawn(NamedTuple):
+    """What one law did to one tensor, before correction and merging."""
+
+    mechanism: str
+    site: str
+    edit: Edit
+
+
+class Chip(NamedTuple):
+    """One chip of a device.
+
+    Attributes:
+        corruption: What is wrong with the numbers that the model computes with: behind the memory's code.
+        drawn: What each law did, before the code; check bits under the name ``#ecc``.
+        corrected_words: Memory words that the code repaired.
+        detected_words: Memory words that the code found and could not repair.
+        silent_words: Memory words that are wrong behind the code.
+        crashed: Whether the chip stopped for all to see, such as a hung accelerator.
+    """
+
+    corruption: Corruption
+    drawn: tuple[Drawn, ...] = ()
+    corrected_words: int = 0
+    detected_words: int = 0
+    silent_words: int = 0
+    crashed: bool = False
+
+
+class Plan(NamedTuple):
+    """The laws of a device on a model's tensors under some conditions.
+
+    Attributes:
+        stored: The tensors.
+        memory: Laws of the memory's cells, check bits included.
+        logic: Laws behind the memory.
+        code: The memory's code, its map and its check bits; None without a code.
+    """
+
+    stored: Mapping[str, Stored]
+    memory: tuple[Law, ...]
+    logic: tuple[Law, ...]
+    code: tuple[Code, MemoryMap, Stored] | None = None
+
+    @property
+    def laws(self) -> list[Law]:
+        """All laws."""
+        return [*self.memory, *self.logic]
+
+    @property
+    def held(self) -> list[Stored]:
+        """All tensors of the memory, with the check bits."""
+        return [*self.stored.values(), *(() if self.code is None else (self.code[2],))]
+
+
+def draw(plan: Plan, seed: int, trial: int) -> Chip:
+    """Draw one chip by its key; see `Device.draw`."""
+    chosen = {law.id for law in pick(plan.laws, plan.held, seed, trial)}
+    memory = _drawn([law for law in plan.memory if law.id in chosen], plan.held, seed, trial)
+    logic: list[Drawn] = []
+    crashes = 0
+    for law in plan.logic:
+        if law.id in chosen:
+            generators = functools.partial(rng.generator, seed, trial, law.id)
+            found = _logic(law.fault, list(plan.stored.values()), generators)
+            crashes += found.crashes
+            logic += [Drawn(law.id, site, edit) for site, edit in found.edits.items() if not is_empty(edit)]
+    tensors = {one.site.name: one for one in plan.held}
+    wrong: dict[str, Edit] = {
+        name: merge(tensors[name], [one.edit for one in memory if one.site == name])
+        for name in dict.fromkeys(one.site for one in memory)
+    }
+    counts = (0, 0, 0)
+    if plan.code is not None and wrong:
+        code, layout, _ = plan.code
+        after = correct(wrong, plan.stored, layout, code)
+        wrong = {name: edit for name, edit in after.edits.items() if not is_empty(edit)}
+        counts = (after.corrected_words, after.detected_words, after.silent_words)
+    for one in logic:
+        before = [below(wrong[one.site], one.edit)] if one.site in wrong else []
+        wrong[one.site] = merge(tensors[one.site], [*before, one.edit])
+    corruption = Corruption({name: edit for name, edit in wrong.items() if name != CHECKS})
+    return Chip(corruption, (*memory, *logic), *counts, crashes > 0)
+
+
+def _logic(fault: Fault, stored: list[Stored], generators: Generators) -> LaneChip:
+    """Draw a law of the logic behind the memory."""
+    if isinstance(fault, LaneFault):
+        return fault.draw(stored, generators)
+    return LaneChip(fault.sample_chip(stored, generators), 0)
+
+
+def _drawn(laws: Sequence[Law], stored: list[Stored], seed: int, trial: int) -> list[Drawn]:
+    found = []
+    for law in laws:
+        generators = functools.partial(rng.generator, seed, trial, law.id)
+        for site, edit in law.fault.sample_chip(stored, generators).items():
+            if not is_empty(edit):
+                found.append(Drawn(law.id, site, edit))
+    return found

@@ -1,0 +1,84 @@
+"""The verdict of a result as lines of text, and the command that is worth running next. Nothing is judged here."""
+
+import shlex
+from collections.abc import Iterable
+
+from faultsim.report.words import block, counted, interval, plain
+from faultsim.results import Judgement, Result
+
+Line = tuple[str, str]  # text, rich style
+_UNITS = {"accuracy_drop": " pt", "accuracy": " %", "mismatch": " %", "critical": " %"}
+
+
+def verdict_lines(result: Result, width: int) -> Iterable[Line]:
+    """Yield a sentence for each requirement, or why there is no verdict."""
+    verdict = result.verdict
+    if verdict.unjudged:
+        were = "was" if len(verdict.unjudged) == 1 else "were"
+        said = f"{counted(len(verdict.unjudged), 'requirement')} {were} not judged: the run was interrupted"
+        yield from ((text, "bold") for text in block("NO VERDICT", [said], width, indent=12))
+    elif not verdict.criteria:
+        yield "NO VERDICT  no requirement was given", "bold"
+    for one in verdict.criteria:
+        word, style = ("PASSED", "bold green") if one.passed else ("FAILED", "bold red")
+        place = f"{plain(one.source)} {plain(one.text)}"
+        yield from ((text, style) for text in block(word, [f"{plain(one.explanation)} ({place})"], width, indent=8))
+        if one.inconclusive:
+            yield from ((text, "yellow") for text in block("", [_inconclusive(one)], width, indent=8))
+
+
+def next_command(result: Result) -> str:
+    """Return the command that this result suggests, unbroken, to be copied."""
+    verdict = result.verdict
+    command = plain(result.provenance.command)
+    if not command.startswith("faultsim assess "):
+        model, device = (shlex.quote(plain(name)) for name in (result.model.path, result.device.name))
+        asked = "".join(f" --require {shlex.quote(plain(one))}" for one in verdict.unjudged)
+        command = f"faultsim assess {model} --device {device}{asked}"
+    if verdict.unjudged:
+        return f"{command}  # once more, to its end"
+    if not verdict.criteria:
+        return f'{command} --require "{_wish(result)}"'
+    words = shlex.split(command)
+    if any(one.inconclusive for one in verdict.criteria) and result.random is not None:
+        return _with(words, "--trials", str(4 * result.random.trials))
+    ranked = sorted((one for one in result.sites if one.worst_case), key=_remaining)
+    if verdict.passed is False and ranked:
+        return f"{command} --exclude {shlex.quote(plain(ranked[0].name))}  # as if it were protected"
+    return f"{_with(words, '--seed', str(result.seed + 1))}  # the same answer from other chips?"
+
+
+def _inconclusive(one: Judgement) -> str:
+    unit = _UNITS.get(one.metric, "")
+    between = interval(one.low, one.high, of_fractions=bool(unit))
+    return f"inconclusive: its interval {between}{unit} allows the other answer; more chips would tell"
+
+
+def _wish(result: Result) -> str:
+    if result.data.headline == "score":
+        return "score_drop<=1@p95"
+    if result.clean.accuracy is None or result.data.headline == "loss":
+        return "loss_increase<=0.1@p95"
+    return "accuracy_drop<=0.01@p95"
+
+
+def _with(words: list[str], option: str, value: str) -> str:
+    """Return the command with *option* set once, to *value*."""
+    kept: list[str] = []
+    skip = False
+    for word in words:
+        if skip or word.startswith(f"{option}="):
+            skip = False
+            continue
+        if word == option:
+            skip = True
+            continue
+        kept.append(word)
+    return shlex.join([*kept, option, value])
+
+
+def _remaining(site: object) -> float:
+    worst = getattr(site, "worst_case", None)
+    accuracy = getattr(worst, "accuracy", None)
+    loss = getattr(worst, "loss", None)
+    return accuracy if accuracy is not None else -(loss if loss is not None else float("inf"))

@@ -1,0 +1,103 @@
+"""Requirements on a task's own score, on critical outcomes and on the rate of silent data corruption."""
+
+import pytest
+from example_result import chips, example
+
+from faultsim.criteria import judge, parse_criterion
+from faultsim.engine.summary import summarise
+from faultsim.errors import OptionError
+from faultsim.results import Judgement, Result, SdcFit
+
+
+def judged(text: str, result: Result | None = None) -> Judgement:
+    return judge(parse_criterion(text), example() if result is None else result)
+
+
+def scored(*, higher: bool) -> Result:
+    """A result whose chips have scores 0 … 99 in steps of 1, of a clean model with 100 or with 0."""
+    sample = chips(100)
+    rows = tuple(row.model_copy(update={"score": float(row.trial)}) for row in sample.per_trial)
+    scores = summarise(rows, level=0.95, higher_is_better=higher).score
+    data = {"headline": "score", "metric": "BLEU", "higher_is_better": higher}
+    return example(
+        data=example().data.model_copy(update=data),
+        clean=example().clean.model_copy(update={"score": 100.0 if higher else 0.0}),
+        clean_stored=None,
+        random=sample.model_copy(update={"score": scores, "per_trial": rows}),
+        worst_case=example().worst_case.model_copy(update={"score": 12.0}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "higher", "value", "said"),
+    [
+        ("score>=3", True, 49.5, "the mean chip has a score of 49.5 >= 3 asked"),
+        ("score>=3@p05", True, 4.0, "95 % of the chips have a score of at least 4 >= 3 asked"),
+        ("score>=3@p10", True, 9.0, "90 % of the chips have a score of at least 9 >= 3 asked"),
+        ("score>=3@min", True, 0.0, "the worst of 100 chips has a score of 0 < 3 asked"),
+        ("score<=96@p95", False, 94.0, "95 % of the chips have a score of at most 94 <= 96 allowed"),
+        ("score<=96@max", False, 99.0, "the worst of 100 chips has a score of 99 > 96 allowed"),
+        ("score_drop<=97@p95", True, 96.0, "95 % of the chips have a score worse by at most 96 <= 97 allowed"),
+        ("score_drop<=97@p95", False, 94.0, "95 % of the chips have a score worse by at most 94 <= 97 allowed"),
+        ("score_drop<=97@max", True, 100.0, "the worst of 100 chips has a score worse by 100 > 97 allowed"),
+        ("score_drop<=97", False, 49.5, "the mean chip has a score worse by 49.5 <= 97 allowed"),
+        ("clean_score>=99", True, 100.0, "the fault-free chip has a score of 100 >= 99 asked"),
+        ("worst_case_score>=9", True, 12.0, "the worst case (found, not proven) has a score of 12 >= 9 asked"),
+        ("worst_case_score<=9", False, 12.0, "the worst case (found, not proven) has a score of 12 > 9 allowed"),
+        (
+            "worst_case_score_drop<=9",
+            True,
+            88.0,
+            "the worst case (found, not proven) has a score worse by 88 > 9",
+        ),
+    ],
+)
+def test_an_own_score_is_judged_the_way_its_task_goes(text, higher, value, said):
+    found = judged(text, scored(higher=higher))
+    assert found.value == value
+    assert said in found.explanation
+    assert found.low is None or found.low <= value
+    assert found.high is None or value <= found.high
+
+
+def test_a_drop_of_a_score_mirrors_the_interval_of_the_score():
+    own, drop = (judged(text, scored(higher=True)) for text in ("score>=3@p05", "score_drop<=97@p95"))
+    assert (drop.low, drop.high) == (100 - own.high, 100 - own.low)
+
+
+def test_a_score_bounded_the_wrong_way_or_missing_cannot_be_judged():
+    with pytest.raises(OptionError, match=r"of BLEU lower is better \(<=\)"):
+        judged("score>=3", scored(higher=False))
+    with pytest.raises(OptionError, match="the score of the task is its accuracy"):
+        judged("score_drop<=3")
+    without = scored(higher=True)
+    clean = without.clean.model_copy(update={"score": None})
+    with pytest.raises(OptionError, match="the clean model's score is not finite"):
+        judged("score_drop<=3", without.model_copy(update={"clean": clean}))
+    random = without.random.model_copy(update={"score": None})
+    with pytest.raises(OptionError, match="the result holds no score of the chips"):
+        judged("score>=3", without.model_copy(update={"random": random}))
+
+
+def test_critical_outcomes_are_judged_by_chip():
+    assert judged("critical<=1").value == pytest.approx(example().random.outcomes.critical.share)
+    assert judged("critical<=1").low == example().random.outcomes.critical.low
+    assert judged("critical<=0.01@max").value == 0.05
+    assert judged("critical<=0.01@max").explanation.startswith(
+        "the worst of 100 chips answers otherwise, unseen, 5.00%"
+    )
+    assert judged("critical<=1@p95").value == judged("mismatch<=1@p95").value
+    with pytest.raises(OptionError, match="the result holds no outcomes"):
+        judged("critical<=1", example(random=chips(20).model_copy(update={"outcomes": None})))
+
+
+def test_a_fit_of_silent_corruption_has_an_interval_and_no_condition():
+    fit = SdcFit(value=5.0, low=2.0, high=12.0, device_fit=600.0, events=100)
+    random = chips(100).model_copy(update={"sdc_fit": fit, "event_probability": 1e-6})
+    found = judged("sdc_fit<=10", example(random=random))
+    assert found.passed
+    assert found.inconclusive
+    assert found.explanation == "silent data corruptions, FIT: 5 <= 10 allowed"
+    assert not judged("sdc_fit<=20", example(random=random)).inconclusive
+    with pytest.raises(OptionError, match="the device gives no rate of fault events"):
+        judged("sdc_fit<=10")
