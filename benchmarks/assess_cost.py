@@ -106,13 +106,13 @@ class _Counting:
         self.open, self.gradient = Runner.open, Model.gradient
         counts, plain_open, plain_gradient = self.counts, self.open, self.gradient
 
-        def counted_open(runner: Runner, numbers: Mapping[str, Any] | None = None) -> Callable[..., Any]:
-            run = plain_open(runner, numbers)
+        def counted_open(runner: Runner, *given: Any) -> Callable[..., Any]:
+            run = plain_open(runner, *given)
 
-            def counted(feeds: Mapping[str, Any]) -> Any:
+            def counted(feeds: Mapping[str, Any], start_at: int = 0) -> Any:
                 counts["forward"] += len(next(iter(feeds.values())))
                 start = time.perf_counter()
-                output = run(feeds)
+                output = run(feeds, start_at)
                 self.inside_s += time.perf_counter() - start
                 return output
 

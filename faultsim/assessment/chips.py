@@ -11,7 +11,7 @@ from faultsim.assessment.setting import Setting
 from faultsim.corruption import apply_edit
 from faultsim.device import Chip
 from faultsim.engine.summary import row
-from faultsim.inference import ActivationLaw, Effect, fault_free
+from faultsim.inference import ActivationLaw, ActivationUpset, Effect, Upset, fault_free
 from faultsim.metrics import Tally
 from faultsim.results import TrialRow
 
@@ -28,11 +28,13 @@ class Drawn(NamedTuple):
         chip: What the device drew.
         numbers: What it computes with, by site.
         effects: What acts while it computes.
+        upsets: Of these, each struck activation with the mechanism that strikes it.
     """
 
     chip: Chip
     numbers: Numbers
     effects: tuple[Effect, ...]
+    upsets: tuple[tuple[str, Upset], ...] = ()
 
 
 def draw_chip(setting: Setting, trial: int, names: Sequence[str] | None = None) -> Drawn:
@@ -54,7 +56,19 @@ def draw_chip(setting: Setting, trial: int, names: Sequence[str] | None = None) 
     if names is not None:
         confined = [one for one in effects if not isinstance(one.law, ActivationLaw)]
         effects = tuple(replace(one, sites=frozenset(names)) for one in confined)
-    return Drawn(chip, numbers, effects)
+    return Drawn(chip, numbers, effects, _upsets(setting, effects))
+
+
+def _upsets(setting: Setting, effects: Sequence[Effect]) -> tuple[tuple[str, Upset], ...]:
+    seen = setting.scorer.runner.calibration
+    if seen is None:
+        return ()
+    return tuple(
+        (one.mechanism, upset)
+        for one in effects
+        if isinstance(one.law, ActivationUpset)
+        for upset in one.law.draw(seen.activations, one)
+    )
 
 
 def chip_numbers(setting: Setting, trial: int, names: Sequence[str] | None = None) -> Numbers:

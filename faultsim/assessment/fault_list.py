@@ -1,6 +1,6 @@
 """Every fault of a chip as a plain record: where it lies, what it changed, what became of it. Nothing is drawn."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,17 +8,26 @@ from numpy.typing import NDArray
 
 from faultsim.corruption import Add, Edit, Stored, Stuck, Xor, apply_edit
 from faultsim.device.chip import Chip, Drawn
+from faultsim.inference import Upset
 from faultsim.results import TrialRow
 
 Record = dict[str, Any]
 
 
-def records(trial: int, chip: Chip, stored: Mapping[str, Stored], row: TrialRow) -> Iterator[Record]:
+def records(
+    trial: int,
+    chip: Chip,
+    stored: Mapping[str, Stored],
+    row: TrialRow,
+    upsets: Iterable[tuple[str, Upset]] = (),
+) -> Iterator[Record]:
     """Yield one record a fault, then one for the trial.
 
     A fault's ``fate``: ``in the model`` (the network computed with it), ``no change`` (a stuck cell that holds what
     it should), ``removed by the code`` (corrected, or detected and replaced by a good copy), ``check bits``. Noise on
-    a whole tensor is one record with its norms. The trial's record has the counts of outcomes over all samples.
+    a whole tensor is one record with its norms. Of an upset that strikes an activation (*upsets*, with their
+    mechanisms) the site is the activation, and the fate ``while the network runs``. The trial's record has the counts
+    of outcomes over all samples.
     """
     for one in chip.drawn:
         base: Record = {"trial": trial, "mechanism": one.mechanism, "site": one.site}
@@ -28,6 +37,15 @@ def records(trial: int, chip: Chip, stored: Mapping[str, Stored], row: TrialRow)
             yield {**base, **_noise(one.edit), "fate": "in the model"}
         else:
             yield from _places(base, one, chip, stored[one.site])
+    for mechanism, upset in upsets:
+        yield {
+            "trial": trial,
+            "mechanism": mechanism,
+            "site": upset.activation,
+            "element": upset.element,
+            "bits": [bit for bit in range(upset.mask.bit_length()) if upset.mask >> bit & 1],
+            "fate": "while the network runs",
+        }
     yield {
         "trial": trial,
         "digest": chip.corruption.digest,

@@ -62,7 +62,7 @@ class Recorder:
     ) -> None:
         """Write one chip."""
         if self._file is not None:
-            for record in records(row.trial, drawn.chip, stored, row):
+            for record in records(row.trial, drawn.chip, stored, row, drawn.upsets):
                 self._file.write(json.dumps(record, allow_nan=False) + "\n")
             self._file.flush()
         if outcomes is not None:

@@ -11,6 +11,7 @@ from faultsim.constraints import Global, LpL0, PerTensor, TensorSet, lp_norm
 from faultsim.corruption import Stored
 from faultsim.formats import IntFormat
 from faultsim.results import Budget as BudgetEntry
+from faultsim.specs.device import DigitalStorage
 
 
 class ChipSet(NamedTuple):
@@ -49,7 +50,8 @@ def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
         if all(0 < eps < math.inf for eps in most.values()):
             scale = np.concatenate([np.full(s.site.elements, most[name]) for name, s in kept.items()])
             said = "1 wrong word" if n == 1 else f"{n} wrong words"
-            given = "given an event: " if rare else ""
+            coded = " that the code lets through" if _has_code(setting) else ""
+            given = f"given an event{coded}: " if rare else ""
             words = f"{given}at most {said} on the chip, each by at most what one event does"
             return ChipSet(Global(tuple(kept), LpL0(math.inf, 1.0, n=n, scale=scale)), words)
     found = setting.device.combined_budget(kept, confidence=options.confidence, p=2, conditions=conditions)
@@ -60,7 +62,9 @@ def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
         return ChipSet(
             None,
             "",
-            "the device's faults give no useful ball on this model (flipped exponent bits, whole lines, or none)",
+            "the memory's code leaves next to no error to search for"
+            if _has_code(setting) and all(b.n == 0 for b in found.values())
+            else "the device's faults give no useful ball on this model (flipped exponent bits, or none)",
         )
     level = next(iter(found.values())).confidence
     if chip_wide and len(usable) > 1:
@@ -69,6 +73,11 @@ def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
         words = f"whole chip: one L2 radius and element count, from a {level:.0%} bound of each tensor"
         return ChipSet(Global(tuple(usable), whole), words)
     return ChipSet(PerTensor(usable), f"each tensor: L2 radius and element count, each a {level:.0%} bound of its own")
+
+
+def _has_code(setting: Setting) -> bool:
+    storage = setting.device.spec.storage
+    return isinstance(storage, DigitalStorage) and storage.ecc.scheme != "none"
 
 
 def budget_entries(setting: Setting) -> tuple[BudgetEntry, ...]:

@@ -16,6 +16,7 @@ from faultsim.data.spec import DataSet
 from faultsim.device import Device, load_device
 from faultsim.device.conditions import Conditions
 from faultsim.engine.evaluate import Progress
+from faultsim.errors import OptionError
 from faultsim.results import SweepPoint, SweepResult, TrialRow
 
 
@@ -54,6 +55,8 @@ def sweep(
     started = time.perf_counter()
     chip = device if isinstance(device, Device) else load_device(device)
     knob, values = parse_over(over, chip.spec)
+    if getattr(options.conditions, knob.field, None) is not None:
+        raise OptionError(f"--over sweeps {knob.name}, and --{knob.name} is given too; leave one out")
     tell("load and check", 0, 1)
     setting = make_setting(model, chip, data, options, torch_device="cpu")
     clean, clean_stored = clean_scores(setting)

@@ -15,6 +15,7 @@ import click
 @click.option("--model", help="In place of the result's model, if it moved; it must be the same file.")
 @click.option("--device", "-d", help="In place of the result's device profile; it must be the same file.")
 @click.option("--data", help="In place of the result's data.")
+@click.option("--task", help="In place of the result's task.")
 def command(
     result: Path, trial: int, out: Path | None, fault_list: Path | None, model: str | None, **places: Any
 ) -> int:
@@ -28,17 +29,26 @@ def command(
     Exit code: 0 if the counts are those of the result (or it kept none), 1 if they are not, 2 for bad input.
     """  # noqa: D301  (click needs the bare backspace)
     from faultsim.assessment.replay import counts, replay
-    from faultsim.cli.files import write_text
+    from faultsim.cli.files import check_out, write_text
+    from faultsim.errors import OptionError
+    from faultsim.report.words import counted
     from faultsim.results import load_result
 
+    if out is not None:
+        check_out(out.parent)
     found = replay(load_result(result), trial, out, model=model, **places)
     if fault_list is not None:
-        write_text(fault_list, "".join(f"{json.dumps(one, allow_nan=False)}\n" for one in found.faults))
+        text = "".join(f"{json.dumps(one, allow_nan=False)}\n" for one in found.faults)
+        try:
+            write_text(fault_list, text)
+        except OSError as error:
+            raise OptionError(f"--fault-list {fault_list}: cannot be written ({error.strerror})") from None
     correct, mismatch, nonfinite, n = counts(found.row)
-    click.echo(f"trial {trial}: {len(found.chip.corruption)} tensors corrupted, {len(found.faults) - 1} faults drawn")
+    tensors = counted(len(found.chip.corruption), "tensor")
+    click.echo(f"trial {trial}: {tensors} corrupted, {counted(len(found.faults) - 1, 'fault')} drawn")
     if found.chip.detected_words or found.chip.corrected_words:
-        click.echo(f"  the memory's code corrected {found.chip.corrected_words} words and reported "
-                   f"{found.chip.detected_words}")  # fmt: skip
+        click.echo(f"  the memory's code corrected {counted(found.chip.corrected_words, 'word')} and found "
+                   f"{found.chip.detected_words} that it could not correct")  # fmt: skip
     click.echo(f"  {correct} of {n} correct, {mismatch} changed, {nonfinite} not finite (on {found.runtime})")
     for path in (out, fault_list):
         if path is not None:

@@ -51,6 +51,7 @@ def command(model: str, device: str, over: str, data: str | None, out: Path | No
     from faultsim.cli.progress import progress_bar
     from faultsim.device import load_device
     from faultsim.device.knobs import conditions_from
+    from faultsim.errors import OptionError
     from faultsim.library import find_model
     from faultsim.results import SweepResult
 
@@ -76,8 +77,11 @@ def command(model: str, device: str, over: str, data: str | None, out: Path | No
             result = partial[0]
     _show(result)
     if out is not None:
-        write_text(out / "sweep.json", result.model_dump_json(indent=2, by_alias=True) + "\n")
-        _draw(result, out / "sweep.svg")
+        try:
+            write_text(out / "sweep.json", result.model_dump_json(indent=2, by_alias=True) + "\n")
+            _draw(result, out / "sweep.svg")
+        except OSError as error:
+            raise OptionError(f"--out {out}: cannot be written ({error.strerror}); the table stands above") from None
         click.echo(f"\nwritten: {out / 'sweep.json'}, {out / 'sweep.svg'}")
     if result.stopped:
         click.echo(f"faultsim: {result.stopped}; what was computed until then stands above", err=True)

@@ -41,6 +41,10 @@ class Chip(NamedTuple):
     crashed: bool = False
 
 
+Protection = tuple[Code, MemoryMap, Stored]
+"""A memory's code, the map of its words, and the tensor of its check bits."""
+
+
 class Plan(NamedTuple):
     """The laws of a device on a model's tensors under some conditions.
 
@@ -54,7 +58,7 @@ class Plan(NamedTuple):
     stored: Mapping[str, Stored]
     memory: tuple[Law, ...]
     logic: tuple[Law, ...]
-    code: tuple[Code, MemoryMap, Stored] | None = None
+    code: Protection | None = None
 
     @property
     def laws(self) -> list[Law]:

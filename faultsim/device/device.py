@@ -16,14 +16,14 @@ from faultsim.device.analog import analog_laws, analog_parts, gains, read_noise,
 from faultsim.device.budgets import combine, global_upsets, most_words
 from faultsim.device.chip import Chip, Plan, draw
 from faultsim.device.conditions import Conditions, resolve
-from faultsim.device.digital import logic_laws, memory_laws, protection
-from faultsim.device.events import as_events, expected_events, given_an_event, is_conditional
-from faultsim.device.laws import Law, NotSimulated, in_inference, in_memory, keeps_pattern, not_simulated, why_not
+from faultsim.device.digital import protection
+from faultsim.device.events import as_events, expected_events, is_conditional
+from faultsim.device.laws import Law, NotSimulated, in_inference, in_memory, not_simulated, simplified
 from faultsim.device.periphery import activation_events, effects
+from faultsim.device.plan import make_plan, structured
 from faultsim.device.protected import bound
 from faultsim.device.storage import Tensors, store_all
-from faultsim.errors import DeviceError
-from faultsim.faults import AnalogChain, DeadLine, DeadRegion, FaultModes, LaneFault, StuckPE, UpsetRate
+from faultsim.faults import AnalogChain, UpsetRate
 from faultsim.inference import Effect
 from faultsim.library import find_device
 from faultsim.memory import Code
@@ -31,7 +31,6 @@ from faultsim.specs.device import DeviceSpec, DigitalStorage
 from faultsim.specs.load import load
 
 Held = Mapping[str, Stored]
-_STRUCTURED = (DeadRegion, FaultModes, LaneFault, StuckPE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +102,7 @@ class Device:
         Raises:
             DeviceError: If a mechanism has no law under these conditions, or none is simulated.
         """
-        plan = self._plan(stored, conditions)
+        plan = self._plan(stored, conditions, checks=True)
         return draw(without_reads(plan) if reads else plan, seed, trial)
 
     def event_probability(self, stored: Held, *, conditions: Conditions | None = None) -> float:
@@ -143,13 +142,7 @@ class Device:
 
     def structured(self, stored: Held, *, conditions: Conditions | None = None) -> tuple[str, ...]:
         """Return the mechanisms whose faults are whole lanes, lines or regions: no ball of numbers stands for them."""
-        laws = self._plan(stored, conditions).laws
-        return tuple(
-            law.id
-            for law in laws
-            if isinstance(law.fault, _STRUCTURED)
-            or (isinstance(law.fault, AnalogChain) and any(isinstance(one, DeadLine) for one in law.fault.laws))
-        )
+        return structured(self._plan(stored, conditions))
 
     @property
     def acts_on_numbers(self) -> bool:
@@ -246,14 +239,7 @@ class Device:
 
     def approximations(self) -> tuple[str, ...]:
         """Return in sentences what the simulation of this profile simplifies or takes as safe."""
-        roles = ("weight", "bias", "norm", "scale", "zero_point")
-        safe = [role for role in roles if role not in self.spec.storage.stores]
-        said = [f"Taken as safe, outside the memory under test: {', '.join(safe)}."] if safe else []
-        for mechanism in self.spec.mechanisms:
-            pattern = mechanism.spatial.pattern if mechanism.spatial is not None else "iid"
-            if pattern != "iid" and why_not(mechanism) is None and not keeps_pattern(mechanism):
-                said.append(f"{mechanism.id}: its pattern '{pattern}' is drawn as independent cells.")
-        return tuple(said)
+        return simplified(self.spec)
 
     def conditions(self, given: Conditions | None = None) -> Conditions:
         """Return the conditions in force: *given* over the profile's own."""
@@ -289,23 +275,15 @@ class Device:
             return None if in_inference(self.spec) else expected_events(plan.laws, plan.held)
         return activation_events(self.spec, resolve(self.spec, given))
 
-    def _plan(self, stored: Held, given: Conditions | None) -> Plan:
-        conditions = resolve(self.spec, given)
+    def _plan(self, stored: Held, given: Conditions | None, *, checks: bool = False) -> Plan:
+        """Return the plan; with the true check bits of a code (which take a while, and are kept) where *checks*."""
         storage = self.spec.storage
-        if not in_memory(self.spec) and not in_inference(self.spec):
-            reasons = "; ".join(f"{m.id}: {m.reason}" for m in self.not_simulated())
-            raise DeviceError(f"device {self.name} has no mechanism that faultsim simulates ({reasons}); switch one on")
-        if not isinstance(storage, DigitalStorage):
-            return Plan(stored, tuple(analog_laws(self.spec, conditions)), ())
         code = None
-        if storage.ecc.scheme != "none":
-            code = protection(storage, stored)
-        memory = memory_laws(self.spec, conditions)
-        logic = logic_laws(self.spec, conditions)
-        plan = Plan(stored, tuple(memory), tuple(logic), code)
-        count = len(memory)
-        laws = given_an_event(plan.laws, plan.held)
-        return plan._replace(memory=tuple(laws[:count]), logic=tuple(laws[count:]))
+        if isinstance(storage, DigitalStorage) and storage.ecc.scheme != "none":
+            if self._kept.get("protected") is not stored or self._kept["checks"] < checks:
+                self._kept.update(protected=stored, checks=checks, code=protection(storage, stored, checks=checks))
+            code = self._kept["code"]
+        return make_plan(self.spec, stored, resolve(self.spec, given), code)
 
 
 def load_device(name: str | Path) -> Device:

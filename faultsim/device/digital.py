@@ -72,8 +72,10 @@ def geometry(storage: DigitalStorage) -> Geometry:
     )
 
 
-def protection(storage: DigitalStorage, stored: Mapping[str, Stored]) -> tuple[Code, MemoryMap, Stored]:
-    """Return a memory's code, the map of its words and the tensor of its check bits.
+def protection(
+    storage: DigitalStorage, stored: Mapping[str, Stored], *, checks: bool = True
+) -> tuple[Code, MemoryMap, Stored]:
+    """Return a memory's code, the map of its words and the tensor of its check bits: true ones, or zeros.
 
     Raises:
         DeviceError: If the code does not fit the words.
@@ -84,7 +86,7 @@ def protection(storage: DigitalStorage, stored: Mapping[str, Stored]) -> tuple[C
             ecc.scheme, storage.data_word_bits, ecc.check_bits, on_due=ecc.on_due or "halt", symbol_bits=ecc.symbol_bits
         )
         layout = MemoryMap(list(stored.values()), geometry(storage))
-        return code, layout, check_store(layout, code, stored)
+        return code, layout, check_store(layout, code, stored if checks else None)
     except OptionError as error:
         raise DeviceError(f"storage.ecc: {error}") from None
 

@@ -86,7 +86,8 @@ def conditions_from(spec: DeviceSpec, given: Mapping[str, str]) -> Conditions:
     values: dict[str, Any] = {}
     there = knobs(spec)
     for name, text in given.items():
-        values[_knob(spec, there, name).field] = there[name].read(text)
+        knob = _knob(spec, there, name)
+        values[knob.field] = knob.read(text)
     return Conditions(**values)
 
 

@@ -48,6 +48,18 @@ def not_simulated(spec: DeviceSpec) -> tuple[NotSimulated, ...]:
     return tuple(NotSimulated(m.id, m.model, m.target, reason) for m, reason in reasons if reason is not None)
 
 
+def simplified(spec: DeviceSpec) -> tuple[str, ...]:
+    """Return in sentences what the simulation of a profile simplifies or takes as safe."""
+    roles = ("weight", "bias", "norm", "scale", "zero_point")
+    safe = [role for role in roles if role not in spec.storage.stores]
+    said = [f"Taken as safe, outside the memory under test: {', '.join(safe)}."] if safe else []
+    for mechanism in spec.mechanisms:
+        pattern = mechanism.spatial.pattern if mechanism.spatial is not None else "iid"
+        if pattern != "iid" and why_not(mechanism) is None and not keeps_pattern(mechanism):
+            said.append(f"{mechanism.id}: its pattern '{pattern}' is drawn as independent cells.")
+    return tuple(said)
+
+
 def why_not(mechanism: spec_types.MechanismBase) -> str | None:
     """Return why a mechanism is not simulated, None where it is."""
     if not mechanism.enabled:

@@ -108,7 +108,7 @@ def summarise(
         stopped: As `RandomResult` has it.
         device_fit: Fault events of the device in FIT (failures in 10^9 h), where every chip was drawn given one event.
     """
-    wrong, wrong_low, wrong_high = interval([r.mismatch / r.n for r in rows], level)
+    wrong, wrong_low, wrong_high = share_interval([r.mismatch / r.n for r in rows], level)
     outcomes = _outcomes(rows, level)
     return RandomResult(
         trials=len(rows),

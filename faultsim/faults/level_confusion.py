@@ -20,6 +20,7 @@ from faultsim.corruption import Stored, Xor
 from faultsim.errors import OptionError
 from faultsim.faults.base import Fault, register
 from faultsim.faults.effects import words_of
+from faultsim.faults.positions import distinct
 
 Floats = NDArray[np.float64]
 
@@ -127,15 +128,18 @@ class LevelConfusion(Fault):
         words = words_of(stored, np.arange(masks.size, dtype=np.int64))
         low = 0
         for cell in self.cells(stored.format.bits):
-            held = ((words >> np.uint64(low)) & np.uint64(cell.shape[0] - 1)).astype(np.int64)
-            for pattern in np.unique(held):
-                wrong = cell[pattern].copy()
-                wrong[pattern] = 0.0
-                error = float(wrong.sum())
-                mine = np.flatnonzero(held == pattern)
-                hit = mine[np.flatnonzero(rng.random(mine.size) < error)]
-                read = rng.choice(wrong.size, size=hit.size, p=wrong / error) if hit.size else hit
-                masks[hit] |= (read ^ pattern).astype(np.uint64) << np.uint64(low)
+            wrong = cell.copy()
+            np.fill_diagonal(wrong, 0.0)
+            errors = wrong.sum(axis=1)
+            most = float(errors.max())
+            # Few cells fail: candidates at the largest rate, thinned to the rate of what each one holds.
+            hit = distinct(rng, masks.size, int(rng.binomial(masks.size, min(most, 1.0))))
+            held = ((words[hit] >> np.uint64(low)) & np.uint64(cell.shape[0] - 1)).astype(np.int64)
+            fails = rng.random(hit.size) * most < errors[held]
+            at, place = rng.random(hit.size), np.cumsum(wrong, axis=1)
+            hit, held, at = hit[fails], held[fails], at[fails]
+            read = (at[:, None] * errors[held, None] >= place[held]).sum(axis=1)
+            masks[hit] |= (np.minimum(read, cell.shape[0] - 1) ^ held).astype(np.uint64) << np.uint64(low)
             low += cell.shape[0].bit_length() - 1
         changed = np.flatnonzero(masks)
         return Xor(indices=changed, masks=masks[changed])

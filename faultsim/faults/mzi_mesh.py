@@ -141,16 +141,16 @@ def decompose(unitary: NDArray[Any]) -> tuple[Real, Real, Real]:
     return theta, phi, np.angle(screen)
 
 
-def transfer(phasors: Light, n: int) -> Light:
+def transfer(phasors: NDArray[Any], n: int) -> NDArray[Any]:
     """Return the matrices, ``(t, n, n)``, outputs by inputs, of tiles whose phase shifters multiply by *phasors*.
 
     Every element is linear in each phasor: the mean phasors of independent phases give the mean matrix.
 
     Args:
-        phasors: ``exp(i phase)``, shape ``(t, phases)``.
+        phasors: ``exp(i phase)``, shape ``(t, phases)``; matrices come in their dtype.
         n: Size of the tiles.
     """
-    light = np.zeros((len(phasors), n, n), np.complex128)
+    light = np.zeros((len(phasors), n, n), phasors.dtype)
     light[:, np.arange(n), np.arange(n)] = 1.0
     for stage in layout(n).stages:
         _pass(stage, phasors, light)
@@ -228,7 +228,7 @@ def _attenuate_moments(z: Light, mu: float, power: Light, plain: Light) -> None:
     power[:, at, at], plain[:, at, at] = same_power, same_plain
 
 
-def _pass(stage: Stage, phasors: Light, light: Light) -> None:
+def _pass(stage: Stage, phasors: NDArray[Any], light: NDArray[Any]) -> None:
     """Let *light*, shape ``(t, n, any)``, channels second, pass a stage, in place."""
     if stage.kind == "attenuate":
         light *= 0.5 * (phasors[:, stage.phases] - 1)[:, :, None]

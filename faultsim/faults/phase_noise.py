@@ -10,7 +10,7 @@ References:
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ _PROGRAMMED = Recall(256 << 20)
 """Phases of programmed tensors: every chip aims at the same."""
 
 _CHUNK = 64
+_DRAW_CHUNK = 256
+_FINE_RAD = 1e-3
+"""Below this spread float32 phases would be noisier than the errors."""
 """Tiles of which the paths of light are held at once: 18 MB at 16 x 16."""
 
 _TINY_RAD = 1e-3
@@ -173,11 +176,22 @@ class PhaseNoise(Fault):
 
     def _errors(self, mesh: _Mesh, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw what is wrong with each tile of one die, value units, 0 where the tensor does not fill it."""
-        errors = self.sigma_phase_rad * rng.standard_normal(mesh.phases.shape)
+        drawn = rng.standard_normal(mesh.phases.shape)
         if self.sigma_phase_rad == 0 or mesh.gain == 0:
             return np.zeros_like(mesh.tiles)
-        light = mzi_mesh.transfer(np.exp(1j * (mesh.phases + errors)), self.tile).real
-        return (mesh.gain * light - mesh.tiles) * (mesh.outputs[:, :, None] & mesh.inputs[:, None])
+        fine = self.sigma_phase_rad < _FINE_RAD
+        errors: NDArray[Any] = drawn.astype(np.float64 if fine else np.float32)
+        errors *= errors.dtype.type(self.sigma_phase_rad)
+        errors += mesh.phases
+        light = np.empty(mesh.tiles.shape, errors.dtype)
+        for first in range(0, len(errors), _DRAW_CHUNK):  # a chunk stays in the processor's cache through all stages
+            part = errors[first : first + _DRAW_CHUNK]
+            phasors = np.empty(part.shape, np.complex128 if fine else np.complex64)
+            np.cos(part, out=phasors.real)
+            np.sin(part, out=phasors.imag)
+            light[first : first + _DRAW_CHUNK] = mzi_mesh.transfer(phasors, self.tile).real
+        wrong = mesh.gain * light.astype(np.float64) - mesh.tiles
+        return np.asarray(wrong * (mesh.outputs[:, :, None] & mesh.inputs[:, None]))
 
     def _mean_tiles(self, mesh: _Mesh) -> NDArray[np.float64]:
         phasors = np.exp(1j * mesh.phases - self.sigma_phase_rad**2 / 2)
@@ -191,9 +205,9 @@ class PhaseNoise(Fault):
             )
         matrix = to_lines(stored.values[None].astype(np.float64), stored.site.channel_axis)[0].T
         tiles, used = self._cut(matrix), self._cut(np.ones(matrix.shape)) > 0
-        tops = np.linalg.norm(tiles, 2, axis=(1, 2)) if tiles.size else np.zeros(0)
-        gain = float(tops.max(initial=0.0))
-        phases = _PROGRAMMED.get(digest(tiles), lambda: mzi_mesh.program(tiles, gain or 1.0))
+        content = digest(tiles)
+        gain = float(_PROGRAMMED.get(f"gain {content}", lambda: _largest(tiles)))
+        phases = _PROGRAMMED.get(content, lambda: mzi_mesh.program(tiles, gain or 1.0))
         return _Mesh(tiles, gain, phases, np.asarray(used.any(axis=1)), np.asarray(used.any(axis=2)))
 
     def _cut(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -214,3 +228,9 @@ class PhaseNoise(Fault):
             whole[:rows, :cols].T[None], stored.values.shape, stored.site.channel_axis
         )
         return np.asarray(lines[0])
+
+
+def _largest(tiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the largest singular value of all tiles, 0-d."""
+    tops = np.linalg.norm(tiles, 2, axis=(1, 2)) if tiles.size else np.zeros(0)
+    return np.asarray(tops.max(initial=0.0))

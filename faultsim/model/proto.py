@@ -3,6 +3,7 @@
 What the graph means lives in `graph.py`; here are only files, sizes, paths and bytes.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -164,7 +165,8 @@ def write(proto: ModelProto, path: str | Path) -> None:
         partial.write_bytes(proto.SerializeToString(deterministic=True))
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise ModelError(f"{path}: cannot be written ({error.strerror}); choose another place with -o") from None
 
 

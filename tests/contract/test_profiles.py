@@ -32,11 +32,11 @@ from faultsim.specs.quantity import quantities
 
 DEVICES = list_devices()
 OTHER = {
-    "at": ("1h", "6d"),
+    "at": ("1h", "20h"),
     "vdd": ("0.85", "0.76"),
-    "flux": ("2", "1e12"),
-    "exposure": ("30min", "900000y"),
-    "temperature": ("60", "150"),
+    "flux": ("2", "1e4"),
+    "exposure": ("30min", "100y"),
+    "temperature": ("20", "220"),
 }
 """Two values of each condition, far enough apart that eight chips show it."""
 
@@ -75,7 +75,8 @@ def test_every_number_says_where_it_comes_from(device: Device) -> None:
         if one.source is not None:
             assert device.spec.sources[one.source].cite, place
     cited = {one.source for _, one in found} | {one.source for one in device.spec.assess.acceptance}
-    assert cited & set(device.spec.sources), "no source of the profile backs any of its numbers"
+    backed = cited & set(device.spec.sources)
+    assert backed or all(one.status == "illustrative" for _, one in found), "its sources back none of its numbers"
 
 
 def test_what_is_said_of_patterns_is_true(device: Device) -> None:
