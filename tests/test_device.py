@@ -291,7 +291,6 @@ def test_integer_codes_stay_what_they_are(tensors):
             np.zeros((2, 2), np.int16),
             "cannot hold w: its codes have 16 bits, the device's weights 8; quantize",
         ),
-        ((("bits: 8", "bits: 1"),), np.ones((2, 2), np.float32), "stores 1 bit a weight; give encoding binary"),
         (
             (),
             np.ones((3, 2), np.float32),

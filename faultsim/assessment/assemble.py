@@ -12,6 +12,7 @@ from faultsim.assessment.phases import Worst
 from faultsim.assessment.sets import budget_entries
 from faultsim.assessment.setting import Setting, parameters
 from faultsim.corruption import Stored
+from faultsim.device.storage import over_capacity
 from faultsim.engine.summary import own_score
 from faultsim.formats import ConductancePair
 from faultsim.metrics import Tally
@@ -203,6 +204,8 @@ def agreement_entry(setting: Setting) -> Agreement | None:
 def notes(setting: Setting, worst: Worst | None, random: RandomResult | None) -> list[str]:
     """Return what a careful reader must know beside the numbers."""
     said = list(setting.data.notes)
+    if full := over_capacity(setting.device.spec, setting.stored):
+        said.append(full)
     options = setting.options
     if setting.agreement.max_abs_difference is None:
         said.append(f"The execution could not be checked: {setting.agreement.runtime.removeprefix('not checked: ')}.")
@@ -247,6 +250,12 @@ def notes(setting: Setting, worst: Worst | None, random: RandomResult | None) ->
         said.append(
             "The graph rounds its float weights itself (QONNX Quant, QuantizeLinear): analog noise passes through that "
             "rounding here and is shown too small."
+        )
+    fit = setting.device.fit(setting.stored, conditions=options.conditions)
+    if fit is not None and event_probability(setting) is None:
+        said.append(
+            f"No SDC FIT: chips meet several of the device's {fit:.3g} FIT within the exposure, and P(SDC | event) is "
+            "that of one; shorten --exposure."
         )
     said += _running(setting, searched=worst is not None)
     if setting.model.fallbacks:

@@ -11,7 +11,7 @@ from faultsim.constraints import Global, LpL0, PerTensor, TensorSet, lp_norm
 from faultsim.corruption import Stored
 from faultsim.formats import IntFormat
 from faultsim.results import Budget as BudgetEntry
-from faultsim.specs.device import DigitalStorage
+from faultsim.specs.storage import DigitalStorage
 
 
 class ChipSet(NamedTuple):

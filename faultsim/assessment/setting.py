@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from faultsim.assessment.batch_axis import place_samples
 from faultsim.assessment.options import Options
 from faultsim.corruption import Stored
-from faultsim.data import check_ids, check_labels, load_data
+from faultsim.data import check_ids, check_labels, load_data, one_hot_as_classes
 from faultsim.data.spec import Batch, DataSet, InputSpec
 from faultsim.device import Device, load_device
 from faultsim.engine.evaluate import Scorer
@@ -155,7 +155,9 @@ def make_setting(
     raw = np.asarray(model.run(first.inputs)[output.name])
     _check_output(output, raw, min(batch_size, len(samples)))
     seen = output.real(raw)
-    task = _plain_margin(_task(options, output, seen, first.labels))
+    samples = one_hot_as_classes(samples, seen, options.task)
+    labels = samples.labels(0, min(batch_size, len(samples)))
+    task = _plain_margin(_task(options, output, seen, labels, text=getattr(samples, "language_model", False)))
     _check_scores(task, output.name, seen)
     _check_classes(task, seen, samples)
     # what acts while the network runs needs torch: the fault-free chip then runs there too, to the last bit the same
@@ -216,11 +218,16 @@ def _few(model: Model, samples: DataSet, batch_size: int) -> dict[str, NDArray[A
     return samples.inputs(0, min(batch_size if fixed else CHECKED_SAMPLES, len(samples)))
 
 
-def _task(options: Options, output: ScoredOutput, seen: NDArray[Any], labels: NDArray[Any] | None) -> Task:
+def _task(
+    options: Options, output: ScoredOutput, seen: NDArray[Any], labels: NDArray[Any] | None, *, text: bool
+) -> Task:
     if options.task is not None:
         task = named_task(options.task, output_is_probability=output.is_probability, outputs=seen, labels=labels)
         return task if labels is not None else GoldenAgreement(task)
-    return infer_task(seen.shape, labels, output_dtype=_kind(seen), output_is_probability=output.is_probability)
+    sure = output.is_probability
+    return infer_task(
+        seen.shape, labels, output_dtype=_kind(seen), output_is_probability=sure, language_model=bool(text)
+    )
 
 
 def _check_classes(task: Task, seen: NDArray[Any], samples: DataSet) -> None:
@@ -258,7 +265,7 @@ def _store(model: Model, device: Device, options: Options) -> dict[str, Stored]:
         )
     for option, patterns in (("--sites", options.sites), ("--exclude", options.exclude)):
         for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in chosen):
+            if not any(_fits(name, pattern) for name in chosen):
                 near = closest(pattern, chosen)
                 some = ", ".join(list(chosen)[:6]) + (" …" if len(chosen) > 6 else "")
                 hint = f"did you mean {near!r}?" if near else f"the stored sites are {some}"
@@ -266,12 +273,17 @@ def _store(model: Model, device: Device, options: Options) -> dict[str, Stored]:
     kept = {
         name: tensor
         for name, tensor in chosen.items()
-        if (not options.sites or any(fnmatchcase(name, p) for p in options.sites))
-        and not any(fnmatchcase(name, p) for p in options.exclude)
+        if (not options.sites or any(_fits(name, p) for p in options.sites))
+        and not any(_fits(name, p) for p in options.exclude)
     }
     if not kept:
         raise OptionError(f"--sites and --exclude leave no site of {model.name}; widen them")
     return device.store(kept)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a site is meant: by its own name, whatever letters that has, or by a glob."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def parameters(stored: Mapping[str, Stored]) -> int:

@@ -16,7 +16,7 @@ from faultsim.data.spec import DataSet
 from faultsim.device import Device, load_device
 from faultsim.device.conditions import Conditions
 from faultsim.engine.evaluate import Progress
-from faultsim.errors import OptionError
+from faultsim.errors import DeviceError, OptionError
 from faultsim.results import SweepPoint, SweepResult, TrialRow
 
 
@@ -62,6 +62,7 @@ def sweep(
     clean, clean_stored = clean_scores(setting)
     tell("load and check", 1, 1)
     points: list[SweepPoint] = []
+    left_out: list[str] = []
 
     def result(stopped: str | None) -> SweepResult:
         return SweepResult(
@@ -77,7 +78,7 @@ def sweep(
             clean_stored=None if clean_stored is None else score_of(setting, clean_stored, setting.stored.values()),
             points=tuple(points),
             stopped=stopped,
-            notes=tuple(note for note in notes(setting, None, None) if not note.startswith("Tables")),
+            notes=(*left_out, *_notes(setting, points)),
             provenance=provenance(setting, {}, time.perf_counter() - started, command),
         )
 
@@ -87,6 +88,13 @@ def sweep(
             at = _at(setting, replace(options.conditions or Conditions(), **{knob.field: value}))
             rows: list[TrialRow] = []
             done = position * options.trials
+            try:
+                setting.device.draw(setting.stored, options.seed, 0, conditions=at.options.conditions)
+            except (DeviceError, OptionError) as error:  # where the profile's data end: the other values stand
+                left_out.append(f"{knob.show(value)} is left out: {error}")
+                if len(left_out) == len(values):
+                    raise
+                continue
             random_chips(at, rows, lambda phase, step, _, done=done: tell(phase, done + step, total))  # type: ignore[misc]
             points.append(SweepPoint(value=value, label=knob.show(value), random=summary(at, rows)))
     except KeyboardInterrupt:
@@ -94,6 +102,14 @@ def sweep(
             finished(result(f"interrupted after {len(points)} of {len(values)} values"))
         raise
     return result(None)
+
+
+def _notes(setting: Setting, points: list[SweepPoint]) -> list[str]:
+    kept = [note for note in notes(setting, None, None) if not note.startswith(("Tables", "Chips in", "No SDC"))]
+    rare = [point.random.event_probability is not None for point in points]
+    if any(rare) and not all(rare):
+        kept.append("Chips are given an event where P(event) is shown, and drawn as they come at the other values.")
+    return kept
 
 
 def _at(setting: Setting, conditions: Conditions) -> Setting:

@@ -46,7 +46,8 @@ from faultsim.cli.files import check_out, write_text
     type=int,
     default=250,
     show_default=True,
-    help="Samples a batch; the result is the same unless the graph looks at its whole batch (DynamicQuantizeLinear).",
+    help="Samples a batch; the same chips and counts unless the graph looks at its whole batch "
+    "(DynamicQuantizeLinear). Losses may differ in the last digits.",
 )
 @click.option("--confidence", type=float, help="Part of the chips that the budgets hold; the profile's own by default.")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")

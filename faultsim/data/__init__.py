@@ -2,7 +2,7 @@
 
 from faultsim.data.dataset import check_ids
 from faultsim.data.function import resolve
-from faultsim.data.labels import check_labels
+from faultsim.data.labels import check_labels, one_hot_as_classes
 from faultsim.data.load import load_data
 from faultsim.data.preprocess import Preprocess, load_preprocess
 from faultsim.data.protos import Reference, read_reference
@@ -19,6 +19,7 @@ __all__ = [
     "check_labels",
     "load_data",
     "load_preprocess",
+    "one_hot_as_classes",
     "read_reference",
     "resolve",
 ]

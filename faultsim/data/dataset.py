@@ -1,5 +1,6 @@
 """The one data set behind all loaders: columns that are sliced, converted and checked a batch at a time."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -33,9 +34,11 @@ class ColumnData:
         length: int,
         source: str,
         notes: Iterable[str] = (),
+        language_model: bool = False,
     ) -> None:
         self.source = source
         self.notes = tuple(notes)
+        self.language_model = language_model
         self._feeds = tuple(feeds)
         self._labels = labels
         self._length = length
@@ -58,11 +61,11 @@ class ColumnData:
             return None
         rows = np.asarray(self._labels[max(start, 0) : min(stop, self._length)])
         if family(rows.dtype) == "float":
-            refuse_nan(rows, "the array of labels", start)
+            refuse_nonfinite(rows, "the array of labels", start)
         return rows.astype(np.int64) if family(rows.dtype) in ("int", "bool") else rows
 
     def scan(self) -> None:
-        """Look for NaN in arrays of floats and for ids out of range now, so that no campaign meets them after an hour.
+        """Look for NaN, infinities and ids out of range in arrays now, so that no campaign meets them after an hour.
 
         Raises:
             DataError: With the place of the first one.
@@ -78,24 +81,36 @@ class ColumnData:
                 step = max(1, _SCAN_ROWS_BYTES // row_bytes)
                 whole = feed.spec.batch_axis is None
                 for start in range(0, feed.column.shape[0] if whole and feed.column.ndim else self._length, step):
-                    refuse_nan(
+                    refuse_nonfinite(
                         feed.column[start : start + step] if feed.column.ndim else feed.column,
                         feed.what,
                         start,
+                        masks=_is_mask(feed.spec),
                     )
 
 
-def refuse_nan(rows: Array, what: str, start: int) -> None:
-    """Refuse rows that hold NaN; *start* is the number of the first.
+def refuse_nonfinite(rows: Array, what: str, start: int, *, masks: bool = False) -> None:
+    """Refuse rows that hold NaN or an infinity; *start* is the number of the first.
+
+    Args:
+        rows: Floats.
+        what: What they are, for the message.
+        start: The number of the first.
+        masks: Whether the array is an additive mask, which -inf belongs into.
 
     Raises:
         DataError: With the index of the first one.
     """
-    bad = np.isnan(rows)
+    bad = ~np.isfinite(rows)
+    if bad.any() and masks:
+        bad &= rows != -np.inf
     if bad.any():
-        first = [int(i) for i in np.argwhere(bad)[0]]
+        first = tuple(int(i) for i in np.argwhere(bad)[0]) if bad.ndim else ()
         place = ", ".join(map(str, [first[0] + start, *first[1:]] if first else []))
-        raise DataError(f"{what} holds NaN at [{place}]; remove or repair that sample")
+        value = float(rows[first])
+        held = "NaN" if math.isnan(value) else "inf" if value > 0 else "-inf"
+        only = " (only an input with 'mask' in its name may hold -inf)" if held == "-inf" else ""
+        raise DataError(f"{what} holds {held} at [{place}]; remove or repair that sample{only}")
 
 
 def refuse_ids(rows: Array, spec: InputSpec, what: str, start: int) -> None:
@@ -146,6 +161,10 @@ def named(arrays: Mapping[str, Any]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
+def _is_mask(spec: InputSpec) -> bool:
+    return "mask" in spec.name.lower()
+
+
 def _fed(feed: Feed, start: int, stop: int) -> Array:
     axis = feed.spec.batch_axis
     if axis is None:
@@ -154,7 +173,7 @@ def _fed(feed: Feed, start: int, stop: int) -> Array:
         return whole
     rows = np.asarray(feed.column[start:stop])
     if family(rows.dtype) == "float":
-        refuse_nan(rows, feed.what, start)
+        refuse_nonfinite(rows, feed.what, start, masks=_is_mask(feed.spec))
     converted = feed.conversion.apply(rows, start)
     refuse_ids(converted, feed.spec, feed.what, start)
     return np.ascontiguousarray(np.moveaxis(converted, 0, axis) if axis else converted)

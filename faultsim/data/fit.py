@@ -26,6 +26,7 @@ class Raw(NamedTuple):
         place: For messages: ``data.npz``.
         notes: What the loader did.
         samples_first: Whether the samples come first in all of them; else they lie as the user saved them (`orient`).
+        language_model: Whether the labels are the next tokens of a text.
     """
 
     arrays: Mapping[str, Column]
@@ -34,6 +35,7 @@ class Raw(NamedTuple):
     place: str
     notes: tuple[str, ...] = ()
     samples_first: bool = False
+    language_model: bool = False
 
 
 def fit(
@@ -93,7 +95,8 @@ def fit(
         if preprocess.label_offset and labels is not None:
             labels = _Shifted(labels, preprocess.label_offset)
             notes.append(f"{preprocess.label_offset:+d} was added to every label")
-    data = ColumnData(feeds, labels, length=length, source=raw.source, notes=notes)
+    text = raw.language_model
+    data = ColumnData(feeds, labels, length=length, source=raw.source, notes=notes, language_model=text)
     data.scan()
     return data
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -23,6 +24,7 @@ MAX_PIXELS = 1 << 26
 MAX_FILE_BYTES = 256 << 20
 _FILE_COLUMNS = ("file", "filename", "path", "image")
 _LABEL_COLUMNS = ("label", "labels", "class_index", "class", "target", "y")
+_STREAM = re.compile(r"<_io\.BytesIO [^>]*>")  # Pillow knows no name for bytes
 _MODES = {
     "1": "L",
     "L": "L",
@@ -139,9 +141,8 @@ class _Images:
         except DataError:
             raise
         except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-            raise DataError(
-                f"{what} cannot be decoded ({' '.join(str(error).split())[:120]}); remove or replace it"
-            ) from error
+            said = _STREAM.sub(repr(name), " ".join(str(error).split()))
+            raise DataError(f"{what} cannot be decoded ({said[:120]}); remove or replace it") from error
         grown = pixels[None, ..., None] if pixels.ndim == 2 else pixels[None]
         placed: Array = to_nhwc(grown, self._steps, what)[0]
         return placed

@@ -1,9 +1,9 @@
-"""Whether labels go with the number of classes. What the labels mean is the task's business."""
+"""Whether labels go with the number of classes, and one-hot labels as class numbers."""
 
 import numpy as np
 
 from faultsim.data.convert import family
-from faultsim.data.spec import DataSet
+from faultsim.data.spec import Array, DataSet
 from faultsim.errors import DataError
 
 _STEP = 65536
@@ -56,3 +56,54 @@ def _holds_zero(data: DataSet) -> bool:
         if labels is not None and (labels == 0).any():
             return True
     return False
+
+
+def one_hot_as_classes(data: DataSet, outputs: Array, task: str | None) -> DataSet:
+    """Return the data with class numbers for labels where these are one-hot, else the data themselves.
+
+    One-hot is: as many numbers a sample as the model has scores (N×C, C at least 2), all 0 but a single 1, in every
+    sample. Only where nothing else is asked for: by classification, top-k, or no named task.
+
+    Args:
+        data: The samples; their labels are read once.
+        outputs: Some outputs of the model, samples first.
+        task: The name of the task, where the user gave one.
+    """
+    asked = task is None or task == "classification" or task.startswith("top")
+    shape = outputs.shape
+    while len(shape) > 2 and shape[-1] == 1:  # N×C×1×1
+        shape = shape[:-1]
+    if not asked or len(shape) != 2 or shape[1] < 2 or outputs.dtype in (np.int32, np.int64, np.bool_):
+        return data
+    step = max(1, _STEP // shape[1])
+    for start in range(0, len(data), step):
+        labels = data.labels(start, min(start + step, len(data)))
+        if labels is None or labels.dtype.kind not in "iufb" or labels.ndim < 2 or labels.size == 0:
+            return data
+        rows = labels.reshape(len(labels), -1)
+        if rows.shape[1] != shape[1] or labels.shape[1] != shape[1]:
+            return data
+        if not (((rows == 0) | (rows == 1)).all() and ((rows == 1).sum(axis=1) == 1).all()):
+            return data
+    return _Classes(data)
+
+
+class _Classes:
+    """A data set with the place of the one in each row of labels in place of the row."""
+
+    def __init__(self, data: DataSet) -> None:
+        self.source = data.source
+        self.notes = (*data.notes, "labels look one-hot: taken as classes; --task regression takes them as numbers")
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def inputs(self, start: int, stop: int) -> dict[str, Array]:
+        """Return the inputs as they are."""
+        return self._data.inputs(start, stop)
+
+    def labels(self, start: int, stop: int) -> Array | None:
+        """Return the classes of the samples, int64."""
+        rows = self._data.labels(start, stop)
+        return None if rows is None else rows.reshape(len(rows), -1).argmax(axis=1).astype(np.int64)

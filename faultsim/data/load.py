@@ -64,6 +64,8 @@ def load_data(
         raise DataError(f"limit {limit} is out of range: give at least 1 sample")
     if not inputs:
         raise DataError("the model has no inputs, so no data can be given to it; check the model")
+    if isinstance(source, str) and not source.strip():
+        raise DataError(f"the path of the data is empty ({source!r}); give {_KINDS}, or leave --data out")
     found = _beside(model_path) if source is None else source
     if found is None:
         if preprocess is not None:

@@ -63,6 +63,9 @@ class DataSet(Protocol):
     Attributes:
         source: Where the samples come from, for the report: a path, a function, or what was drawn.
         notes: What was done to them that the user did not ask for in so many words: one sentence each.
+
+    A data set whose labels are the next tokens of a text may say so with an attribute ``language_model = True``: it is
+    then scored by its log perplexity where no task is named. Without the attribute it is taken as False.
     """
 
     source: str
@@ -75,7 +78,7 @@ class DataSet(Protocol):
         """Return the model's inputs of samples ``start … stop - 1`` by name, in the declared types and order of axes.
 
         Raises:
-            DataError: If a sample cannot be read, or holds NaN.
+            DataError: If a sample cannot be read, or holds NaN or an infinity.
         """
 
     def labels(self, start: int, stop: int) -> Array | None:

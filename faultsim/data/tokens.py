@@ -80,7 +80,8 @@ def read_tokens(
             arrays[other.name] = constant(_EXTRA[other.name], (count, window), other.dtype)
         elif other.name == "position_ids":
             arrays[other.name] = np.broadcast_to(np.arange(window, dtype=other.dtype), (count, window))
-    return Raw(arrays, _Windows(ids, window, count, 1), str(path), path.name, (note,), samples_first=True)
+    labels = _Windows(ids, window, count, 1)
+    return Raw(arrays, labels, str(path), path.name, (note,), samples_first=True, language_model=True)
 
 
 class _Windows:

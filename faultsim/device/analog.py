@@ -30,7 +30,8 @@ from faultsim.faults import (
 )
 from faultsim.inference import Effect, WeightReadNoise
 from faultsim.specs import mechanisms as spec_types
-from faultsim.specs.device import AnalogStorage, DeviceSpec
+from faultsim.specs.device import DeviceSpec
+from faultsim.specs.storage import AnalogStorage
 
 _T0_S = 20.0  # aihwkit's clock at the end of programming, used where the profile has no drift that says it
 _PROGRAMMING, _DRIFT, _DEFECTS, _WIRES, _READ = range(5)

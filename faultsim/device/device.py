@@ -27,8 +27,9 @@ from faultsim.faults import AnalogChain, UpsetRate
 from faultsim.inference import Effect
 from faultsim.library import find_device
 from faultsim.memory import Code
-from faultsim.specs.device import DeviceSpec, DigitalStorage
+from faultsim.specs.device import DeviceSpec
 from faultsim.specs.load import load
+from faultsim.specs.storage import DigitalStorage
 
 Held = Mapping[str, Stored]
 
@@ -131,10 +132,10 @@ class Device:
             reads: Whether the noise of a read is drawn anew at every inference: with `draw` of the same *reads*.
             conditions: What to assume instead of the profile's own conditions.
         """
-        factors, noise = self._of_reads(stored, resolve(self.spec, conditions), reads=reads)
-        return tuple(
-            replace(one, gains=factors, seed=seed, trial=trial) for one in (*noise, *effects(self.spec, seed, trial))
-        )
+        world = resolve(self.spec, conditions)
+        factors, noise = self._of_reads(stored, world, reads=reads)
+        acting = (*noise, *effects(self.spec, seed, trial, world))
+        return tuple(replace(one, gains=factors, seed=seed, trial=trial) for one in acting)
 
     def acts_at_inference(self, *, reads: bool = False) -> bool:
         """Whether `effects` returns anything, with *reads* as there."""

@@ -7,6 +7,7 @@ References:
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from faultsim.corruption import Stored
@@ -30,11 +31,13 @@ from faultsim.faults import (
 )
 from faultsim.memory import Code, Geometry, MemoryMap, check_store, make_code
 from faultsim.specs import mechanisms as spec_types
-from faultsim.specs.device import DeviceSpec, DigitalStorage
+from faultsim.specs.device import DeviceSpec
+from faultsim.specs.storage import DigitalStorage
 
 _BOLTZMANN_EV = 8.617333262e-5
 _TOLERANCE = 1e-8  # BER just below v_min: about one bit of the block RAM of a large FPGA, where none was seen
 _FIT_PER_MBIT = {"FIT/Mb": 1.0, "FIT/GB": 1 / 8000, "upset/bit/day": 1e15 / 24}
+_PAGE_BITS = 32768  # 4 KiB
 _LOGIC = (spec_types.LaneFault, spec_types.StuckPe)
 
 
@@ -64,11 +67,14 @@ def geometry(storage: DigitalStorage) -> Geometry:
     word = storage.data_word_bits
     if storage.array is None:
         return Geometry(word_bits=word, interleave=storage.interleave, row_words=storage.interleave)
+    tile = storage.tile
     return Geometry(
         word_bits=word,
         rows=storage.array.rows,
         row_words=storage.array.cols // word,
         interleave=storage.interleave,
+        tile_rows=None if tile is None else tile.rows,
+        tile_columns=None if tile is None else tile.cols,
     )
 
 
@@ -178,7 +184,7 @@ def _rowhammer(setup: Setup, mechanism: spec_types.BitFlipBudget) -> Fault:
         n_flips=law.n_flips.value,
         flippable_fraction=law.flippable_fraction.value,
         max_flips_per_page=law.max_flips_per_page.value,
-        geometry=geometry(setup.storage),
+        geometry=replace(geometry(setup.storage), page_bits=law.page.value if law.page is not None else _PAGE_BITS),
     )
 
 

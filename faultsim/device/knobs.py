@@ -59,7 +59,7 @@ def knobs(spec: DeviceSpec) -> dict[str, Knob]:
     if any(isinstance(m, _PARTICLES) for m in on):
         unit = world.flux_factor.unit if world.flux_factor is not None else "x the rate's flux"
         flux = world.flux_factor.value if world.flux_factor is not None else 1.0
-        found["flux"] = Knob("flux", "flux_factor", unit, flux, _number, lambda v: f"{v:g} {unit}")
+        found["flux"] = Knob("flux", "flux_factor", unit, flux, _number, lambda v: f"× {v:g}")
     if any(isinstance(m, _EVENTS) for m in on):
         hours = assess.exposure.value if assess.exposure is not None else DEFAULT_EXPOSURE_H
         found["exposure"] = Knob(

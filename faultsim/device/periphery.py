@@ -1,6 +1,7 @@
 """A profile's mechanisms that act while the network runs, as laws of `faultsim.inference`. No law lives here."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from faultsim import rng
@@ -18,15 +19,23 @@ from faultsim.inference import (
     broken_elements,
 )
 from faultsim.specs import mechanisms as spec_types
-from faultsim.specs.device import AnalogStorage, DeviceSpec, DigitalStorage
+from faultsim.specs.device import DeviceSpec
+from faultsim.specs.storage import AnalogStorage, DigitalStorage
 
 
-def effects(spec: DeviceSpec, seed: int, trial: int) -> tuple[Effect, ...]:
-    """Return what acts while the network runs on chip *trial*, in the profile's order."""
-    return tuple(
-        Effect(mechanism=m.id, law=_BUILDERS[type(m)](spec, m, seed, trial), seed=seed, trial=trial)
-        for m in in_inference(spec)
-    )
+def effects(spec: DeviceSpec, seed: int, trial: int, conditions: Conditions) -> tuple[Effect, ...]:
+    """Return what acts while the network runs on chip *trial*, in the profile's order.
+
+    An upset of activations is drawn given that it happens, one an inference, whatever its rate is above 0.
+    """
+    found = []
+    for mechanism in in_inference(spec):
+        law = _BUILDERS[type(mechanism)](spec, mechanism, seed, trial)
+        if isinstance(law, ActivationUpset) and isinstance(mechanism, spec_types.UpsetRate):
+            happens = fit_per_mbit(mechanism.params.rate) * exposure(conditions) * flux(conditions) > 0
+            law = law if happens else replace(law, count=0)
+        found.append(Effect(mechanism=mechanism.id, law=law, seed=seed, trial=trial))
+    return tuple(found)
 
 
 def activation_events(spec: DeviceSpec, conditions: Conditions) -> float | None:

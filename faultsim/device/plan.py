@@ -11,7 +11,8 @@ from faultsim.device.events import as_events, given_an_event
 from faultsim.device.laws import in_inference, in_memory, not_simulated
 from faultsim.errors import DeviceError
 from faultsim.faults import AnalogChain, DeadLine, DeadRegion, Fault, FaultModes, LaneFault, StuckPE
-from faultsim.specs.device import DeviceSpec, DigitalStorage
+from faultsim.specs.device import DeviceSpec
+from faultsim.specs.storage import DigitalStorage
 
 _STRUCTURED = (DeadRegion, FaultModes, LaneFault, StuckPE)
 

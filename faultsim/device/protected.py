@@ -4,30 +4,86 @@ References:
     .. [MATH] The table of budgets in the design notes, §4, row "SECDED over 72 bits".
 """
 
+import math
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
 
-from faultsim.budget import Budget
+from faultsim import rng
+from faultsim.budget import Budget, compound_quantile, flip_sizes
+from faultsim.budget.base import check_confidence, check_norm
+from faultsim.budget.bits import FLOAT_NOTE
+from faultsim.budget.mixture import mixture_quantile
 from faultsim.corruption import Stored
 from faultsim.device.laws import Law
 from faultsim.faults import BitFlip, UpsetRate, VoltageBitErrors
-from faultsim.memory import Code, residual_ber, residual_of_cluster
+from faultsim.memory import Code, OnDue, residual_ber, residual_of_cluster, word_outcomes
+from faultsim.memory.residual import fewest_errors
+
+_DRAWS = 24_000
+_ENOUGH = 400
+_SOME = 100
+_ROUNDS = 8
+_TABLE = 1 << 22
+_RARE = 0.02
+"""Share of wrong words below which their number is Poisson: its spread is then wide by a hundredth at most."""
+
+Bits = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class _Words(NamedTuple):
+    """Some code words of a tensor, and how its elements lie in them.
+
+    Attributes:
+        total: Code words of the whole tensor.
+        elements: Flat elements in each word, shape (words, slots).
+        held: Their words as stored, the same shape, uint64.
+        slot: Slot of each data bit of a code word, shape (data_bits,).
+        place: Bit of the element at each data bit, shape (words or 1, data_bits).
+        used: Whether the data bit holds a bit of the tensor, shape (words, data_bits).
+        written: What it holds, False for padding, the same shape.
+    """
+
+    total: int
+    elements: Ints
+    held: NDArray[np.uint64]
+    slot: Ints
+    place: Ints
+    used: Bits
+    written: Bits
+
+
+class _Left(NamedTuple):
+    """Drawn words that are wrong behind the decoder.
+
+    Attributes:
+        row: Which of the words it is, shape (draws,).
+        wrong: Its wrong data bits, shape (draws, data_bits).
+        lost: Whether it raised an alarm, and is wrong by what the machine made of that.
+        chance: Probability of each draw in a word at random; together that of a wrong word.
+    """
+
+    row: Ints
+    wrong: Bits
+    lost: Bits
+    chance: Floats
 
 
 def bound(law: Law, stored: Stored, code: Code | None, *, p: float, confidence: float) -> Budget:
     """Return the budget of one law on one tensor, behind *code* where the memory has one.
 
-    Independent errors leave wrong bits at the residual rate; an event leaves what its silent cases leave, and nothing
-    where it has none; any other law is bounded as if there were no code, which can only be too much.
+    Independent errors leave wrong words, each with several wrong bits; an event leaves what its silent cases leave,
+    and nothing where it has none; any other law is bounded as if there were no code, which can only be too much.
     """
     if code is None:
         found = law.fault.budget(stored, p=p, confidence=confidence)
-    elif isinstance(law.fault, BitFlip):
-        found = BitFlip(ber=residual_ber(code, law.fault.ber)).budget(stored, p=p, confidence=confidence)
-    elif isinstance(law.fault, VoltageBitErrors):
-        left = residual_ber(code, _wrong_share(law.fault, stored))
-        found = BitFlip(ber=left).budget(stored, p=p, confidence=confidence)
+    elif isinstance(law.fault, BitFlip | VoltageBitErrors):
+        found = _of_words(law.fault, stored, code, p=p, confidence=confidence)
     elif isinstance(law.fault, UpsetRate):
         found = _of_events(law.fault, stored, code, p=p, confidence=confidence)
     else:
@@ -67,8 +123,185 @@ def _of_events(law: UpsetRate, stored: Stored, code: Code, *, p: float, confiden
     return replace(found, note="of events that the code lets through") if law.given_event else found
 
 
-def _wrong_share(law: VoltageBitErrors, stored: Stored) -> float:
-    """Return the share of a tensor's bits that read wrong: failing cells that do not hold what they read."""
-    words = stored.format.encode(stored.values).reshape(-1)
-    ones = float(np.bitwise_count(words).sum()) / max(words.size * stored.format.bits, 1)
-    return law.ber() * (ones * (1 - law.p_flip_0to1) + (1 - ones) * law.p_flip_0to1)
+def _of_words(law: BitFlip | VoltageBitErrors, stored: Stored, code: Code, *, p: float, confidence: float) -> Budget:
+    """Bound independent errors: a sum over the wrong words, which are drawn from the tensor's own.
+
+    - n is the quantile of the sum of their wrong elements, p = 1, 2 that of their changes to the power p.
+    - p = inf is the quantile of the largest change of an element.
+    """
+    check_norm(p)
+    check_confidence(confidence)
+    if isinstance(law, BitFlip):
+        one = zero = law.ber
+    else:  # a failing cell is wrong where it holds what it does not read
+        one, zero = law.ber() * (1 - law.p_flip_0to1), law.ber() * law.p_flip_0to1
+    words, most = _words(stored, code, max(one, zero), confidence)
+    data = np.concatenate([words.written, code.encode(words.written)], axis=1)
+    rates = np.where(data, one, zero)
+    rates[:, : code.data_bits][~words.used] = 0.0
+    left = _left_wrong(code, words.written, rates, most)
+    found = Budget(mechanism=law.kind, scope=stored.site.name, p=p, eps=0.0, n=0, confidence=confidence)
+    if not left.row.size:
+        if words.total * word_outcomes(code, max(one, zero)).silent <= -math.log(confidence):
+            return found
+        ber = residual_ber(code, float(rates.mean()))  # words so rare among those drawn that none was
+        return BitFlip(ber=ber).budget(stored, p=p, confidence=confidence)
+    masks = _masks(words, left)
+    n = min(stored.values.size, round(_sum_quantile((masks != 0).sum(axis=1), left.chance, words.total, confidence)))
+    if n == 0:
+        return found
+    if not np.all(np.isfinite(flip_sizes(stored.format, stored.values))):
+        return replace(found, n=n, eps=math.inf, note=FLOAT_NOTE)
+    if p == math.inf:
+        return replace(found, n=n, eps=_largest(stored, words, left, masks, confidence, code.on_due))
+    changed = np.sum(_changes(stored, words, left, masks) ** p, axis=1)
+    return replace(found, n=n, eps=_sum_quantile(changed, left.chance, words.total, confidence) ** (1 / p))
+
+
+def _words(stored: Stored, code: Code, rate: float, confidence: float) -> tuple[_Words, int]:
+    """Return code words of a tensor, all or as many as a table holds, and the most raw errors of a word that count."""
+    width, bits, size = code.data_bits, stored.format.bits, stored.values.size
+    slots, parts = max(width // bits, 1), -(-bits // width)
+    count = -(-size // slots) * parts
+    most = fewest_errors(code) - 1
+    while most < code.bits and count * stats.binom.sf(most, code.bits, rate) > 1e-3 * (1 - confidence):
+        most += 1
+    room = max(_TABLE // ((code.bits + 1) * (most + 1)), 64)
+    draw = rng.generator(0, -1, "words behind a code")
+    word = np.arange(count) if count <= room else np.sort(draw.choice(count, room, replace=False, shuffle=False))
+    cell = np.arange(width)
+    slot = cell // bits if parts == 1 else np.zeros_like(cell)
+    place = (cell % bits)[None, :] if parts == 1 else (word % parts)[:, None] * width + cell
+    elements = (word // parts)[:, None] * slots + np.arange(slots)
+    used = (slot < slots) & (place < bits)
+    slot, place = np.minimum(slot, slots - 1), np.minimum(place, bits - 1)
+    used = used & (elements < size)[:, slot]
+    elements = np.minimum(elements, size - 1)
+    held = _encode(stored, elements)
+    written = used & ((held[:, slot] >> place.astype(np.uint64)) & np.uint64(1)).astype(np.bool_)
+    return _Words(count, elements, held, slot, place, used, written), most
+
+
+def _left_wrong(code: Code, written: Bits, rates: Floats, most: int) -> _Left:
+    """Return what the decoder leaves of errors at these *rates*, shape (words, bits) and data first, as draws.
+
+    Draws are stratified by the number of raw errors of a word, up to *most*, so that rare words have theirs: a word
+    by its probability of so many, then their places from its last bit to its first, exactly. Where all words are
+    alike the chances add up to those of `word_outcomes`.
+    """
+    ways = np.zeros((len(rates), code.bits + 1, most + 1))  # P(k errors in the first bits)
+    ways[:, 0, 0] = 1
+    for bit, rate in enumerate(rates.T):
+        ways[:, bit + 1] = ways[:, bit] * (1 - rate)[:, None]
+        ways[:, bit + 1, 1:] += ways[:, bit, :-1] * rate[:, None]
+    strata = ways[:, -1].mean(axis=0) if len(rates) else np.zeros(most + 1)
+    ks = np.array([k for k in range(fewest_errors(code), most + 1) if strata[k] > 0], dtype=np.int64)
+    sizes = 32 + np.ceil(_DRAWS * np.sqrt(strata[ks]) / max(np.sqrt(strata[ks]).sum(), 1e-300)).astype(np.int64)
+    draw = rng.generator(0, -1, "left wrong", code.scheme, f"{code.data_bits} {code.check_bits} {code.symbol_bits}")
+    empty = np.zeros(0, dtype=np.int64)
+    found = [_Left(empty, np.zeros((0, code.data_bits), dtype=np.bool_), empty.astype(np.bool_), empty.astype(float))]
+    rounds = 0
+    while ks.size and rounds < _ROUNDS and sum(part.row.size for part in found) < _ENOUGH:
+        rounds += 1
+        row = np.concatenate([empty, *(_spread(draw, ways[:, -1, k], n) for k, n in zip(ks, sizes, strict=True))])
+        errors = _given(draw, ways, rates, row, np.repeat(ks, sizes))
+        seen = code.decode(errors[:, : code.data_bits], errors[:, code.data_bits :], written[row])
+        kept = seen.residual.any(axis=1)
+        chance = np.repeat(strata[ks] / sizes, sizes)
+        found.append(_Left(row[kept], seen.residual[kept], seen.detected[kept], chance[kept]))
+    left = _Left(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    chance = left.chance / max(rounds, 1)
+    silent = float(chance[~left.lost].sum())
+    if silent and np.ptp(rates) == 0:
+        chance[~left.lost] *= word_outcomes(code, float(rates[0, 0])).silent / silent
+    return left._replace(chance=chance)
+
+
+def _spread(draw: np.random.Generator, weights: Floats, size: int) -> Ints:
+    """Return *size* rows in proportion to *weights*, evenly spread."""
+    edges = np.cumsum(weights)
+    at = (np.arange(size) + draw.random()) * (edges[-1] / size)
+    rows: Ints = np.minimum(np.searchsorted(edges, at, side="right"), len(weights) - 1)
+    return rows
+
+
+def _given(draw: np.random.Generator, ways: Floats, rates: Floats, row: Ints, k: Ints) -> Bits:
+    """Return the errors of these rows given that they have *k*, from the last bit to the first."""
+    still, errors = k.copy(), np.zeros((row.size, rates.shape[1]), dtype=np.bool_)
+    at = np.arange(row.size)  # draws with errors left
+    for bit in range(rates.shape[1] - 1, -1, -1):
+        of, left = row[at], still[at]
+        here = rates[of, bit] * ways[of, bit, left - 1] > draw.random(at.size) * ways[of, bit + 1, left]
+        errors[at, bit] = here
+        still[at] -= here
+        at = at[still[at] > 0]
+    return errors
+
+
+def _masks(words: _Words, left: _Left) -> NDArray[np.uint64]:
+    """Return the wrong bits of each element of the drawn words, shape (draws, slots)."""
+    masks = np.zeros((left.row.size, words.elements.shape[1]), dtype=np.uint64)
+    row, cell = np.nonzero(left.wrong & words.used[left.row])
+    place = words.place[left.row[row] if len(words.place) > 1 else 0, cell].astype(np.uint64)
+    np.bitwise_or.at(masks, (row, words.slot[cell]), np.uint64(1) << place)
+    return masks
+
+
+def _changes(stored: Stored, words: _Words, left: _Left, masks: NDArray[np.uint64]) -> Floats:
+    """Return how much each element of the drawn words changes, shape (draws, slots)."""
+    held, elements = words.held[left.row], words.elements[left.row]
+    fmt = stored.format.at(elements.reshape(-1), stored.values.shape)
+    before, after = (fmt.decode(one.reshape(-1)).astype(np.float64) for one in (held, held ^ masks))
+    return np.abs(after - before).reshape(masks.shape)
+
+
+def _encode(stored: Stored, elements: Ints) -> NDArray[np.uint64]:
+    flat = elements.reshape(-1)
+    fmt = stored.format.at(flat, stored.values.shape)
+    return fmt.encode(stored.values.reshape(-1)[flat]).reshape(elements.shape)
+
+
+def _sum_quantile(sizes: NDArray[np.generic], chance: Floats, count: int, confidence: float) -> float:
+    """Return the quantile of the sum over *count* words."""
+    if chance.sum() <= _RARE:
+        return compound_quantile(sizes, count * chance, confidence)
+    return mixture_quantile(sizes, chance, [count], confidence)
+
+
+def _largest(
+    stored: Stored, words: _Words, left: _Left, masks: NDArray[np.uint64], confidence: float, on_due: OnDue
+) -> float:
+    """Return the quantile of the largest change of an element: of the words as drawn, where enough change more.
+
+    Else of elements with m flips: what m flips change as drawn, how many have m as if at random places of a word.
+    """
+    bits, width = stored.format.bits, words.used.shape[1]
+    sizes = np.sort(flip_sizes(stored.format, stored.values), axis=1)[:, ::-1]
+    changed, flips = _changes(stored, words, left, masks), np.bitwise_count(masks)
+    drawn, higher = _tail(changed.max(axis=1), left.chance * words.total, confidence)
+    if higher >= _SOME // 4:
+        return drawn
+    heights, weights = [np.zeros(0)], [np.zeros(0)]
+    known = ~left.lost | (on_due != "zero_word")
+    if not known.all():
+        zeros = stored.format.decode(np.zeros(stored.values.shape, dtype=np.uint64)).astype(np.float64)
+        top = float(np.abs(zeros - stored.values).max() if bits <= width else sizes.sum(axis=1).max())
+        heights, weights = [np.array([top])], [left.chance[~known].sum(keepdims=True)]
+    chance = np.bincount(left.wrong[known].sum(axis=1), left.chance[known])
+    for m in range(1, min(bits, width) + 1):
+        odds = stats.hypergeom.pmf(m, width, min(bits, width), np.arange(chance.size))
+        rate = float(chance @ odds) * words.elements.shape[1]
+        row, slot = np.nonzero((flips == m) & known[:, None])
+        share = left.chance[row] if row.size >= _SOME else np.ones(1)
+        heights.append(changed[row, slot] if row.size >= _SOME else sizes[:, :m].sum(axis=1).max(keepdims=True))
+        weights.append(share * (rate / share.sum()))
+    return _tail(np.concatenate(heights), np.concatenate(weights) * words.total, confidence)[0]
+
+
+def _tail(heights: Floats, rates: Floats, confidence: float) -> tuple[float, int]:
+    """Return the quantile of the largest of Poisson numbers of jumps, and how many of the jumps are higher."""
+    order = np.argsort(heights)
+    above = np.cumsum(rates[order][::-1])[::-1] - rates[order]
+    found = float(heights[order[np.flatnonzero(above <= -math.log(confidence))[0]]])
+    top = float(heights[heights <= found * (1 + 1e-6)].max())  # equal but for rounding
+    return top, int(np.count_nonzero(heights > top))

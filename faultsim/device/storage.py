@@ -36,7 +36,8 @@ from faultsim.formats import (
 )
 from faultsim.formats.floats import FLOAT_NAMES
 from faultsim.formats.integers import Encoding
-from faultsim.specs.device import AnalogStorage, DeviceSpec, DigitalStorage
+from faultsim.specs.device import DeviceSpec
+from faultsim.specs.storage import AnalogStorage, DigitalStorage
 
 _ENCODINGS: dict[str, Encoding] = {"sign_magnitude": "sign_magnitude", "offset_binary": "offset_binary"}
 
@@ -67,6 +68,20 @@ def store_all(spec: DeviceSpec, tensors: Tensors) -> dict[str, Stored]:
     stored = {name: _as_words(spec, storage, *pair, model_scale) for name, pair in chosen.items()}
     _check_capacity(spec, storage, stored)
     return stored
+
+
+def over_capacity(spec: DeviceSpec, stored: Mapping[str, Stored]) -> str:
+    """Return in words that an advisory capacity is exceeded, empty where it is not, or there is none."""
+    storage = spec.storage
+    if not isinstance(storage, DigitalStorage) or storage.capacity is None:
+        return ""
+    needed = stored_bits(stored) / 1e6
+    if needed <= storage.capacity.value:
+        return ""
+    return (
+        f"The model needs {needed:.4g} Mbit, the profile's memory has {storage.capacity.value:g} (advisory: "
+        "capacity_limit: hard in the profile refuses such a model)."
+    )
 
 
 def stored_bits(stored: Mapping[str, Stored]) -> int:

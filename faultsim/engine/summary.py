@@ -66,6 +66,10 @@ def interval(values: Sequence[float], level: float) -> tuple[float, float | None
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
         return mean, None, None
+    if min(values) == max(values):
+        # No chip differed, and the t interval has no width: as many may differ as Clopper-Pearson still allows, by all.
+        unseen = clopper_pearson(0, len(values), level=level).high or 0.0
+        return mean, mean * (1 - unseen), mean + (1 - mean) * unseen
     found = t_interval(list(values), level=level, bounds=(0.0, 1.0))
     return found.best, found.low, found.high
 
@@ -172,7 +176,8 @@ def _losses(rows: Sequence[TrialRow], level: float) -> Losses:
 def _scores(rows: Sequence[TrialRow], level: float, *, higher_is_better: bool) -> Scores:
     scores = [r.score for r in rows if r.score is not None]
     broken = len(rows) - len(scores)
-    bounds = t_interval(scores, level=level) if not broken and len(scores) > 1 else None
+    least = 0.0 if scores and min(scores) >= 0 else -math.inf  # BLEU, perplexity and errors are never below 0
+    bounds = t_interval(scores, level=level, bounds=(least, math.inf)) if not broken and len(scores) > 1 else None
     share = 0.05 if higher_is_better else 0.95
     bad = percentile([r.score for r in rows], share, level=level, higher_is_better=higher_is_better)
     return Scores(

@@ -150,10 +150,12 @@ def transfer(phasors: NDArray[Any], n: int) -> NDArray[Any]:
         phasors: ``exp(i phase)``, shape ``(t, phases)``; matrices come in their dtype.
         n: Size of the tiles.
     """
-    light = np.zeros((len(phasors), n, n), phasors.dtype)
+    # Tiles last in memory: every stage then runs along them, in long strides of one channel.
+    light = np.moveaxis(np.zeros((n, n, len(phasors)), phasors.dtype), 2, 0)
     light[:, np.arange(n), np.arange(n)] = 1.0
+    columns = np.asfortranarray(phasors)
     for stage in layout(n).stages:
-        _pass(stage, phasors, light)
+        _pass(stage, columns, light)
     return light
 
 

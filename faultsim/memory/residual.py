@@ -173,6 +173,25 @@ def word_outcomes(code: Code, ber: float) -> Outcomes:
     return Outcomes(max(touched - detected - silent, 0.0), detected, silent)
 
 
+def fewest_errors(code: Code) -> int:
+    """Return the fewest raw errors in a word that may leave wrong data in what the machine hands on."""
+    restarts = code.on_due in ("halt", "reload")
+    if code.scheme == "none":
+        return 1
+    if code.scheme in RADIUS:
+        silent = patterns(code.scheme, code.data_bits, code.check_bits, code.symbol_bits).silent
+        least = next((k for k, count in enumerate(silent) if count), code.bits + 1)
+        return least if restarts else RADIUS[code.scheme] + 1
+    spared, least = _symbols(code)
+    return least if restarts else spared + 1
+
+
+def _symbols(code: Code) -> tuple[int, int]:
+    """Return how many wrong symbols are always corrected, and how many it takes to look like so many."""
+    checks = code.check_bits // code.symbol_bits
+    return (checks // 2, checks + 1 - checks // 2) if code.scheme == "reed_solomon" else (1, 3)
+
+
 def _places(code: Code, run: int, lanes: int) -> tuple[Bits, Ints]:
     """Return whether each place of a run raises an alarm, and how many data bits it leaves wrong."""
     open_code = replace(code, on_due="pass_through")
@@ -204,8 +223,7 @@ def _expected(code: Code, ber: float) -> _Fates:
     open_code = replace(code, on_due="pass_through")
     if n * ber > 2:
         return _tally(open_code, lambda r, size: r.random((size, n)) < ber, f"rate {ber!r}")
-    checks = code.check_bits // code.symbol_bits
-    spared, least = (checks // 2, checks + 1 - checks // 2) if code.scheme == "reed_solomon" else (1, 3)
+    spared, least = _symbols(code)
     chance = [math.comb(n, k) * ber**k * (1 - ber) ** (n - k) for k in range(n + 1)]
     total = np.zeros(4)
     for k in range(spared + 1, n + 1):  # *least* wrong symbols can look like *spared* ones: none is silent before

@@ -130,7 +130,7 @@ def infer_task(
     modelling where the caller says so. Labels shaped like the output, or fractions: regression. Token ids
     N×T (int32, int64): BLEU. Whole numbers one a sample or N×H×W, and truth values: class ids. Without labels:
     agreement with the clean model, on classes for N×C and N×T×C (C > 1), on values otherwise. Outputs of 8 bits
-    are quantized logits.
+    are quantized logits. One-hot labels are class numbers by then (`faultsim.data.one_hot_as_classes`).
 
     Args:
         output_shape: Declared or seen shape of the output that is scored, samples first.

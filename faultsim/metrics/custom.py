@@ -121,6 +121,8 @@ class Custom:
                 f"{self.function} raised {type(error).__name__}: {error}; run it on its own to see"
             ) from error
         parts = given if isinstance(given, tuple) else (given,)
+        if not parts:
+            raise DataError(f"{self.function} gave an empty tuple; return losses, correctness, or (losses, correct)")
         losses: torch.Tensor | None = None
         correct: torch.Tensor | None = None
         for part in parts:

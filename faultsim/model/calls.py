@@ -3,22 +3,27 @@
 Nothing is compiled here; `graph.py` does that.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto
 
+from faultsim.model.attributes import FIELDS, shared
 from faultsim.model.codes import subgraphs
 from faultsim.model.nodes import Path, Program
 
 
 class Held(NamedTuple):
-    """An attribute, where it lies in the file (None: in none), and the key of its tensor (None: as its node says)."""
+    """An attribute, where it lies in the file (None: in none), and the key of its tensor (None: as its node says).
+
+    `alone` says whether Constant nodes alone read it, where a function's body has it by reference.
+    """
 
     attribute: AttributeProto
     path: Path | None = None
     key: str | None = None
+    alone: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def bound(node: NodeProto, path: Path | None, given: Mapping[str, Held]) -> tupl
     filled = NodeProto()
     filled.CopyFrom(node)
     del filled.attribute[:]
-    places: list[tuple[Path | None, str | None]] = []
+    places: list[tuple[Path | None, str | None, bool]] = []
     for position, attribute in enumerate(node.attribute):
         source = Held(attribute, step(path, "attribute", position))
         if attribute.ref_attr_name:
@@ -75,7 +80,7 @@ def bound(node: NodeProto, path: Path | None, given: Mapping[str, Held]) -> tupl
         copy = filled.attribute.add()
         copy.CopyFrom(source.attribute)
         copy.name = attribute.name
-        places.append((source.path, source.key))
+        places.append((source.path, source.key, source.alone))
     return filled, [Held(a, *place) for a, place in zip(filled.attribute, places, strict=True)]
 
 
@@ -93,17 +98,21 @@ def given_by(call: str, held: Sequence[Held], function: FunctionProto, store: St
         a.name: Held(a, (*store.path(key), "attribute_proto", i), f"{store.stems[key]}/{a.name}")
         for i, a in enumerate(function.attribute_proto)
     }
-    return given | {h.attribute.name: h._replace(key=h.key or f"{call}/{h.attribute.name}") for h in held}
+    given |= {h.attribute.name: h._replace(key=h.key or f"{call}/{h.attribute.name}") for h in held}
+    return {name: h._replace(alone=h.alone and not shared(function, name)) for name, h in given.items()}
 
 
-def _holds_tensors(node: NodeProto) -> bool:
+def _holds_tensors(node: NodeProto, functions: Collection[tuple[str, str]]) -> bool:
+    if (domain_of(node), node.op_type) in functions and any(a.type in FIELDS for a in node.attribute):
+        return True
     return bool(subgraphs(node)) or (node.op_type != "Constant" and any(a.HasField("t") for a in node.attribute))
 
 
 def _stems(model: ModelProto) -> dict[tuple[str, str], str]:
     """What the keys of each function's constants begin with: its name, unless the main graph has such keys already."""
     taken = {t.name for t in model.graph.initializer} | {o for n in model.graph.node for o in n.output}
-    holders = {n.name or f"{n.op_type}_{i}" for i, n in enumerate(model.graph.node) if _holds_tensors(n)}
+    functions = {(domain_of(f), f.name) for f in model.functions}
+    holders = {n.name or f"{n.op_type}_{i}" for i, n in enumerate(model.graph.node) if _holds_tensors(n, functions)}
     heads = holders | {name[:i] for name in taken | holders for i, letter in enumerate(name) if letter == "/"}
     stems: dict[tuple[str, str], str] = {}
     for function in model.functions:

@@ -34,7 +34,7 @@ def export_module(module: torch.nn.Module, example_inputs: Any, *, route: str = 
     try:
         arguments = _tensors(example_inputs)
         clone = copy.deepcopy(module).eval().cpu()
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), torch.no_grad(), _plain_attention():
             warnings.simplefilter("ignore")
             if is_brevitas(clone):
                 return _brevitas(clone, arguments, route)
@@ -44,9 +44,22 @@ def export_module(module: torch.nn.Module, example_inputs: Any, *, route: str = 
     except Exception as error:  # the exporters raise anything from torch.onnx errors to AttributeError
         text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         remedy = "export it yourself and give the .onnx file"
-        if route == "qcdq" and is_brevitas(module):
+        if any(type(m).__name__ == "QuantLSTM" for m in module.modules()):
+            remedy = "Brevitas writes a QuantLSTM to no graph that runs: use torch.nn.LSTM, or quantize the ONNX file"
+        elif route == "qcdq" and is_brevitas(module):
             remedy = f"try export='qonnx', or {remedy}"
         raise ModelError(f"{type(module).__name__} cannot be exported to ONNX ({text}); {remedy}") from error
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Keep torch from its fused attention kernels for inference, which no exporter knows."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def is_brevitas(module: torch.nn.Module) -> bool:

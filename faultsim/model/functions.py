@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from faultsim.model.run import Execution
 
 
+NEWER_OPSET = (
+    "if the graph is written in a newer opset than its opset_import says, correct opset_import; else convert the model "
+    "with onnx.version_converter.convert_version"
+)
+"""What to do about an op whose old version cannot be run."""
+
+
 def way_without_op(node: NodeProto, opset: int) -> Literal["function", "reference"] | None:
     """Return how a node without an op function can run, None if it cannot.
 
@@ -33,6 +40,27 @@ def way_without_op(node: NodeProto, opset: int) -> Literal["function", "referenc
     # A subgraph may read names of the graph around it, which the reference evaluator would not see.
     subgraphs = any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute)
     return "reference" if not subgraphs and _has_reference(node.domain, node.op_type, opset) else None
+
+
+def needs_reference(node: "Node") -> bool:
+    """Whether ONNX's NumPy implementation alone runs *node*."""
+    return node.op is None and not node.bodies
+
+
+def outdated(node: "Node") -> bool:
+    """Whether ONNX's NumPy implementation alone runs *node* and a later opset has another version of its op."""
+    return needs_reference(node) and has_newer(node.domain, node.op_type, node.opset)
+
+
+def has_newer(domain: str, op_type: str, opset: int) -> bool:
+    """Whether an opset after *opset* has another version of an op."""
+    domain = "" if domain == "ai.onnx" else domain
+    return bool(
+        any(
+            s.name == op_type and s.domain == domain and s.since_version > opset
+            for s in onnx.defs.get_all_schemas_with_history()
+        )
+    )
 
 
 def run_without_op(execution: "Execution", node: "Node", arguments: list[Value]) -> Sequence[Value]:

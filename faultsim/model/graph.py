@@ -10,9 +10,10 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from faultsim.errors import ModelError, UnsupportedOpError
+from faultsim.model.attributes import constant_field, tensor_of
 from faultsim.model.calls import Held, Store, bound, domain_of, given_by, step, store_of
 from faultsim.model.codes import asked_of, codes_names
-from faultsim.model.functions import way_without_op
+from faultsim.model.functions import NEWER_OPSET, has_newer, way_without_op
 from faultsim.model.nodes import Graph, Node, Path, Program, mark_last_uses, walk
 from faultsim.model.ops.registry import find
 from faultsim.model.stored import constant_tensor, densify
@@ -135,6 +136,12 @@ class _Compiler:
                 place = step(held[0].path, "t")
                 self._constant(node.output[0], lifted, prefix, constants, as_codes, place, held[0].key)
                 continue
+            field = constant_field(node)
+            if field is not None and held[0].path is not None and held[0].alone:
+                lifted = tensor_of(node.attribute[0], field, node.output[0])
+                place = step(held[0].path, field)
+                self._constant(node.output[0], lifted, prefix, constants, as_codes, place, held[0].key)
+                continue
             nodes.append(self._node(node, position, prefix, held, as_codes))
         return nodes, constants
 
@@ -183,6 +190,11 @@ class _Compiler:
             bodies[()] = self._call(local, key, node, held, name)
         elif found is None:
             way = way_without_op(node, opset)
+            if way is None and has_newer(domain, node.op_type, opset):
+                raise UnsupportedOpError(
+                    f"node {name!r}: faultsim cannot execute the op {node.op_type!r} as opset {opset} of domain "
+                    f"{domain or 'ai.onnx'!r} has it; {NEWER_OPSET}"
+                )
             if way is None:
                 raise UnsupportedOpError(
                     f"node {name!r}: faultsim cannot execute the op {node.op_type!r} of domain "

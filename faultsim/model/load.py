@@ -17,6 +17,7 @@ from faultsim.model.signature import input_specs
 from faultsim.model.sites import find_sites
 from faultsim.model.stored import check_functions, check_self_contained, check_tensors
 from faultsim.model.tables import table_rows
+from faultsim.model.wiring import check_wiring
 
 
 def load_model(
@@ -60,6 +61,7 @@ def load_model(
     check_functions(loaded.proto, name=label)
     try:
         program = compile_model(loaded.proto)
+        check_wiring(program)
         specs = input_specs(loaded.proto, table_rows(program))
         sites = find_sites(program)
     except FaultsimError as error:

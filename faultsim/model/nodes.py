@@ -85,7 +85,8 @@ class Program:
         tensors: Every constant's clean value by key. The key of an initializer of the main graph is its name; of a
             Constant node its output's name; inside a subgraph the path of node names stands before it; inside a
             model-local function the function's name does, once for all calls.
-        paths: The way from the ModelProto to each key's TensorProto (field names and positions), for writing back.
+        paths: The way from the ModelProto to each key's TensorProto (field names and positions), for writing back; to
+            the field of the AttributeProto where a Constant node holds plain numbers. Sparse tensors have none.
         opsets: Imported domains.
         functions: Model-local functions by (domain, name).
         fallbacks: Op types that run in NumPy (`onnx.reference`): right, slow, and no gradient passes them.

@@ -6,17 +6,18 @@ What the graph means lives in `graph.py`; here are only files, sizes, paths and 
 import contextlib
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
+from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, numpy_helper
 from onnx.external_data_helper import set_external_data
 
 from faultsim.errors import ModelError
+from faultsim.model.attributes import FIELDS, put, tensor_of
 from faultsim.model.stored import external, load_external, tensors, text
 
 MAX_FILE_BYTES = 1 << 34
@@ -124,26 +125,38 @@ def with_numbers(
     for key, values in numbers.items():
         if key not in paths:
             raise ModelError(f"no stored tensor that can be written is named {key!r}; see model.sites for the names")
-        _set_numbers(resolve(copy, paths[key]), values, key)
+        _set_numbers(copy, paths[key], values, key)
     return copy
 
 
 def resolve(proto: ModelProto, path: tuple[str | int, ...]) -> TensorProto:
-    """Return the tensor at the end of *path*."""
-    place: Any = proto
-    for step in path:
-        place = place[step] if isinstance(step, int) else getattr(place, step)
-    tensor: TensorProto = place
+    """Return the tensor at the end of *path*; of a Constant node's plain numbers one made for the occasion."""
+    *way, field = path
+    holder = _at(proto, way)
+    if isinstance(holder, AttributeProto) and field in FIELDS.values():
+        return tensor_of(holder, str(field), holder.name)
+    tensor: TensorProto = _at(holder, [field])
     return tensor
 
 
-def _set_numbers(tensor: TensorProto, values: NDArray[Any], key: str) -> None:
+def _at(place: Any, way: Sequence[str | int]) -> Any:
+    for step in way:
+        place = place[step] if isinstance(step, int) else getattr(place, step)
+    return place
+
+
+def _set_numbers(proto: ModelProto, path: tuple[str | int, ...], values: NDArray[Any], key: str) -> None:
+    tensor = resolve(proto, path)
     old = numpy_helper.to_array(tensor)
     if values.shape != old.shape:
         raise ModelError(f"new numbers for {key!r} have shape {values.shape}, the model's tensor has {old.shape}")
     converted = values.astype(old.dtype)
     if converted.tobytes() == old.tobytes():
         return  # the original field keeps its bytes
+    holder = _at(proto, path[:-1])
+    if isinstance(holder, AttributeProto) and path[-1] in FIELDS.values():
+        put(holder, str(path[-1]), converted)
+        return
     fresh = numpy_helper.from_array(converted, tensor.name)
     fresh.data_type = tensor.data_type
     for field in ("float_data", "int32_data", "int64_data", "double_data", "uint64_data"):

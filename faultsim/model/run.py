@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from faultsim.errors import FaultsimError, ModelError
-from faultsim.model.functions import run_without_op
+from faultsim.model.functions import NEWER_OPSET, needs_reference, outdated, run_without_op
 from faultsim.model.graph import Graph, Node, Program
 from faultsim.model.values import Codes, Value, concrete, moved
 
@@ -96,7 +96,12 @@ class Execution:
                 if isinstance(error, TypeError) and "argument" in str(error):
                     raise ModelError(
                         f"node {node.name!r}: {node.op_type} of opset {node.opset} does not take these inputs "
-                        f"({shapes}) or attributes; convert the model with onnx.version_converter.convert_version"
+                        f"({shapes}) or attributes; {NEWER_OPSET}"
+                    ) from error
+                if outdated(node) or (isinstance(error, TypeError) and needs_reference(node)):
+                    raise ModelError(
+                        f"node {node.name!r}: {node.op_type} of opset {node.opset} runs in onnx's NumPy code alone, "
+                        f"and that fails on these inputs ({shapes}) or attributes; {NEWER_OPSET}"
                     ) from error
                 raise ModelError(
                     f"node {node.name!r} ({node.op_type}) failed on inputs ({shapes}): {_first_line(error)}"

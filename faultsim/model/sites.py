@@ -24,7 +24,7 @@ def find_sites(program: Program) -> tuple[Site, ...]:
 
     Integer index tensors, shapes, and constants before the first layer (an input normalisation) are no sites of
     the roles weight, bias or norm; constants get the role ``constant``. A tensor that several calls of a model-local
-    function share is one site, of the layer that reads it first.
+    function share is one site, of the layer that reads it first. Sparse tensors are no sites: they run as stored.
     """
     whole = written_out(program.graph)
     order = {id(node): position for position, node in enumerate(walk(whole))}
@@ -68,7 +68,7 @@ def _site(
 ) -> tuple[tuple[int, int, str], Site] | None:
     value = program.tensors[key]
     elem = element_type(value)
-    if elem is None:
+    if elem is None or key not in program.paths:  # a sparse tensor has no place for all of them
         return None
     shape = tuple(value.values.shape) if isinstance(value, Codes) else tuple(np.shape(value))  # type: ignore[arg-type]
     chain, use = _follow(local, users)

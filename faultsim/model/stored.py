@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -11,6 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from faultsim.errors import ModelError
+from faultsim.model.attributes import constant_field, is_constant, tensor_of
 from faultsim.model.values import FLOAT8
 
 NARROW_FLOATS = {TensorProto.BFLOAT16, *FLOAT8}
@@ -81,9 +83,17 @@ def _sparse(proto: ModelProto) -> Iterator[onnx.SparseTensorProto]:
                 yield from attribute.sparse_tensors
 
 
+def _plain_numbers(proto: ModelProto) -> Iterator[TensorProto]:
+    """Floats that Constant nodes hold in plain attributes, as tensors under the names of the outputs."""
+    for node in (node for graph in _graphs(proto) for node in graph.node if node.op_type == "Constant"):
+        field = constant_field(node)
+        if field in ("f", "floats") and node.output:
+            yield tensor_of(node.attribute[0], field, node.output[0])
+
+
 def constant_tensor(node: NodeProto) -> TensorProto | None:
     """Return the tensor of a Constant node that holds a dense tensor; None for every other node."""
-    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.attribute) != 1:
+    if not is_constant(node):
         return None
     attribute = node.attribute[0]
     return attribute.t if attribute.name == "value" else None
@@ -175,7 +185,7 @@ def check_tensors(proto: ModelProto, *, name: str) -> None:
                 f"{name}: sparse tensor {text(sparse.values, 'name')!r} of shape {list(sparse.dims)[:8]} is over the "
                 f"limit of {MAX_SPARSE_ELEMENTS} elements when dense; export the model again"
             )
-    for tensor in tensors(proto):
+    for tensor in chain(tensors(proto), _plain_numbers(proto)):
         label = text(tensor, "name")
         try:
             if min(tensor.dims, default=0) < 0:

@@ -20,19 +20,30 @@ def lines(result: SweepResult) -> list[str]:
         + (f", as stored {_shown(_stored(result, fractions), fractions)}" if result.clean_stored is not None else ""),
         "",
         f"  {pad(result.over, 14)}{'mean':>8}  {f'{100 * result.level:g}% interval':<19}{_low_word(fractions):>8}"
-        f"{'worst':>8}",
+        f"{'worst':>8}" + ("  P(event)  SDC FIT" if _rare(result) else ""),
     ]
     worst = _span(result, fractions)
     for point in result.points:
         mean, low, high, edge, least = _figures(point.random, fractions)
         between = "" if low is None or high is None else f"{_shown(low, fractions)} … {_shown(high, fractions)}"
-        bar = "" if mean is None else _bar(mean, worst, fractions)
+        bar = _events(point.random) if _rare(result) else "" if mean is None else _bar(mean, worst, fractions)
         said.append(
             f"  {pad(point.label, 14)}{_shown(mean, fractions):>8}  {between:<19}{_shown(edge, fractions):>8}"
             f"{_shown(least, fractions):>8} {bar}".rstrip()
         )
     said += ["", *(f"note: {plain(note)}" for note in result.notes)]
     return said[:-1] if not result.notes else said
+
+
+def _rare(result: SweepResult) -> bool:
+    return any(point.random.event_probability is not None for point in result.points)
+
+
+def _events(random: RandomResult) -> str:
+    """Return what of a rare event there is to say beside what it does: how likely it is, and its FIT."""
+    share = "" if random.event_probability is None else f"{random.event_probability:.2g}"
+    fit = "" if random.sdc_fit is None else f"{random.sdc_fit.value:.3g}"
+    return f"{share:>9}{fit:>9}"
 
 
 def _stored(result: SweepResult, fractions: bool) -> float | None:

@@ -51,6 +51,8 @@ def next_command(result: Result) -> str:
 def _inconclusive(one: Judgement) -> str:
     unit = _UNITS.get(one.metric, "")
     between = interval(one.low, one.high, of_fractions=bool(unit))
+    if not between:
+        return "inconclusive: too few chips to bound it; more chips would tell"
     return f"inconclusive: its interval {between}{unit} allows the other answer; more chips would tell"
 
 

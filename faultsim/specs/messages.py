@@ -151,7 +151,8 @@ def _remedy(kind: str, value: object) -> str:
             return f"; write {value[:-1].strip()} / 100 as a decimal" if re.fullmatch(r"\d[\d.]* ?%", value) else ""
         return "; remove the underscores" if "_" in value else "; remove the quotes"
     if kind == "bool_type" and isinstance(value, str):
-        return "; write true or false without quotes"
+        quoted = value.strip().lower() in ("true", "false")  # without quotes these are no text
+        return "; write true or false without quotes" if quoted else "; write true or false"
     if kind == "string_type" and isinstance(value, int | float):
         return "; put it in quotes"
     return ""

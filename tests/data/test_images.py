@@ -163,6 +163,7 @@ def _bomb():
     ("content", "message"),
     [
         (b"", "image a.png cannot be decoded"),
+        (b"no image", r"image a.png cannot be decoded \(cannot identify image file 'a.png'\); remove or replace it"),
         (_png(0)[:60], "image a.png cannot be decoded .*; remove or replace it"),
         (_bomb(), "image a.png declares 9000×9000 pixels, over 64 million; scale it down"),
     ],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from faultsim.data import InputSpec, check_labels, load_data
+from faultsim.data import InputSpec, check_labels, load_data, one_hot_as_classes
 from faultsim.errors import DataError
 
 F32 = np.dtype(np.float32)
@@ -47,3 +47,52 @@ def test_labels_in_range_ignored_or_absent_pass(tmp_path):
     with pytest.raises(DataError, match=r"label -100 at \[0, 1\]"):
         check_labels(data, 10)
     check_labels(_load(None, IMAGE), 10)
+
+
+SCORES = np.zeros((2, 3), np.float32)
+NOTE = "labels look one-hot: taken as classes; --task regression takes them as numbers"
+
+
+def _labelled(tmp_path, labels):
+    path = _save(tmp_path / "d.npz", x=np.zeros((len(labels), 2), np.float32), labels=labels)
+    return _load(path, InputSpec("x", F32, ("N", 2)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.bool_, np.uint8])
+@pytest.mark.parametrize("task", [None, "classification", "top2"])
+@pytest.mark.parametrize("outputs", [SCORES, SCORES[..., None, None], SCORES.astype(np.int8)])
+def test_one_hot_labels_become_classes_with_a_note(tmp_path, dtype, task, outputs):
+    data = one_hot_as_classes(_labelled(tmp_path, np.eye(3, dtype=dtype)[[2, 0, 1, 1]]), outputs, task)
+    assert data.labels(0, 4).tolist() == [2, 0, 1, 1]
+    assert data.labels(1, 2).dtype == np.int64
+    assert data.notes[-1] == NOTE
+    assert len(data) == 4
+    assert data.inputs(1, 3)["x"].shape == (2, 2)
+    check_labels(data, 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "outputs", "task"),
+    [
+        (np.eye(3), SCORES, "regression"),
+        (np.eye(3), SCORES, "regression@0.1"),
+        (np.eye(3), SCORES, "my.module:score"),
+        (np.eye(3), np.zeros((2, 4), np.float32), None),
+        (np.eye(3), SCORES.astype(np.int64), None),
+        (np.eye(3), np.zeros((2, 3, 5), np.float32), None),
+        (np.eye(3) * 0.9, SCORES, None),
+        (np.array([[1, 0, 0], [1, 1, 0]]), SCORES, None),
+        (np.array([[1, 0, 0], [0, 0, 0]]), SCORES, None),
+        (np.array([[1.0, 0, 0]] * 70_000 + [[0, 2.0, -1.0]]), SCORES, None),
+        (np.ones((2, 1)), np.zeros((2, 1), np.float32), None),
+        (np.array([1, 0]), SCORES, None),
+    ],
+)
+def test_other_labels_stay_as_they_are(tmp_path, labels, outputs, task):
+    data = _labelled(tmp_path, labels)
+    assert one_hot_as_classes(data, outputs, task) is data
+
+
+def test_no_labels_are_no_classes():
+    data = _load(None, InputSpec("x", F32, ("N", 3)))
+    assert one_hot_as_classes(data, SCORES, None) is data

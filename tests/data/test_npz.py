@@ -162,22 +162,10 @@ def test_values_that_cannot_be_held_are_named_with_their_place(tmp_path, values,
         _load(path, InputSpec("x", np.dtype(dtype), ("N", 1))).inputs(0, 2)
 
 
-def test_nan_is_found_at_load_and_infinity_is_let_through(tmp_path):
-    raw = np.zeros((5000, 2000), np.float32)
-    raw[4321, 7] = np.inf
-    assert len(_load(_save(tmp_path / "d.npz", x=raw), InputSpec("x", F32, ("N", 2000)))) == 5000
-    raw[4321, 9] = np.nan
-    with pytest.raises(DataError, match=r"holds NaN at \[4321, 9\]"):
-        _load(_save(tmp_path / "d.npz", x=raw), InputSpec("x", F32, ("N", 2000)))
-
-
-def test_nan_in_labels_is_refused(tmp_path):
-    data = _load(
-        _save(tmp_path / "d.npz", x=np.zeros((2, 1), np.float32), y=np.array([1.0, np.nan])),
-        InputSpec("x", F32, ("N", 1)),
-    )
-    with pytest.raises(DataError, match=r"the array of labels holds NaN at \[1\]"):
-        data.labels(0, 2)
+@pytest.mark.parametrize("source", ["", "  "])
+def test_an_empty_path_is_no_folder_of_images(source):
+    with pytest.raises(DataError, match=r"the path of the data is empty \('.*'\); give .npz, .*, or leave --data out"):
+        _load(source)
 
 
 @pytest.mark.parametrize(

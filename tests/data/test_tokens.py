@@ -180,3 +180,10 @@ def test_sizes_are_limited(tmp_path, monkeypatch):
     monkeypatch.setattr("faultsim.data.tokens.MAX_VOCABULARY_BYTES", 1)
     with pytest.raises(DataError, match=r"t.vocab.txt is over 0 MiB; give one token a line"):
         _load(tmp_path / "t.txt")
+
+
+def test_text_and_ids_say_that_they_are_for_a_language_model(tmp_path):
+    np.save(tmp_path / "t.npy", np.arange(9))
+    assert _load(tmp_path / "t.npy", InputSpec("ids", I64, ("N", 4))).language_model
+    np.savez(tmp_path / "d.npz", ids=np.zeros((2, 4), int), labels=np.zeros((2, 4), int))
+    assert not _load(tmp_path / "d.npz", InputSpec("ids", I64, ("N", 4))).language_model

@@ -163,3 +163,14 @@ def test_own_tasks_have_names_too():
 def test_what_does_not_go_together_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_text_is_a_language_model_also_with_its_classes_in_front():
+    assert infer_task(("N", 21, 9), np.zeros((2, 9), int), language_model=True) == LanguageModel(class_axis=1)
+
+
+def test_a_function_that_gives_nothing_is_told_what_to_return(tmp_path, monkeypatch):
+    (tmp_path / "gives_nothing.py").write_text("def score(outputs, labels): return ()")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"gave an empty tuple; return losses, correctness, or \(losses, correct\)"):
+        named_task("gives_nothing:score", outputs=np.zeros((2, 3)), labels=np.zeros(2, int))

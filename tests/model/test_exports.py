@@ -355,3 +355,14 @@ def test_scripted_control_flow(make, sign):
     assert len(weights) == (2 if make is Branching else 1)
     _, slopes = loaded.gradient({"x": example.numpy()}, lambda out: out["y"].square().mean(), sites=weights)
     assert sum(bool(np.any(g)) for g in slopes.values()) == 1
+
+
+def test_an_attention_module_loads_without_its_fused_kernels():
+    module = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2).eval()
+    x = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(0))
+    before = torch.backends.mha.get_fastpath_enabled()
+    model = load_model(module, x)
+    assert torch.backends.mha.get_fastpath_enabled() == before
+    with torch.no_grad():
+        expected = module(x).numpy()
+    np.testing.assert_allclose(model.run({model.inputs[0].name: x.numpy()})[model.output_names[0]], expected, atol=1e-5)

@@ -77,7 +77,7 @@ mechanisms:
         "c.yaml:1:1: name: missing; add it\n"
         "c.yaml:2:17: storage.bits: must be a whole number, got 4.5\n"
         "c.yaml:2:26: storage.on: must be true or false, got the text 'on';"
-        " write true or false without quotes\n"
+        " write true or false\n"
         "c.yaml:2:30: storage.bits: given twice, first in line 2; remove one of the two\n"
         "c.yaml:3:8: extra: must be a number, got the text '1e-3'; remove the quotes\n"
         "c.yaml:6:20: mechanisms[0].share.value: must be strictly between 0 and 1, got 2\n"
@@ -97,6 +97,13 @@ mechanisms:
         ("a", tuple[int, ...], "t:1:1: must be a list, got the text 'a'"),
         ("[1, x]", tuple[int, ...], "t:1:5: [1]: must be a whole number, got the text 'x'"),
         ("1_000", float, "t:1:1: must be a number, got the text '1_000'; remove the underscores"),
+        ("yes", bool, "t:1:1: must be true or false, got the text 'yes'; write true or false"),
+        ("'off'", bool, "t:1:1: must be true or false, got the text 'off'; write true or false"),
+        (
+            "'true'",
+            bool,
+            "t:1:1: must be true or false, got the text 'true'; write true or false without quotes",
+        ),
         ("5 %", float, "t:1:1: must be a number, got the text '5 %'; write 5 / 100 as a decimal"),
         ("7", str, "t:1:1: must be text, got 7; put it in quotes"),
         ("true", float, "t:1:1: must be a number, got true"),
