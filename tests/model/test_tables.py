@@ -55,7 +55,7 @@ def test_values_that_are_computed_are_no_ids():
 
 def test_a_table_may_be_quantized_transposed_or_a_constant_node():
     weights = {"codes": np.zeros((11, 4), np.int8), "scale": np.float32(0.5).reshape(())}
-    nodes = [_node("DequantizeLinear", "codes", "scale", out="table"), _node("Gather", "table", "ids", out="y")]
+    nodes = [_node("DequantizeLinear", "codes", "scale", out="real"), _node("Gather", "real", "ids", out="y")]
     assert _upper(nodes, weights) == {"ids": 11}
     assert _upper([_node("Gather", "table", "ids", out="y", axis=1)]) == {"ids": 4}
     assert _upper([_node("Gather", "table", "ids", out="y", axis=-1)]) == {"ids": 4}
