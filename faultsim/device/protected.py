@@ -21,13 +21,15 @@ from faultsim.corruption import Stored
 from faultsim.device.laws import Law
 from faultsim.faults import BitFlip, UpsetRate, VoltageBitErrors
 from faultsim.memory import Code, OnDue, residual_ber, residual_of_cluster, word_outcomes
-from faultsim.memory.residual import fewest_errors
+from faultsim.memory.residual import errors_given, fewest_errors
 
-_DRAWS = 24_000
+_DRAWS = 16_000
 _ENOUGH = 400
-_SOME = 100
+"""Wrong words that are enough of the draws; else as many are drawn again, up to `_ROUNDS` times."""
 _ROUNDS = 8
+_SOME = 100
 _TABLE = 1 << 22
+"""Numbers in a table of words by bits by errors: 32 MiB."""
 _RARE = 0.02
 """Share of wrong words below which their number is Poisson: its spread is then wide by a hundredth at most."""
 
@@ -92,12 +94,6 @@ def bound(law: Law, stored: Stored, code: Code | None, *, p: float, confidence: 
     return replace(found, mechanism=law.id)
 
 
-def silent_share(law: UpsetRate, code: Code) -> float:
-    """Return the probability that an event leaves wrong data without an alarm."""
-    interleave = 1 if law.geometry is None else law.geometry.interleave
-    return residual_of_cluster(code, law.multiplicity, law.pattern, interleave=interleave).silent
-
-
 def behind(law: UpsetRate, code: Code) -> UpsetRate | None:
     """Return the law of the events that leave wrong data without an alarm, None where the code lets none through."""
     interleave = 1 if law.geometry is None else law.geometry.interleave
@@ -142,9 +138,10 @@ def _of_words(law: BitFlip | VoltageBitErrors, stored: Stored, code: Code, *, p:
     left = _left_wrong(code, words.written, rates, most)
     found = Budget(mechanism=law.kind, scope=stored.site.name, p=p, eps=0.0, n=0, confidence=confidence)
     if not left.row.size:
-        if words.total * word_outcomes(code, max(one, zero)).silent <= -math.log(confidence):
+        rate = float(rates.mean()) if rates.size and code.scheme in ("chipkill", "reed_solomon") else 0.0
+        if words.total * word_outcomes(code, rate).silent <= -math.log(confidence):
             return found
-        ber = residual_ber(code, float(rates.mean()))  # words so rare among those drawn that none was
+        ber = residual_ber(code, rate)  # words so rare among those with as many wrong symbols that none was drawn
         return BitFlip(ber=ber).budget(stored, p=p, confidence=confidence)
     masks = _masks(words, left)
     n = min(stored.values.size, round(_sum_quantile((masks != 0).sum(axis=1), left.chance, words.total, confidence)))
@@ -204,7 +201,7 @@ def _left_wrong(code: Code, written: Bits, rates: Floats, most: int) -> _Left:
     while ks.size and rounds < _ROUNDS and sum(part.row.size for part in found) < _ENOUGH:
         rounds += 1
         row = np.concatenate([empty, *(_spread(draw, ways[:, -1, k], n) for k, n in zip(ks, sizes, strict=True))])
-        errors = _given(draw, ways, rates, row, np.repeat(ks, sizes))
+        errors = errors_given(draw, ways, rates, row, np.repeat(ks, sizes))
         seen = code.decode(errors[:, : code.data_bits], errors[:, code.data_bits :], written[row])
         kept = seen.residual.any(axis=1)
         chance = np.repeat(strata[ks] / sizes, sizes)
@@ -223,19 +220,6 @@ def _spread(draw: np.random.Generator, weights: Floats, size: int) -> Ints:
     at = (np.arange(size) + draw.random()) * (edges[-1] / size)
     rows: Ints = np.minimum(np.searchsorted(edges, at, side="right"), len(weights) - 1)
     return rows
-
-
-def _given(draw: np.random.Generator, ways: Floats, rates: Floats, row: Ints, k: Ints) -> Bits:
-    """Return the errors of these rows given that they have *k*, from the last bit to the first."""
-    still, errors = k.copy(), np.zeros((row.size, rates.shape[1]), dtype=np.bool_)
-    at = np.arange(row.size)  # draws with errors left
-    for bit in range(rates.shape[1] - 1, -1, -1):
-        of, left = row[at], still[at]
-        here = rates[of, bit] * ways[of, bit, left - 1] > draw.random(at.size) * ways[of, bit + 1, left]
-        errors[at, bit] = here
-        still[at] -= here
-        at = at[still[at] > 0]
-    return errors
 
 
 def _masks(words: _Words, left: _Left) -> NDArray[np.uint64]:

@@ -186,6 +186,27 @@ def fewest_errors(code: Code) -> int:
     return least if restarts else spared + 1
 
 
+def errors_given(
+    draw: np.random.Generator, ways: NDArray[np.float64], rates: NDArray[np.float64], row: Ints, k: Ints
+) -> Bits:
+    """Return errors of some *rows* of words given that each has *k*, drawn from the last bit to the first.
+
+    *rates* are of shape (words, bits); *ways* are the probabilities of so many errors in the first bits, one more.
+    """
+    still, errors = k.copy(), np.zeros((row.size, rates.shape[1]), dtype=np.bool_)
+    at = np.arange(row.size)  # draws with errors left
+    for bit in range(rates.shape[1] - 1, -1, -1):
+        at = draw.permutation(at)
+        of, left = row[at], still[at]
+        odds = rates[of, bit] * ways[of, bit, left - 1] / ways[of, bit + 1, left]
+        edges = np.floor(np.cumsum(odds) + draw.random())  # so many as the odds add up to: less noise than coins
+        here = (np.diff(edges, prepend=0) > 0) | (odds > 1 - 1e-9)
+        errors[at, bit] = here
+        still[at] -= here
+        at = at[still[at] > 0]
+    return errors
+
+
 def _symbols(code: Code) -> tuple[int, int]:
     """Return how many wrong symbols are always corrected, and how many it takes to look like so many."""
     checks = code.check_bits // code.symbol_bits
