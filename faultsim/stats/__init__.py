@@ -1,4 +1,8 @@
-"""Intervals that the results carry: proportions, means, quantiles over chips. Only names are handed on."""
+"""Intervals that the results carry: proportions, means, quantiles over chips. Only names are handed on.
+
+What plans, stratifies, stops, audits and compares campaigns is imported from its own module: parts of it load
+scipy.stats, which takes longer than all the rest.
+"""
 
 from faultsim.stats.estimate import Estimate, QuantileEstimate
 from faultsim.stats.means import bootstrap_mean, t_interval
