@@ -101,3 +101,57 @@ def test_a_fit_of_silent_corruption_has_an_interval_and_no_condition():
     assert not judged("sdc_fit<=20", example(random=random)).inconclusive
     with pytest.raises(OptionError, match="the device gives no rate of fault events"):
         judged("sdc_fit<=10")
+
+
+@pytest.mark.parametrize(
+    ("text", "as_score"),
+    [
+        ("bleu>=3", "score>=3"),
+        ("bleu>=3@p05", "score>=3@p05"),
+        ("bleu_drop<=97@p95", "score_drop<=97@p95"),
+        ("clean_bleu>=99", "clean_score>=99"),
+        ("worst_case_bleu>=9", "worst_case_score>=9"),
+        ("worst_case_bleu_drop<=9", "worst_case_score_drop<=9"),
+    ],
+)
+def test_a_score_goes_by_its_own_name(text, as_score):
+    result = scored(higher=True)
+    result = result.model_copy(update={"data": result.data.model_copy(update={"metric": "BLEU (0 to 100)"})})
+    own, plain = judged(text, result), judged(as_score, result)
+    assert own.model_copy(update={"text": as_score, "explanation": ""}) == plain.model_copy(update={"explanation": ""})
+    assert own.explanation == plain.explanation.replace("score", "BLEU")
+
+
+def test_a_perplexity_is_judged_by_its_logarithm():
+    result = scored(higher=False)
+    metric = {"metric": "log perplexity (nats)"}
+    result = result.model_copy(update={"data": result.data.model_copy(update=metric)})
+    found = judged("perplexity<=20@p95", result)
+    assert found.limit == pytest.approx(2.995732)  # ln 20
+    assert found.value == judged("log_perplexity<=20@p95", result).value
+    assert "have a log perplexity of at most 94 > 2.996 allowed" in found.explanation
+    # an increase of what is better low is the drop of any other score
+    assert judged("log_perplexity_increase<=9", result).metric == "score_drop"
+
+
+def test_the_score_of_another_task_is_said():
+    with pytest.raises(OptionError, match=r"'mse<=3' cannot be judged: the score of the task is its BLEU"):
+        judged("mse<=3", scored(higher=False))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("bleu<=3", r"<= cannot bound bleu: higher is better; write bleu>=3"),
+        ("mse>=3", r">= cannot bound mse: lower is better; write mse<=3"),
+        ("perplexity_drop<=3", r"the score is the logarithm of it; write log_perplexity_drop"),
+        ("perplexity<=0", r"limit 0 is out of range; a perplexity is above 0"),
+        (
+            "bleeu>=3",
+            r"unknown metric 'bleeu', did you mean 'bleu'\? allowed: .*, and for score the name .*: mse, bleu",
+        ),
+    ],
+)
+def test_own_names_that_cannot_be_meant(text, said):
+    with pytest.raises(OptionError, match=said):
+        parse_criterion(text)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from faultsim.criteria import METRICS, Criterion
+from faultsim.criteria.names import is_score, own_name
 from faultsim.errors import OptionError
 from faultsim.metrics import Task
 
@@ -54,6 +55,8 @@ def _why_not(one: Criterion, task: Task, *, lossless: bool, has_fit: bool) -> st
     if one.metric in _OF_SCORE or of in ("score", "score_drop"):
         if task.headline == "accuracy":
             return "the score of the task is its accuracy; require accuracy or accuracy_drop"
+        if one.own is not None and not is_score(one.own, task.metric):
+            return f"the score of the task is its {task.metric}; require {own_name(task.metric) or 'score'}"
         if not one.metric.endswith("drop") and (one.better == "higher") != task.higher_is_better:
             way, sign = ("higher", ">=") if task.higher_is_better else ("lower", "<=")
             return f"of {task.metric} {way} is better; write {one.metric}{sign}…"

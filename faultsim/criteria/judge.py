@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from faultsim.criteria.measure import Measured, measure
+from faultsim.criteria.names import OWN_SCORES
 from faultsim.criteria.parse import METRICS, Criterion
 from faultsim.results import Judgement, Result, Verdict
 
@@ -76,6 +77,8 @@ def _sentence(criterion: Criterion, value: float | None, result: Result, *, pass
     limit = f"{_number(criterion.limit, unit)} {'asked' if _higher(criterion) else 'allowed'}"
     known = "not finite" if value is None else _number(value, unit)
     subject = _subject(criterion, result)
+    if criterion.own is not None:
+        subject = subject.replace("score", OWN_SCORES[criterion.own].words)
     return f"{subject} {known}, {limit}" if value is None else f"{subject} {known} {sign} {limit}"
 
 

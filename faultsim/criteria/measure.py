@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from faultsim.criteria.names import is_score
 from faultsim.criteria.parse import METRICS, Criterion
 from faultsim.criteria.percentile import Measured, percentile
 from faultsim.errors import OptionError
@@ -173,6 +174,8 @@ def _higher(criterion: Criterion, result: Result) -> bool:
     higher = result.data.higher_is_better
     if higher is None:
         raise _impossible(criterion, "the score of the task is its accuracy")
+    if criterion.own is not None and not is_score(criterion.own, result.data.metric):
+        raise _impossible(criterion, f"the score of the task is its {result.data.metric}")
     if METRICS[criterion.metric].better == "either" and (criterion.better == "higher") != higher:
         way, sign = ("higher", ">=") if higher else ("lower", "<=")
         raise _impossible(criterion, f"of {result.data.metric} {way} is better ({sign})")

@@ -3,7 +3,7 @@
 A requirement is *metric* *bound* *limit* [``@`` *chip*]. Its chip is ``mean``, a percentile ``p01`` to
 ``p99`` of the chips drawn, or ``min`` / ``max``, the worst one drawn. A percentile is one of the metric's own
 values: ``accuracy@p05`` is what 95 % of the chips reach, ``accuracy_drop@p95`` is the drop that 95 % of the
-chips stay at or under; both say the same of a chip.
+chips stay at or under; both say the same of a chip. The score of a task goes by its own name too (`names.py`).
 """
 
 import math
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from faultsim.criteria.names import OWN_SCORES, named
 from faultsim.errors import OptionError
 from faultsim.library import closest
 
@@ -67,6 +68,7 @@ class Criterion(NamedTuple):
         at: ``mean``, ``min``, ``max``, ``p01`` … ``p99``; ``None`` for a metric of no chip.
         source: Where the user wrote it.
         better: Which direction is good.
+        own: The score's own name (a key of `names.OWN_SCORES`), where the user called it by that.
     """
 
     text: str
@@ -75,6 +77,7 @@ class Criterion(NamedTuple):
     at: str | None
     source: str
     better: Better
+    own: str | None = None
 
 
 def parse_criterion(text: str, *, source: str = "--require") -> Criterion:
@@ -96,25 +99,32 @@ def parse_criterion(text: str, *, source: str = "--require") -> Criterion:
     if match is None:
         raise OptionError(f"{shown} is not <metric><bound><limit>[@<chip>]; write e.g. accuracy_drop<=0.01@p95")
     name, bound, number, at = match.groups()
-    metric = METRICS.get(name)
+    key, own = named(name)
+    metric = METRICS.get(key)
     if metric is None:
-        near = closest(name, METRICS)
+        near = closest(name, [*METRICS, *OWN_SCORES])
         hint = f"did you mean {near!r}? " if near else ""
-        raise OptionError(f"{shown}: unknown metric {name[:40]!r}, {hint}allowed: {', '.join(METRICS)}")
+        raise OptionError(
+            f"{shown}: unknown metric {name[:40]!r}, {hint}allowed: {', '.join(METRICS)}, and for score the name that "
+            f"the task has for it: {', '.join(OWN_SCORES)}"
+        )
     if metric.better == "either":
-        if bound not in _SIGNS:
+        better = _SIGNS.get(bound, "lower") if own is None else OWN_SCORES[own].better
+        if own is None and bound not in _SIGNS:
             raise OptionError(
                 f"{shown}: {bound} cannot bound {name}; write {name}>={number} where higher is better, else "
                 f"{name}<={number}"
             )
-        better = _SIGNS[bound]
     else:
         better = metric.better
+    if own is not None or metric.better != "either":
         right = ">=" if better == "higher" else "<="
         if bound != right:
             raise OptionError(f"{shown}: {bound} cannot bound {name}: {better} is better; write {name}{right}{number}")
     limit, chip = _limit(number, metric, shown), _at(at, name, metric, better, shown)
-    return Criterion(text.strip(), name, limit, chip, source, better)
+    if own and OWN_SCORES[own].logarithm:
+        limit = _logarithm(limit, name, key, shown)
+    return Criterion(text.strip(), key, limit, chip, source, better, own)
 
 
 def parse_criteria(texts: Iterable[str], *, source: str = "--require") -> tuple[Criterion, ...]:
@@ -146,6 +156,15 @@ def _limit(number: str, metric: Metric, shown: str) -> float:
             f"{shown}: limit {number[:40]!r} is out of range; write a finite number, not negative for counts"
         )
     return limit
+
+
+def _logarithm(limit: float, name: str, key: str, shown: str) -> float:
+    """Return the limit on the logarithm; the order of the chips is the same, the mean is the geometric one."""
+    if key.endswith("drop"):
+        raise OptionError(f"{shown}: the score is the logarithm of it; write {name.replace('perp', 'log_perp')}")
+    if limit <= 0:
+        raise OptionError(f"{shown}: limit {limit:g} is out of range; a perplexity is above 0, and 1 at best")
+    return math.log(limit)
 
 
 def _at(at: str | None, name: str, metric: Metric, better: Better, shown: str) -> str | None:

@@ -184,8 +184,13 @@ def _length(
         empty = min(lengths, key=lambda key: lengths[key])
         raise DataError(f"array {empty!r} in {place} is empty; give at least one sample")
     if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{key!r} has {count}" for key, count in lengths.items())
-        raise DataError(f"the arrays in {place} differ in their number of samples: {listed}; cut them to one length")
+        axes = {chosen[s.name][0]: s.batch_axis for s in inputs if s.name in chosen and s.batch_axis}
+        along = {key: f" along its axis {axes[key]}" if key in axes else "" for key in lengths}
+        listed = ", ".join(f"{key!r} has {count}{along[key]}" for key, count in lengths.items())
+        remedy = "cut them to one length"
+        if axes:
+            remedy += " or, if samples lie along another axis, name it with --batch-axis NAME=AXIS"
+        raise DataError(f"the arrays in {place} differ in their number of samples: {listed}; {remedy}")
     return next(iter(lengths.values()))
 
 

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from faultsim.data.spec import InputSpec
+from faultsim.errors import ModelError
 from faultsim.model.law import Court, Dims, Run, Trial, Verdict, orders
 
 _BATCH = re.compile(r"n|b|bs|nb|(n_?|num_)batch(es)?|batches|([a-z]+_)?batch(_?(size|dim|axis|dimension|n|\d+))?")
 _TIME = re.compile(r"t|(.*_)?(time|seq|sequence|length|len|steps?|timesteps?|frames?|tokens?)(_?(len|length|\d+))?")
 _MOST_AXES = 3
 _MOST_TRIALS = 60
-_PLAIN_RANK = 4
+PLAIN_RANK = 4
 """From this rank on an axis named like a batch is believed: nobody writes images in another order of samples."""
 
 
@@ -50,7 +51,7 @@ def find_axes(
     """
     decisive = judged or next(iter(outputs))
     court = Court(specs, outputs, decisive, run, sizes)
-    settled = {spec.name: given[spec.name] if spec.name in given else _named_axis(spec) for spec in specs}
+    settled = {spec.name: given[spec.name] if spec.name in given else named_axis(spec) for spec in specs}
     open_ = [spec for spec in specs if spec.name not in given and settled[spec.name] is None and spec.shape]
     chosen_outputs = {name: axis for name, axis in given.items() if name in outputs and axis is not None}
     if any(spec.dtype.kind == "O" for spec in specs):  # text cannot be drawn
@@ -62,7 +63,7 @@ def find_axes(
     if open_:
         return _searched(court, settled, open_, chosen_outputs)
     by_name = _named_outputs(specs, settled, outputs)
-    doubtful = [spec for spec in specs if spec.name not in given and 1 < len(spec.shape) < _PLAIN_RANK]
+    doubtful = [spec for spec in specs if spec.name not in given and 1 < len(spec.shape) < PLAIN_RANK]
     if not doubtful and decisive in {**by_name, **chosen_outputs}:
         return Axes(settled, {**by_name, **chosen_outputs})
     trial = court.try_axes(settled)
@@ -82,10 +83,27 @@ def find_axes(
     return Axes(settled, found)
 
 
-def _named_axis(spec: InputSpec) -> int | None:
+def named_axis(spec: InputSpec) -> int | None:
     """Return the one axis that is named like a batch, None where there is none or are several."""
     found = [i for i, size in enumerate(spec.shape) if isinstance(size, str) and _BATCH.fullmatch(size.lower())]
     return found[0] if len(found) == 1 else None
+
+
+def check_names(specs: Sequence[InputSpec], given: Mapping[str, int | None], model: str) -> None:
+    """Refuse the user's word where it takes an axis of images, fixed in size, for the samples that another axis names.
+
+    Raises:
+        ModelError: With the axis that is named, and what to write.
+    """
+    for spec in specs:
+        axis, named = given.get(spec.name), named_axis(spec)
+        if axis is None or named in (None, axis) or len(spec.shape) < PLAIN_RANK:
+            continue
+        if isinstance(spec.shape[axis], int):
+            raise ModelError(
+                f"{model}: --batch-axis {spec.name}={axis} names an axis of {spec.shape[axis]} as the one that "
+                f"counts the samples, but in {spec} that is axis {named}; leave the option out"
+            )
 
 
 def _is_time(size: int | str | None) -> bool:

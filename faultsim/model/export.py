@@ -1,8 +1,9 @@
 """A torch or Brevitas module to the ONNX graph that would be deployed. Loading that graph lives in `load.py`."""
 
 import copy
-import importlib
+import importlib.util
 import io
+import logging
 import os
 import tempfile
 import types
@@ -13,8 +14,10 @@ from typing import Any
 
 import onnx
 import torch
+from torch.onnx.errors import OnnxExporterError
 
 from faultsim.errors import ModelError
+from faultsim.model.unroll import unroll
 
 
 def export_module(module: torch.nn.Module, example_inputs: Any, *, route: str = "qcdq") -> onnx.ModelProto:
@@ -44,9 +47,7 @@ def export_module(module: torch.nn.Module, example_inputs: Any, *, route: str = 
     except Exception as error:  # the exporters raise anything from torch.onnx errors to AttributeError
         text = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         remedy = "export it yourself and give the .onnx file"
-        if any(type(m).__name__ == "QuantLSTM" for m in module.modules()):
-            remedy = "Brevitas writes a QuantLSTM to no graph that runs: use torch.nn.LSTM, or quantize the ONNX file"
-        elif route == "qcdq" and is_brevitas(module):
+        if route == "qcdq" and is_brevitas(module):
             remedy = f"try export='qonnx', or {remedy}"
         raise ModelError(f"{type(module).__name__} cannot be exported to ONNX ({text}); {remedy}") from error
 
@@ -84,10 +85,78 @@ def _options(arguments: tuple[torch.Tensor, ...]) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _no_defaults(module: torch.nn.Module) -> Iterator[None]:
+    """Let *module* take what it is given and nothing else.
+
+    torch's older exporter fills arguments that were left out with their defaults, as tensors: ``is_causal=False`` of a
+    Transformer's layer is then no truth value any more.
+    """
+    own = module.forward
+
+    def forward(*arguments: Any) -> Any:
+        return own(*arguments)
+
+    if isinstance(module, torch.jit.ScriptModule):
+        yield
+        return
+    module.forward = forward
+    try:
+        yield
+    finally:
+        del module.forward  # the class has its own
+
+
 def _plain(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> onnx.ModelProto:
     buffer: Any = io.BytesIO()
-    torch.onnx.export(module, arguments, buffer, do_constant_folding=False, **_options(arguments))
+    try:
+        with _no_defaults(module), _no_dump():
+            torch.onnx.export(module, arguments, buffer, do_constant_folding=False, **_options(arguments))
+    except OnnxExporterError:
+        if importlib.util.find_spec("onnxscript") is None:
+            raise
+        return _by_dynamo(module, arguments)
     return onnx.load_model_from_string(buffer.getvalue())
+
+
+@contextmanager
+def _no_dump() -> Iterator[None]:
+    """Keep torch's older exporter from printing the graph where it fails; its own switch does not (torch 2.13)."""
+    library: Any = torch._C
+    before = getattr(library, "_jit_onnx_log", None)
+    library._jit_onnx_log = lambda *words: None
+    try:
+        yield
+    finally:
+        library._jit_onnx_log = before
+
+
+def _by_dynamo(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> onnx.ModelProto:
+    """Export by torch's newer exporter, which takes apart ops that the older one does not know; it needs onnxscript."""
+    with _no_warnings_logged():
+        program = torch.onnx.export(
+            module,
+            arguments,
+            input_names=_options(arguments)["input_names"],
+            dynamic_shapes=tuple({0: torch.export.Dim("N")} if t.ndim else None for t in arguments),
+            opset_version=20,
+            dynamo=True,
+            verbose=False,
+        )
+    found: onnx.ModelProto | None = getattr(program, "model_proto", None)
+    if found is None:
+        raise ModelError("torch's exporter gave no graph; export the module yourself and give the .onnx file")
+    return found
+
+
+@contextmanager
+def _no_warnings_logged() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _brevitas(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...], route: str) -> onnx.ModelProto:
@@ -96,7 +165,8 @@ def _brevitas(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...], rout
     export = export_onnx_qcdq if route == "qcdq" else export_qonnx
     args = arguments[0] if len(arguments) == 1 else arguments
     # The QCDQ export returns nothing (Brevitas 0.13): what it wrote is read back.
-    with _optimizer_stub(), tempfile.TemporaryDirectory() as folder:
+    unroll(module)
+    with _no_defaults(module), _optimizer_stub(), tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.onnx")
         export(module, args=args, export_path=path, **_options(arguments))
         return onnx.load(path)

@@ -21,7 +21,7 @@ from faultsim.corruption import Site
 from faultsim.data.spec import InputSpec
 from faultsim.errors import DataError, ModelError
 from faultsim.model import proto as files
-from faultsim.model.axes import Axes, find_axes
+from faultsim.model.axes import Axes, check_names, find_axes
 from faultsim.model.graph import Program
 from faultsim.model.run import Execution, Interceptor, Observer
 from faultsim.model.signature import check_axes, check_codes, check_feed, fits, output_shapes
@@ -102,9 +102,10 @@ class Model:
             judged: The output that is scored; it decides where axes have to be tried.
 
         Raises:
-            ModelError: If there is no such input or output, or it has no such axis.
+            ModelError: If there is no such input or output, it has no such axis, or another one counts them.
         """
         check_axes(self.declared, output_shapes(self.proto), given, self.name)
+        check_names(self.declared, given, self.name)
         return replace(self, given_axes=dict(given), judged=judged)
 
     @cached_property
@@ -251,7 +252,10 @@ class Model:
         for position, spec in enumerate(self.declared):
             if not fits(spec, feeds[spec.name], None):
                 check_feed(self.inputs[position], feeds[spec.name], self.name)
-        return self._outputs(feeds, weights, observer, interceptor)
+        try:
+            return self._outputs(feeds, weights, observer, interceptor)
+        except ModelError as error:
+            raise type(error)(f"{self.name}: {error}") from error.__cause__
 
     def _outputs(
         self,

@@ -24,7 +24,8 @@ def find_sites(program: Program) -> tuple[Site, ...]:
 
     Integer index tensors, shapes, and constants before the first layer (an input normalisation) are no sites of
     the roles weight, bias or norm; constants get the role ``constant``. A tensor that several calls of a model-local
-    function share is one site, of the layer that reads it first. Sparse tensors are no sites: they run as stored.
+    function share is one site, of the layer that reads it first. Sparse tensors are no sites: they run as stored
+    (`stored.sparse_names`).
     """
     whole = written_out(program.graph)
     order = {id(node): position for position, node in enumerate(walk(whole))}

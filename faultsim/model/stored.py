@@ -83,6 +83,22 @@ def _sparse(proto: ModelProto) -> Iterator[onnx.SparseTensorProto]:
                 yield from attribute.sparse_tensors
 
 
+def sparse_names(proto: ModelProto) -> tuple[str, ...]:
+    """Names of the numbers that *proto* stores sparse, in initializers and in Constant nodes.
+
+    Whole numbers of 32 or 64 bits, which index and count, are left out.
+    """
+    found: list[tuple[str, TensorProto]] = []
+    for graph in _graphs(proto):
+        if isinstance(graph, GraphProto):
+            found += [(text(sparse.values, "name"), sparse.values) for sparse in graph.sparse_initializer]
+        for node in graph.node:
+            values = [a.sparse_tensor.values for a in node.attribute if a.HasField("sparse_tensor")]
+            found += [(text(one, "name") or ", ".join(node.output), one) for one in values]
+    counting = (TensorProto.INT32, TensorProto.INT64, TensorProto.UINT32, TensorProto.UINT64, TensorProto.BOOL)
+    return tuple(name for name, values in found if values.data_type not in counting)
+
+
 def _plain_numbers(proto: ModelProto) -> Iterator[TensorProto]:
     """Floats that Constant nodes hold in plain attributes, as tensors under the names of the outputs."""
     for node in (node for graph in _graphs(proto) for node in graph.node if node.op_type == "Constant"):

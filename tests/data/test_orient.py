@@ -90,7 +90,7 @@ def test_a_limit_counts_samples_and_not_steps(tmp_path, compressed):
 
 
 def test_lengths_that_differ_are_still_told(tmp_path):
-    with pytest.raises(DataError, match="differ in their number of samples: 'x' has 6, 'labels' has 5"):
+    with pytest.raises(DataError, match="samples: 'x' has 6 along its axis 1, 'labels' has 5; cut them to one"):
         _load(_save(tmp_path / "d.npz", x=STEPS, labels=np.arange(5)), X)
     with pytest.raises(DataError, match="asks for T×3"):
         _load(_save(tmp_path / "e.npz", x=STEPS[:, :, :2]), X)

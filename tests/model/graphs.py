@@ -66,6 +66,18 @@ def mlp() -> onnx.ModelProto:
     return model(nodes, [tensor(n, a) for n, a in weights.items()])
 
 
+def mlp_sparse() -> onnx.ModelProto:
+    """The same network whose second weight is stored sparse, a third of its numbers."""
+    made = mlp()
+    whole = numpy_helper.to_array(made.graph.initializer[2]).reshape(-1)
+    kept = np.arange(0, whole.size, 3)
+    del made.graph.initializer[2]
+    sparse = made.graph.sparse_initializer.add(dims=[8, 4])
+    sparse.values.CopyFrom(tensor("w2", whole[kept]))
+    sparse.indices.CopyFrom(tensor("places", kept))
+    return made
+
+
 def mlp_typed_fields() -> onnx.ModelProto:
     made = mlp()
     for i, stored in enumerate(list(made.graph.initializer)):

@@ -269,3 +269,15 @@ def test_states_and_inputs_that_a_recurrent_layer_cannot_take_are_refused():
                    {"y": [None] * 4})  # fmt: skip
     with pytest.raises(ModelError, match="1 sequence lengths for a batch of 3"):
         model.run({"x": np.zeros((7, 3, 8), F)})
+
+
+@pytest.mark.parametrize("axis", [1, 3])
+def test_an_axis_of_images_does_not_count_the_samples_where_another_is_named(axis):
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    model = _graph(
+        nodes, {"w": np.ones((4, 3, 3, 3), F)}, {"x": (TensorProto.FLOAT, ["N", 3, 8, 8])}, {"y": [None] * 4}
+    )
+    size = [None, 3, 8, 8][axis]
+    with pytest.raises(ModelError, match=rf"--batch-axis x={axis} names an axis of {size} .*that is axis 0; leave the"):
+        model.with_batch_axes({"x": axis})
+    assert model.with_batch_axes({"x": 0}).axes.inputs == {"x": 0}

@@ -242,3 +242,17 @@ def test_a_brevitas_module_that_cannot_be_exported_stays_usable():
         with pytest.raises(ModelError, match=r"Failing cannot be exported to ONNX \(.*no export.*\)"):
             load_model(module, x)
         assert torch.equal(module(x), before)
+
+
+@pytest.mark.parametrize("route", ["qcdq", "qonnx"])
+def test_attention(route):
+    torch.manual_seed(1)
+    module, x = qnn.QuantMultiheadAttention(8, 2, batch_first=True).train(), torch.randn(3, 5, 8)
+    for _ in range(3):
+        module(x, x, x)
+    loaded = load_model(module.eval(), (x, x, x), export=route)
+    with torch.no_grad():
+        expected = module(x, x, x)
+    ours = loaded.run({spec.name: x.numpy() for spec in loaded.declared})
+    for one, other in zip(ours.values(), expected, strict=True):
+        np.testing.assert_allclose(one, other.numpy(), atol=2e-6)

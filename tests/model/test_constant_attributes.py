@@ -192,8 +192,8 @@ def test_an_op_that_fails_in_the_fallback():
     proto = model([node("BatchNormalization", ["x", *"sbmv"], ["y"], name="bn", epsilon=1e-3)], ones, opset=6)
     with pytest.raises(
         ModelError,
-        match=r"^node 'bn': BatchNormalization of opset 6 runs in onnx's NumPy code alone, and that fails on these "
-        r"inputs \(float32\(3, 6\), .*\) or attributes; if the graph is written in a newer opset than its "
+        match=r"^net: node 'bn': BatchNormalization of opset 6 runs in onnx's NumPy code alone, and that fails on "
+        r"these inputs \(float32\(3, 6\), .*\) or attributes; if the graph is written in a newer opset than its "
         r"opset_import says, correct opset_import; else convert the model with onnx.version_converter.convert_version$",
     ):
         load_model(proto).run(X)

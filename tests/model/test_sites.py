@@ -13,6 +13,7 @@ from graphs import (
     conv_bn,
     loop,
     mlp,
+    mlp_sparse,
     model,
     node,
     numbers,
@@ -28,6 +29,7 @@ from graphs import (
 
 from faultsim.formats import IntFormat
 from faultsim.model import load_model
+from faultsim.model.stored import sparse_names
 
 
 def facts(proto, *names):
@@ -297,3 +299,10 @@ def test_input_normalisation_of_resnet20_is_constant(shared):
     loaded = load_model(shared / "data/cifar10_models/resnet20_cifar10.onnx")
     assert len(loaded.select()) == 40
     assert {loaded.site(n).role for n in ("mean", "std")} == {"constant"}
+
+
+def test_a_sparse_weight_is_no_site_and_is_named():
+    proto = mlp_sparse()
+    assert "w2" not in {site.name for site in load_model(proto).sites}
+    assert sparse_names(proto) == ("w2",), "the weight, not the places of its numbers"
+    assert sparse_names(mlp()) == ()

@@ -13,6 +13,18 @@ def wrapped(indices: Tensor, size: int, device: torch.device) -> Tensor:
     return torch.where(indices < 0, indices + size, indices)
 
 
+def _outside(indices: Tensor, size: int) -> str:
+    """Say which index is not in an axis of *size*: a token that the vocabulary lacks, more often than not."""
+    wrong = torch.nonzero((indices < -size) | (indices >= size))
+    if not len(wrong):
+        return f"no slices of an axis of {size}"
+    place = wrong[0].tolist()
+    return (
+        f"index {int(indices[tuple(place)])} at {place} is outside the table of {size} rows ({-size}…{size - 1}); "
+        "check that the ids in the data are the model's"
+    )
+
+
 @op("Gather", codes="carry")
 @moves
 def Gather(x: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
@@ -21,7 +33,10 @@ def Gather(x: Tensor, indices: Tensor, *, axis: int = 0) -> Tensor:
     if not indices.ndim and indices.device.type == "cpu":
         return x.select(axis, int(indices))
     at = wrapped(indices, x.shape[axis], x.device)
-    picked = x.index_select(axis, at.reshape(-1))
+    try:
+        picked = x.index_select(axis, at.reshape(-1))
+    except (IndexError, RuntimeError):
+        raise ValueError(_outside(indices, x.shape[axis])) from None
     return picked.reshape(x.shape[:axis] + at.shape + x.shape[axis + 1 :])
 
 
