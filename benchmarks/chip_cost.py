@@ -1,7 +1,7 @@
 """What drawing one chip costs: each device's `draw` and the numbers it gives, against a bare forward pass.
 
-``python benchmarks/chip_cost.py [MODEL.onnx] [--images N]`` prints, for every device of the library, the median ratio
-of one chip to one pass of onnxruntime over the images, interleaved in one run.
+``python benchmarks/chip_cost.py [MODEL.onnx] [--images N] [--device NAME]`` prints, for every device of the library or
+those named, the median ratio of one chip to one pass of onnxruntime over the images, interleaved in one run.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from faultsim.errors import FaultsimError
 from faultsim.library import find_model, list_devices
 from faultsim.model import load_model
 
-_RESNET = Path(__file__).parents[2] / "shared" / "data" / "models" / "resnet20_cifar10.onnx"
+_RESNET = Path(__file__).parents[2] / "shared" / "data" / "cifar10_models" / "resnet20_cifar10.onnx"
 _ROUNDS = 5
 
 
@@ -28,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", default=str(_RESNET) if _RESNET.is_file() else "digits")
     parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--device", action="append", help="a device of the library; all where none is given")
     given = parser.parse_args()
     model = load_model(find_model(given.model))
     numbers = model.numbers
@@ -45,7 +46,7 @@ def main() -> None:
 
     forward()
     print(f"{model.name}: one chip against a forward pass over {given.images} images, median of {_ROUNDS}")
-    for name in list_devices():
+    for name in given.device or list_devices():
         device = load_device(name)
         try:
             stored = device.store(tensors)

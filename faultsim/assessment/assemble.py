@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from importlib import metadata
 
 from faultsim.assessment.assumptions import assumptions, operating_point
-from faultsim.assessment.phases import Worst
+from faultsim.assessment.phases import Worst, event_probability
 from faultsim.assessment.sets import budget_entries
 from faultsim.assessment.setting import Setting, parameters
 from faultsim.corruption import Stored
@@ -16,6 +16,7 @@ from faultsim.device.storage import over_capacity
 from faultsim.engine.summary import own_score
 from faultsim.formats import ConductancePair
 from faultsim.metrics import Tally
+from faultsim.model.stored import sparse_names
 from faultsim.results import (
     Agreement,
     DataInfo,
@@ -180,14 +181,6 @@ def _not_simulated(setting: Setting) -> tuple[NotSimulated, ...]:
     return tuple(said)
 
 
-def event_probability(setting: Setting) -> float | None:
-    """Return the probability of an event where chips are drawn given one, else None."""
-    conditions = setting.options.conditions
-    if not setting.device.is_conditional(setting.stored, conditions=conditions):
-        return None
-    return setting.device.event_probability(setting.stored, conditions=conditions)
-
-
 def agreement_entry(setting: Setting) -> Agreement | None:
     """Return the check against the reference runtime, None where none could run the graph."""
     found = setting.agreement
@@ -258,6 +251,10 @@ def notes(setting: Setting, worst: Worst | None, random: RandomResult | None) ->
             "that of one; shorten --exposure."
         )
     said += _running(setting, searched=worst is not None)
+    if sparse := sparse_names(setting.model.proto):
+        said.append(
+            f"Stored as sparse tensors and fault-free here: {', '.join(sparse)}; export them dense to test them."
+        )
     if setting.model.fallbacks:
         said.append(f"Without gradients (NumPy fallback): {', '.join(sorted(setting.model.fallbacks))}.")
     return said
@@ -266,7 +263,8 @@ def notes(setting: Setting, worst: Worst | None, random: RandomResult | None) ->
 def _running(setting: Setting, *, searched: bool) -> list[str]:
     """Return what to know of faults that act while the network runs."""
     device, options, said = setting.device, setting.options, []
-    acting = [one.mechanism for one in device.effects(setting.stored, 0, 0, reads=options.reads == "inference")]
+    reads, conditions = options.reads == "inference", options.conditions
+    acting = [one.mechanism for one in device.effects(setting.stored, 0, 0, reads=reads, conditions=conditions)]
     if acting and searched:
         said.append(
             f"{', '.join(acting)}: in the drawn chips alone; random corruption in the set and the worst case are of "

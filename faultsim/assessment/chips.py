@@ -11,7 +11,7 @@ from faultsim.assessment.setting import Setting
 from faultsim.corruption import apply_edit
 from faultsim.device import Chip
 from faultsim.engine.summary import row
-from faultsim.inference import ActivationLaw, ActivationUpset, Effect, Upset, fault_free
+from faultsim.inference import ActivationLaw, ActivationUpset, Effect, StuckOutput, Upset, fault_free
 from faultsim.metrics import Tally
 from faultsim.results import TrialRow
 
@@ -28,13 +28,13 @@ class Drawn(NamedTuple):
         chip: What the device drew.
         numbers: What it computes with, by site.
         effects: What acts while it computes.
-        upsets: Of these, each struck activation with the mechanism that strikes it.
+        upsets: Of these, each struck activation and each law of broken processing elements, with its mechanism.
     """
 
     chip: Chip
     numbers: Numbers
     effects: tuple[Effect, ...]
-    upsets: tuple[tuple[str, Upset], ...] = ()
+    upsets: tuple[tuple[str, Upset | StuckOutput], ...] = ()
 
 
 def draw_chip(setting: Setting, trial: int, names: Sequence[str] | None = None) -> Drawn:
@@ -59,16 +59,15 @@ def draw_chip(setting: Setting, trial: int, names: Sequence[str] | None = None) 
     return Drawn(chip, numbers, effects, _upsets(setting, effects))
 
 
-def _upsets(setting: Setting, effects: Sequence[Effect]) -> tuple[tuple[str, Upset], ...]:
+def _upsets(setting: Setting, effects: Sequence[Effect]) -> tuple[tuple[str, Upset | StuckOutput], ...]:
     seen = setting.scorer.runner.calibration
-    if seen is None:
-        return ()
-    return tuple(
-        (one.mechanism, upset)
-        for one in effects
-        if isinstance(one.law, ActivationUpset)
-        for upset in one.law.draw(seen.activations, one)
-    )
+    found: list[tuple[str, Upset | StuckOutput]] = []
+    for one in effects:
+        if isinstance(one.law, StuckOutput):
+            found.append((one.mechanism, one.law))
+        elif isinstance(one.law, ActivationUpset) and seen is not None:
+            found += [(one.mechanism, upset) for upset in one.law.draw(seen.activations, one)]
+    return tuple(found)
 
 
 def chip_numbers(setting: Setting, trial: int, names: Sequence[str] | None = None) -> Numbers:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from faultsim.corruption import Add, Edit, Stored, Stuck, Xor, apply_edit
 from faultsim.device.chip import Chip, Drawn
-from faultsim.inference import Upset
+from faultsim.inference import StuckOutput, Upset
 from faultsim.results import TrialRow
 
 Record = dict[str, Any]
@@ -19,15 +19,16 @@ def records(
     chip: Chip,
     stored: Mapping[str, Stored],
     row: TrialRow,
-    upsets: Iterable[tuple[str, Upset]] = (),
+    acting: Iterable[tuple[str, Upset | StuckOutput]] = (),
 ) -> Iterator[Record]:
     """Yield one record a fault, then one for the trial.
 
     A fault's ``fate``: ``in the model`` (the network computed with it), ``no change`` (a stuck cell that holds what
     it should), ``removed by the code`` (corrected, or detected and replaced by a good copy), ``check bits``. Noise on
-    a whole tensor is one record with its norms. Of an upset that strikes an activation (*upsets*, with their
-    mechanisms) the site is the activation, and the fate ``while the network runs``. The trial's record has the counts
-    of outcomes over all samples.
+    a whole tensor is one record with its norms. What strikes while the network runs (*acting*, with mechanisms) has
+    that as its fate: an upset at its activation, whose numbers before and after are each sample's own, and a broken
+    processing element at its row and column, with what it reads. The trial's record has the counts of outcomes over
+    all samples.
     """
     for one in chip.drawn:
         base: Record = {"trial": trial, "mechanism": one.mechanism, "site": one.site}
@@ -37,15 +38,9 @@ def records(
             yield {**base, **_noise(one.edit), "fate": "in the model"}
         else:
             yield from _places(base, one, chip, stored[one.site])
-    for mechanism, upset in upsets:
-        yield {
-            "trial": trial,
-            "mechanism": mechanism,
-            "site": upset.activation,
-            "element": upset.element,
-            "bits": [bit for bit in range(upset.mask.bit_length()) if upset.mask >> bit & 1],
-            "fate": "while the network runs",
-        }
+    for mechanism, what in acting:
+        for found in _running(what):
+            yield {"trial": trial, "mechanism": mechanism, **found, "fate": "while the network runs"}
     yield {
         "trial": trial,
         "digest": chip.corruption.digest,
@@ -56,7 +51,19 @@ def records(
         "n": row.n,
         "corrected_words": chip.corrected_words,
         "detected_words": chip.detected_words,
+        "crashed": chip.crashed,
     }
+
+
+def _running(what: Upset | StuckOutput) -> Iterator[Record]:
+    """Yield what is wrong while the network runs: one activation's bits, or each broken processing element."""
+    if isinstance(what, Upset):
+        bits = [bit for bit in range(what.mask.bit_length()) if what.mask >> bit & 1]
+        yield {"site": what.activation, "element": what.element, "bits": bits}
+        return
+    reads = {"after": what.value} if what.bit is None else {"bits": [what.bit], "after": what.level}
+    for row, column in what.elements:
+        yield {"site": "processing element", "index": [row, column], **reads}
 
 
 def _noise(edit: Add) -> Record:

@@ -57,18 +57,25 @@ def has_fit(setting: Setting) -> bool:
     return rare and setting.device.fit(setting.stored, conditions=conditions) is not None
 
 
+def event_probability(setting: Setting) -> float | None:
+    """Return the probability of an event where chips are drawn given one, else None."""
+    conditions = setting.options.conditions
+    if not setting.device.is_conditional(setting.stored, conditions=conditions):
+        return None
+    return setting.device.event_probability(setting.stored, conditions=conditions)
+
+
 def summary(setting: Setting, rows: Sequence[TrialRow], stopped: str | None = None) -> RandomResult:
     """Return the figures over drawn chips."""
     options, task = setting.options, setting.task
-    rare = setting.device.is_conditional(setting.stored, conditions=options.conditions)
-    probability = setting.device.event_probability(setting.stored, conditions=options.conditions) if rare else None
+    probability = event_probability(setting)
     return summarise(
         rows,
         level=options.level,
         scored=task.counts_correct,
         higher_is_better=None if task.headline == "accuracy" else task.higher_is_better,
         event_probability=probability,
-        device_fit=setting.device.fit(setting.stored, conditions=options.conditions) if rare else None,
+        device_fit=None if probability is None else setting.device.fit(setting.stored, conditions=options.conditions),
         stopped=stopped,
     )
 

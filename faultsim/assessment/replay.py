@@ -1,5 +1,6 @@
 """`replay`: one trial of a result again, as a faulty model file. Campaigns live in `run.py`."""
 
+import glob
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from faultsim.device import Conditions, Device, load_device
 from faultsim.device.chip import Chip
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.runner import Runner
+from faultsim.engine.summary import row as summary_row
 from faultsim.errors import OptionError
 from faultsim.library import find_model
 from faultsim.model import load_model
@@ -102,7 +104,7 @@ def replay(
         seed=result.seed,
         batch_size=rerun.batch_size,
         level=result.level,
-        sites=tuple(_escaped(name) for name in rerun.sites),
+        sites=tuple(glob.escape(name) for name in rerun.sites),
         task=task if task is not None else rerun.task,
         output=rerun.output,
         preprocess=None if rerun.preprocess is None else Path(rerun.preprocess),
@@ -137,8 +139,6 @@ def replay(
 
 def _score_file(setting: Setting, path: Path, trial: int, chip: Chip) -> TrialRow:
     """Return the counts of the written file by itself: nothing of the draw is in it but the file's own numbers."""
-    from faultsim.engine.summary import row
-
     broken = load_model(path)
     full = setting.scorer
     scorer = Scorer(
@@ -149,10 +149,10 @@ def _score_file(setting: Setting, path: Path, trial: int, chip: Chip) -> TrialRo
         full.batch_size,
         golden=full.golden,
         labels=full.labels,
+        digests=full.digests,
     )
-    scorer.digests = full.digests
     detected = chip.detected_words + int(chip.crashed)
-    return row(trial, scorer.score(), full.task, detected=detected, corrected=chip.corrected_words)
+    return summary_row(trial, scorer.score(), full.task, detected=detected, corrected=chip.corrected_words)
 
 
 def _conditions(rerun: Rerun) -> Conditions:
@@ -172,8 +172,3 @@ def _refuse_functions(rerun: Rerun, data: str | None, task: str | None) -> None:
                 f"the result was made with {option} {name}, a Python function, which is not run on a file's word; "
                 f"give {option} {name} again if you trust it"
             )
-
-
-def _escaped(name: str) -> str:
-    """Return a glob that matches *name* alone."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

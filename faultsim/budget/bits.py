@@ -16,8 +16,13 @@ from scipy import stats
 
 from faultsim.budget.base import Budget, check_confidence, check_norm, check_rate
 from faultsim.budget.compound import compound_quantile, poisson_quantile
+from faultsim.budget.words import flip_moments
 from faultsim.formats import FloatFormat, IntFormat, NumberFormat, Values
 
+_TOGETHER = 1e-4
+"""Rate above which flips that meet in a word count: below it they are less than a ten-thousandth of a radius."""
+
+TOGETHER_NOTE = "as if the largest flips of a word added up: an upper bound"
 FLOAT_NOTE = "a flipped exponent bit has no useful ball: only n is bounded, use exact flips"
 
 
@@ -56,16 +61,19 @@ def bit_errors(
     elements: int,
     p: float,
     confidence: float,
+    tensor: tuple[NumberFormat, Values] | None = None,
 ) -> Budget:
     """Bound independent bit flips: [MATH]_ "bit error rate", with the compound-Poisson quantile throughout.
 
     - n is the binomial quantile over elements with any flip. Where rates differ their mean is used, which
       has the heavier tail ([Hoeffding1956]_).
     - p = 2: ``eps**2`` is the quantile of ``sum Poisson(rate) size**2``; its mean is ``k b s^2 (4^B - 1) /
-      3``. Two flips in one word add a cross term of order b², left out.
+      3``.
     - p = 1: the quantile of ``sum Poisson(rate) size``; its mean is ``k b s (2^B - 1)``.
+    - p = 1, 2 with *tensor*: that quantile, moved and stretched to the exact mean and variance with several flips in
+      a word (`flip_moments`); without, their cross terms of order b² are left out, which reads high.
     - p = inf: the largest flip ``s 2^(B-1)``; where a word with m flips is likelier than ``1 -
-      confidence``, the sum of the m largest.
+      confidence``, the sum of the m largest, an upper bound.
 
     Args:
         mechanism: Name for the budget.
@@ -76,6 +84,7 @@ def bit_errors(
         elements: Elements of the tensor, k.
         p: 1, 2 or ``math.inf``.
         confidence: Quantile, strictly between 0 and 1.
+        tensor: Format and values of the tensor, for what several flips of a word do together.
 
     Raises:
         OptionError: If p or confidence is out of range.
@@ -94,11 +103,17 @@ def bit_errors(
     elif n and p == math.inf:
         most = _flips_in_a_word(float(np.mean(each)), bits, elements, confidence)
         eps = float(np.sort(sizes, axis=1)[:, bits - most :].sum(axis=1).max())
+        note = TOGETHER_NOTE if most > 1 else ""
     elif n:
         total = each if each.shape[0] == sizes.shape[0] == elements else each.mean(axis=0, keepdims=True)
         repeats = elements / max(total.shape[0], sizes.shape[0])
         weight = np.broadcast_to(total, (total.shape[0], bits)) * repeats
-        eps = compound_quantile(sizes**p, weight, confidence) ** (1 / p)
+        found = compound_quantile(sizes**p, weight, confidence)
+        if found > 0 and tensor is not None and isinstance(tensor[0], IntFormat) and each.max() > _TOGETHER:
+            apart = float(np.sum(weight * sizes**p)), float(np.sum(weight * sizes ** (2 * p)))
+            exact = flip_moments(tensor[0], tensor[1], each, p=int(p))
+            found = max(exact.mean + (found - apart[0]) * math.sqrt(exact.variance / apart[1]), 0.0)
+        eps = found ** (1 / p)
     return Budget(mechanism=mechanism, scope=scope, p=p, eps=eps, n=n, confidence=confidence, note=note)
 
 

@@ -46,7 +46,7 @@ _STAR = "* a figure rests on a number that is recalled or illustrative, or deriv
 
 def _numbers(spec: Any, role: str) -> list[Any]:
     """Return a profile's numbers of one role: ``used`` by a law, ``beside`` them, or of what is ``left_out``."""
-    from faultsim.assessment.assumptions import numbers
+    from faultsim.device.numbers import numbers
 
     return [one for one in numbers(spec) if one.role == role]
 
@@ -96,6 +96,8 @@ def show(name: str, model: str | None, **options: Any) -> None:
 
 
 def _show_numbers(spec: Any) -> None:
+    from faultsim.device.numbers import short
+
     for title, role in (
         ("Numbers that the laws use:", "used"),
         ("Published numbers beside them, and others that no law reads:", "beside"),
@@ -107,7 +109,7 @@ def _show_numbers(spec: Any) -> None:
         for one in found:
             quantity, weak = one.quantity, role == "used" and one.weak
             unit = "" if quantity.unit == "1" else f" {quantity.unit}"
-            text = f"{one.name} = {_short(quantity.value)}{unit}  {_status(quantity)}"
+            text = f"{one.name} = {short(quantity.value)}{unit}  {_status(quantity)}"
             said = {"illustrative": quantity.note, "derived": quantity.formula}.get(quantity.status)
             click.echo(_wrapped(f"{text} {said or ''}".rstrip(), indent="  ", mark="* " if weak else "  "))
         if role == "used" and any(one.weak for one in found):
@@ -193,6 +195,8 @@ def _budgets(device: Any, model: str, conditions: Any) -> Iterator[str]:
         radius = "no ball" if budget.eps == float("inf") else f"{budget.eps:.4g}"
         name, owner = _cut(budget.scope, 25), _cut(budget.mechanism, 17)
         yield f"  {name:<26}{owner:<18}{size:>12,}{budget.n:>11,}{radius:>11}"
+    for owner, note in dict.fromkeys((budget.mechanism, budget.note) for budget in found if budget.note):
+        yield _wrapped(f"{owner}: {note}.", indent="  ")
     missing = {one.id for one in device.not_simulated()} | {budget.mechanism for budget in found}
     for mechanism in device.spec.mechanisms:
         if mechanism.id in missing:
@@ -208,16 +212,6 @@ def _budgets(device: Any, model: str, conditions: Any) -> Iterator[str]:
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else f"…{text[1 - width :]}"
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(_short(one) for one in value) + "]"
-    if hasattr(value, "model_dump"):
-        return ", ".join(f"{key} {_short(one)}" for key, one in value.model_dump().items())
-    return str(value)
 
 
 def _wrapped(text: str, *, indent: str = "", mark: str | None = None) -> str:

@@ -21,13 +21,16 @@ from faultsim.faults import (
     LogDrift,
     LogLine,
     Lognormal,
+    MeanDrift,
     PhaseNoise,
     ReadNoise1f,
+    ReadNoiseLog,
     ReadNoiseRelative,
     SaturatingNoise,
     SaturatingReadNoise,
     StuckCells,
 )
+from faultsim.faults.curves import Branches, Curve, Polynomial, Table
 from faultsim.inference import Effect, WeightReadNoise
 from faultsim.specs import mechanisms as spec_types
 from faultsim.specs.device import DeviceSpec
@@ -42,10 +45,12 @@ _ORDER: dict[type, int] = {
     spec_types.PhaseNoise: _PROGRAMMING,
     spec_types.PowerLawDrift: _DRIFT,
     spec_types.LogDrift: _DRIFT,
+    spec_types.MeanDrift: _DRIFT,
     spec_types.StuckAt: _DEFECTS,
     spec_types.LineFault: _DEFECTS,
     spec_types.WireResistance: _WIRES,
     spec_types.ReadNoise1f: _READ,
+    spec_types.ReadNoiseLog: _READ,
     spec_types.MultiplicativeNoise: _READ,
 }
 
@@ -127,8 +132,8 @@ def _drift(storage: AnalogStorage, mechanism: spec_types.PowerLawDrift, t_s: flo
     drift = mechanism.params
     return Drift(
         t0_s=drift.t0.value,
-        nu_mean=_line(drift.nu_mean.value),
-        nu_std=_line(drift.nu_std.value),
+        nu_mean=_curve(drift.nu_mean.value),
+        nu_std=_curve(drift.nu_std.value),
         compensation=drift.compensation,
         t_s=t_s,
     )
@@ -143,6 +148,15 @@ def _log_drift(storage: AnalogStorage, mechanism: spec_types.LogDrift, t_s: floa
         unit="uS" if drift.rate_mean.unit == "uS" else "g_max",
         t_s=t_s,
     )
+
+
+def _mean_drift(storage: AnalogStorage, mechanism: spec_types.MeanDrift, t_s: float, t0_s: float) -> Fault:
+    rows = mechanism.params.shifts.value  # the loader checked that its unit is that of the conductances
+    return MeanDrift(times_s=tuple(row[0] for row in rows), shifts=tuple(row[1:] for row in rows), t_s=t_s)
+
+
+def _read_log(storage: AnalogStorage, mechanism: spec_types.ReadNoiseLog, t_s: float, t0_s: float) -> Fault:
+    return ReadNoiseLog(t_read_s=mechanism.params.t_read.value, k_uS=mechanism.params.k.value, t_s=t_s)
 
 
 def _read_1f(storage: AnalogStorage, mechanism: spec_types.ReadNoise1f, t_s: float, t0_s: float) -> Fault:
@@ -203,14 +217,22 @@ _BUILDERS: dict[type, Callable[[Any, Any, float, float], Fault]] = {
     spec_types.SaturatingNoise: _saturating,
     spec_types.PowerLawDrift: _drift,
     spec_types.LogDrift: _log_drift,
+    spec_types.MeanDrift: _mean_drift,
     spec_types.StuckAt: _stuck,
     spec_types.LineFault: _dead_line,
     spec_types.WireResistance: _wires,
     spec_types.ReadNoise1f: _read_1f,
+    spec_types.ReadNoiseLog: _read_log,
     spec_types.MultiplicativeNoise: _relative,
     spec_types.PhaseNoise: _phases,
 }
 
 
-def _line(line: spec_types.LogLine) -> LogLine:
-    return LogLine(a_ln=line.a_ln, b=line.b, min=line.min, max=line.max)
+def _curve(curve: spec_types.Curve) -> Curve:
+    if isinstance(curve, spec_types.LogLine):
+        return LogLine(a_ln=curve.a_ln, b=curve.b, min=curve.min, max=curve.max)
+    if isinstance(curve, spec_types.Polynomial):
+        return Polynomial(curve.coefficients)
+    if isinstance(curve, spec_types.Table):
+        return Table(tuple(x for x, _ in curve.points), tuple(y for _, y in curve.points))
+    return Branches(curve.split, _curve(curve.below), _curve(curve.above))

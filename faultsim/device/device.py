@@ -20,7 +20,7 @@ from faultsim.device.digital import protection
 from faultsim.device.events import as_events, expected_events, is_conditional
 from faultsim.device.laws import Law, NotSimulated, in_inference, in_memory, not_simulated, simplified
 from faultsim.device.periphery import activation_events, effects
-from faultsim.device.plan import make_plan, structured
+from faultsim.device.plan import make_plan, same_tensors, structured
 from faultsim.device.protected import bound
 from faultsim.device.storage import Tensors, store_all
 from faultsim.faults import AnalogChain, UpsetRate
@@ -257,8 +257,8 @@ class Device:
     ) -> tuple[dict[str, float | NDArray[np.float64]], tuple[Effect, ...]]:
         """Return gains and read noise, which are the same for every chip; the last tensors asked for are kept."""
         noisy = in_inference(self.spec) or reads
-        key = (id(stored), conditions, reads)
-        if self._kept.get("key") != key:
+        key = (conditions, reads)
+        if not same_tensors(self._kept.get("stored"), stored) or self._kept["key"] != key:
             factors = gains(self.spec, stored, conditions) if noisy else {}
             noise = read_noise(self.spec, stored, conditions) if reads else ()
             self._kept.update(key=key, stored=stored, value=(factors, noise))
@@ -281,7 +281,7 @@ class Device:
         storage = self.spec.storage
         code = None
         if isinstance(storage, DigitalStorage) and storage.ecc.scheme != "none":
-            if self._kept.get("protected") is not stored or self._kept["checks"] < checks:
+            if not same_tensors(self._kept.get("protected"), stored) or self._kept["checks"] < checks:
                 self._kept.update(protected=stored, checks=checks, code=protection(storage, stored, checks=checks))
             code = self._kept["code"]
         return make_plan(self.spec, stored, resolve(self.spec, given), code)

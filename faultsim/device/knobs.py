@@ -15,6 +15,8 @@ _AGING = (
     spec_types.PowerLawDrift,
     spec_types.ReadNoise1f,
     spec_types.LogDrift,
+    spec_types.MeanDrift,
+    spec_types.ReadNoiseLog,
     spec_types.SaturatingNoise,
 )
 _PARTICLES = (spec_types.UpsetRate, spec_types.LaneFault)

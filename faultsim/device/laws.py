@@ -91,6 +91,7 @@ _LAID_OUT = (
 """Laws with places of their own: lines, regions, pages, lanes, processing elements, tiles."""
 _TARGETS: dict[type, tuple[str, ...]] = {
     spec_types.UpsetRate: ("weights", "all", "activations"),
+    spec_types.BitFlipCount: ("weights", "all", "activations"),
     spec_types.LaneFault: ("config", "weights", "all"),
     spec_types.StuckPe: ("config", "weights", "all"),
     spec_types.Quantizer: ("inputs", "outputs"),

@@ -1,13 +1,14 @@
 """A profile's mechanisms that act while the network runs, as laws of `faultsim.inference`. No law lives here."""
 
+import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from faultsim import rng
 from faultsim.device.conditions import Conditions
 from faultsim.device.digital import exposure, fit_per_mbit, flux, shares_of
 from faultsim.device.laws import in_inference
+from faultsim.errors import DeviceError
 from faultsim.inference import (
     ActivationUpset,
     Converter,
@@ -22,35 +23,72 @@ from faultsim.specs import mechanisms as spec_types
 from faultsim.specs.device import DeviceSpec
 from faultsim.specs.storage import AnalogStorage, DigitalStorage
 
+_MOST = 10_000
+"""Most upsets of activations of one chip."""
+
 
 def effects(spec: DeviceSpec, seed: int, trial: int, conditions: Conditions) -> tuple[Effect, ...]:
     """Return what acts while the network runs on chip *trial*, in the profile's order.
 
-    An upset of activations is drawn given that it happens, one an inference, whatever its rate is above 0.
+    Upsets of activations at a rate are drawn given that there is one: a Poisson number over the exposure where the
+    profile says the capacity of the memory, else one. All of a chip's upsets strike the same inference.
+
+    Raises:
+        DeviceError: If more upsets are expected than a chip can be drawn with.
     """
     found = []
     for mechanism in in_inference(spec):
-        law = _BUILDERS[type(mechanism)](spec, mechanism, seed, trial)
-        if isinstance(law, ActivationUpset) and isinstance(mechanism, spec_types.UpsetRate):
-            happens = fit_per_mbit(mechanism.params.rate) * exposure(conditions) * flux(conditions) > 0
-            law = law if happens else replace(law, count=0)
+        if isinstance(mechanism, spec_types.UpsetRate):
+            law: InferenceLaw = _upsets(spec, mechanism, conditions)
+        else:
+            law = _BUILDERS[type(mechanism)](spec, mechanism, seed, trial)
         found.append(Effect(mechanism=mechanism.id, law=law, seed=seed, trial=trial))
     return tuple(found)
+
+
+def _upsets(spec: DeviceSpec, mechanism: spec_types.UpsetRate, conditions: Conditions) -> ActivationUpset:
+    shares, bits = shares_of(mechanism), _activation_bits(spec)
+    events = _events(spec, mechanism, conditions)
+    if events == 0 or _capacity(spec) is None:
+        return ActivationUpset(count=int(events > 0), multiplicity=shares, bits=bits)
+    if events > _MOST:
+        raise DeviceError(
+            f"mechanism {mechanism.id} expects {events:.3g} upsets of activations, at most {_MOST:,} are drawn; lower "
+            "the flux or the exposure"
+        )
+    return ActivationUpset(mean=events, given_event=True, multiplicity=shares, bits=bits)
+
+
+def _events(spec: DeviceSpec, mechanism: spec_types.UpsetRate, conditions: Conditions) -> float:
+    """Return the upsets that a mechanism expects over the exposure, per Mbit where the capacity is not known."""
+    capacity = _capacity(spec)
+    fit = fit_per_mbit(mechanism.params.rate) * (1.0 if capacity is None else capacity)
+    return fit * 1e-9 * exposure(conditions) * flux(conditions)
+
+
+def _capacity(spec: DeviceSpec) -> float | None:
+    storage = spec.storage
+    known = isinstance(storage, DigitalStorage) and storage.capacity is not None
+    return storage.capacity.value if known else None  # type: ignore[union-attr]
+
+
+def _activation_bits(spec: DeviceSpec) -> int | None:
+    return spec.storage.activation_bits if isinstance(spec.storage, DigitalStorage) else None
 
 
 def activation_events(spec: DeviceSpec, conditions: Conditions) -> float | None:
     """Return the upsets that the activation memory expects over the exposure; None without such a mechanism or size."""
     found = [m for m in in_inference(spec) if isinstance(m, spec_types.UpsetRate)]
-    storage = spec.storage
-    if not found or not isinstance(storage, DigitalStorage) or storage.capacity is None:
+    others = [m for m in in_inference(spec) if isinstance(m, spec_types.BitFlipCount)]
+    if not found or others or _capacity(spec) is None:
         return None
-    fit = sum(fit_per_mbit(m.params.rate) for m in found) * storage.capacity.value
-    return fit * 1e-9 * exposure(conditions) * flux(conditions)
+    return math.fsum(_events(spec, m, conditions) for m in found)
 
 
-def _upset(spec: DeviceSpec, mechanism: spec_types.UpsetRate, seed: int, trial: int) -> InferenceLaw:
-    bits = spec.storage.activation_bits if isinstance(spec.storage, DigitalStorage) else None
-    return ActivationUpset(count=1, multiplicity=shares_of(mechanism), bits=bits)
+def _count(spec: DeviceSpec, mechanism: spec_types.BitFlipCount, seed: int, trial: int) -> InferenceLaw:
+    if mechanism.params.n_flips.value > _MOST:
+        raise DeviceError(f"mechanism {mechanism.id} flips more than {_MOST:,} bits of activations; give fewer")
+    return ActivationUpset(count=mechanism.params.n_flips.value, bits=_activation_bits(spec))
 
 
 def _converter(spec: DeviceSpec, mechanism: spec_types.Quantizer, seed: int, trial: int) -> InferenceLaw:
@@ -90,7 +128,7 @@ def _range(spec: DeviceSpec) -> dict[str, Any]:
 
 
 _BUILDERS: dict[type, Callable[[DeviceSpec, Any, int, int], InferenceLaw]] = {
-    spec_types.UpsetRate: _upset,
+    spec_types.BitFlipCount: _count,
     spec_types.Quantizer: _converter,
     spec_types.AdditiveNoise: _noise,
     spec_types.StuckPe: _pe,

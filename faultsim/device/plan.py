@@ -56,6 +56,13 @@ def structured(plan: Plan) -> tuple[str, ...]:
     return tuple(law.id for law in plan.laws if _is_structured(law.fault))
 
 
+def same_tensors(kept: Mapping[str, Stored] | None, stored: Mapping[str, Stored]) -> bool:
+    """Whether two mappings hold the very same tensors: what was kept of the one is that of the other."""
+    return kept is stored or (
+        kept is not None and kept.keys() == stored.keys() and all(kept[name] is stored[name] for name in stored)
+    )
+
+
 def _is_structured(fault: Fault) -> bool:
     if isinstance(fault, AnalogChain):
         return any(isinstance(one, DeadLine) for one in fault.laws)

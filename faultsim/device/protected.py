@@ -33,6 +33,8 @@ _TABLE = 1 << 22
 _RARE = 0.02
 """Share of wrong words below which their number is Poisson: its spread is then wide by a hundredth at most."""
 
+_LARGEST_NOTE = "the largest change of a word with as many flips as are likely: an upper bound"
+
 Bits = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -150,7 +152,8 @@ def _of_words(law: BitFlip | VoltageBitErrors, stored: Stored, code: Code, *, p:
     if not np.all(np.isfinite(flip_sizes(stored.format, stored.values))):
         return replace(found, n=n, eps=math.inf, note=FLOAT_NOTE)
     if p == math.inf:
-        return replace(found, n=n, eps=_largest(stored, words, left, masks, confidence, code.on_due))
+        largest = _largest(stored, words, left, masks, confidence, code.on_due)
+        return replace(found, n=n, eps=largest, note=_LARGEST_NOTE)
     changed = np.sum(_changes(stored, words, left, masks) ** p, axis=1)
     return replace(found, n=n, eps=_sum_quantile(changed, left.chance, words.total, confidence) ** (1 / p))
 

@@ -54,4 +54,5 @@ class BitFlip(Fault):
             elements=stored.values.size,
             p=p,
             confidence=confidence,
+            tensor=(stored.format, stored.values),
         )

@@ -151,12 +151,42 @@ def transfer(phasors: NDArray[Any], n: int) -> NDArray[Any]:
         n: Size of the tiles.
     """
     # Tiles last in memory: every stage then runs along them, in long strides of one channel.
-    light = np.moveaxis(np.zeros((n, n, len(phasors)), phasors.dtype), 2, 0)
-    light[:, np.arange(n), np.arange(n)] = 1.0
-    columns = np.asfortranarray(phasors)
-    for stage in layout(n).stages:
-        _pass(stage, columns, light)
-    return light
+    columns = np.ascontiguousarray(phasors.T)
+    light = np.zeros((n, n, len(phasors)), phasors.dtype)
+    light[np.arange(n), np.arange(n)] = 1.0
+    owed = np.ones(n, np.complex128)  # what each channel is still to be multiplied by
+    stages = layout(n).stages
+    at = 0
+    while at < len(stages):
+        stage = stages[at]
+        if at + 1 < len(stages) and stages[at + 1].kind == "split":  # phase, split, phase, split
+            _interfere(stage.channels, columns[stage.phases], columns[stages[at + 2].phases], light, owed)
+            at += 4
+            continue
+        factor = columns[stage.phases] if stage.kind == "phase" else 0.5 * (columns[stage.phases] - 1)
+        light *= (factor * owed[:, None].astype(factor.dtype))[:, None]
+        owed[:] = 1.0
+        at += 1
+    return np.moveaxis(light, 2, 0)
+
+
+def _interfere(
+    channels: slice, phi: NDArray[Any], theta: NDArray[Any], light: NDArray[Any], owed: NDArray[np.complex128]
+) -> None:
+    """Let *light*, channels first, pass a column of interferometers, in place but for the factors *owed* by channel.
+
+    With x = phi u and z = theta they give ``(z (x + i l) - (x - i l)) / 2`` and ``i (z (x + i l) + (x - i l)) / 2``:
+    factors of i, 1/2 and what is owed go into phi, or are owed on. *phi* and *theta* are phasors, ``(pairs, t)``.
+    """
+    below = slice(channels.start + 1, channels.stop + 1, 2)
+    upper, lower, due = light[channels], light[below], owed[below].copy()
+    upper *= (phi * (owed[channels] / (1j * due))[:, None].astype(phi.dtype))[:, None]
+    total = upper + lower
+    total *= theta[:, None]
+    upper -= lower
+    np.add(total, upper, out=lower)
+    np.subtract(total, upper, out=upper)
+    owed[channels], owed[below] = 0.5j * due, -0.5 * due
 
 
 def paths(phases: Real, n: int) -> Paths:

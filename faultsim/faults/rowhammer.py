@@ -133,7 +133,8 @@ class RowHammer(Fault):
             confidence=confidence,
         )
         n, eps = min(capped.n, able.n), min(capped.eps, able.eps)
-        return replace(capped, n=n, eps=eps, note=capped.note if n else "")
+        said = (capped.note, "as if no two flips fell on one page or found no cell: an upper bound")
+        return replace(capped, n=n, eps=eps, note="; ".join(part for part in said if part) if n else "")
 
     def _flippable(self, memory: MemoryMap, rng: np.random.Generator) -> Flippable:
         count = int(rng.binomial(memory.cells, self.flippable_fraction))

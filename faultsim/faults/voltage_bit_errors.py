@@ -114,4 +114,5 @@ class VoltageBitErrors(Fault):
             elements=stored.values.size,
             p=p,
             confidence=confidence,
+            tensor=(stored.format, stored.values),
         )

@@ -16,7 +16,7 @@ from faultsim.corruption import Edit, Site, Stored, Stuck, Xor
 from faultsim.errors import DeviceError, OptionError
 from faultsim.formats.base import NumberFormat, Values, Words
 from faultsim.memory.code import Bits, Code, make_code
-from faultsim.memory.layout import CHECKS, Ints, MemoryMap
+from faultsim.memory.layout import CHECKS, Ints, MemoryMap, runs_of
 
 __all__ = [
     "CheckFormat",
@@ -135,11 +135,14 @@ def data_bits(memory: MemoryMap, stored: Mapping[str, Stored], code: Code, words
     cells = words[:, None] * code.data_bits + np.arange(code.data_bits, dtype=np.int64)
     site, element, bit = memory.owner(np.where(cells < memory.data_words * memory.geometry.word_bits, cells, -1))
     found = np.zeros(cells.shape, dtype=np.bool_)
-    for at in np.unique(site[site >= 0]):
-        mine = site == at
-        elements, back = np.unique(element[mine], return_inverse=True)
-        held = _stored_words(stored[memory.names[at]], elements)[back]
-        found[mine] = (held >> bit[mine].astype(np.uint64)) & np.uint64(1) == 1
+    held = site >= 0
+    owners, elements, bits = site[held], element[held], bit[held].astype(np.uint64)
+    set_bits = np.zeros(owners.size, dtype=np.bool_)
+    for at, mine in runs_of(owners):  # the words ascend, and so do the tensors in them
+        fresh = np.concatenate([[True], elements[mine][1:] != elements[mine][:-1]])
+        words_held = _stored_words(stored[memory.names[at]], elements[mine][fresh])[np.cumsum(fresh) - 1]
+        set_bits[mine] = (words_held >> bits[mine]) & np.uint64(1) == 1
+    found[held] = set_bits
     return found
 
 

@@ -1,6 +1,7 @@
 """Which cell of a memory holds which bit of which tensor. No law and no code that corrects lives here."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -127,8 +128,11 @@ class MemoryMap:
 
         A cell that is hit an even number of times keeps its bit. Tensors that stay whole are left out.
         """
-        hit, times = np.unique(np.asarray(cells, dtype=np.int64), return_counts=True)
-        return {name: Xor(indices=indices, masks=masks) for name, indices, masks, _ in self._words(hit[times % 2 == 1])}
+        hit = np.asarray(cells, dtype=np.int64).reshape(-1)
+        if not _rise(hit):
+            hit, times = np.unique(hit, return_counts=True)
+            hit = hit[times % 2 == 1]
+        return {name: Xor(indices=indices, masks=masks) for name, indices, masks, _ in self._words(hit)}
 
     def stuck(self, cells: ArrayLike, ones: ArrayLike) -> dict[str, Stuck]:
         """Return the edits that force these logical cells, by tensor; padding does nothing.
@@ -138,8 +142,11 @@ class MemoryMap:
             ones: What each cell reads as: true for 1, broadcastable to *cells*.
         """
         given = np.asarray(cells, dtype=np.int64).reshape(-1)
-        hit, first = np.unique(given, return_index=True)
-        reads = np.broadcast_to(np.asarray(ones, dtype=np.bool_), given.shape)[first]
+        reads = np.broadcast_to(np.asarray(ones, dtype=np.bool_), given.shape)
+        hit = given
+        if not _rise(given):
+            hit, first = np.unique(given, return_index=True)
+            reads = reads[first]
         return {
             name: Stuck(indices=indices, masks=masks, bits=bits)
             for name, indices, masks, bits in self._words(hit, reads)
@@ -238,16 +245,31 @@ class MemoryMap:
         self, cells: Ints, ones: NDArray[np.bool_] | None = None
     ) -> list[tuple[str, Ints, NDArray[np.uint64], NDArray[np.uint64]]]:
         """Return name, elements, masks and bits read as 1 of each tensor that distinct ascending *cells* hit."""
-        site, element, bit = self.owner(cells)
-        single = np.where(site >= 0, np.uint64(1) << np.maximum(bit, 0).astype(np.uint64), np.uint64(0))
-        read = single if ones is None else np.where(ones, single, np.uint64(0))
+        owner = self.owner(cells)
+        held = owner.site >= 0
+        site, element, bit = (part[held] for part in owner)
+        single = np.uint64(1) << bit.astype(np.uint64)
+        read = single if ones is None else np.where(ones[held], single, np.uint64(0))
         found = []
-        for at in np.unique(site[site >= 0]):
-            mine = np.flatnonzero(site == at)
-            indices, first = np.unique(element[mine], return_index=True)
+        for at, mine in runs_of(site):
+            indices = element[mine]
+            first = np.flatnonzero(np.concatenate([[True], indices[1:] != indices[:-1]]))
             masks = np.bitwise_or.reduceat(single[mine], first)
-            found.append((self.names[at], indices, masks, np.bitwise_or.reduceat(read[mine], first)))
+            found.append((self.names[at], indices[first], masks, np.bitwise_or.reduceat(read[mine], first)))
         return found
+
+
+def runs_of(site: Ints) -> list[tuple[int, slice]]:
+    """Return each number in *site*, which must not fall, and the slice where it stands."""
+    if not site.size:
+        return []
+    edges = [0, *(np.flatnonzero(site[1:] != site[:-1]) + 1).tolist(), site.size]
+    return [(int(site[start]), slice(start, stop)) for start, stop in pairwise(edges)]
+
+
+def _rise(cells: Ints) -> bool:
+    """Whether cells are distinct and ascending."""
+    return bool(np.all(cells[1:] > cells[:-1]))
 
 
 def _within(what: str, number: ArrayLike, top: int | None = None) -> Ints:

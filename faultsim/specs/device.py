@@ -11,10 +11,12 @@ from faultsim.specs.mechanisms import (
     Gaussian,
     LineFault,
     LogDrift,
+    MeanDrift,
     Mechanism,
     MechanismBase,
     Name,
     PhaseNoise,
+    ReadNoiseLog,
     SaturatingNoise,
     StuckAt,
     Volt,
@@ -137,7 +139,9 @@ def _conductance_unit(mechanism: MechanismBase) -> str | None:
         return "nA" if "nA" in mechanism.params.sigma_sat_exp.unit else "uS"
     if isinstance(mechanism, LogDrift) and mechanism.params.rate_mean.unit == "uS":
         return "uS"
-    return "uS" if isinstance(mechanism, Gaussian | WireResistance) else None
+    if isinstance(mechanism, MeanDrift):
+        return "nA" if "nA" in mechanism.params.shifts.unit else "uS"
+    return "uS" if isinstance(mechanism, Gaussian | ReadNoiseLog | WireResistance) else None
 
 
 def _misplaced(mechanism: MechanismBase, *, digital: bool) -> str:

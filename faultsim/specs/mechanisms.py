@@ -18,18 +18,24 @@ from faultsim.specs.mechanism import (
 from faultsim.specs.mechanisms_analog import (
     ANALOG_LAWS,
     AdditiveNoise,
+    Branches,
+    Curve,
     Gaussian,
     LogDrift,
     LogLine,
     Lognormal,
+    MeanDrift,
     MultiplicativeNoise,
     PhaseNoise,
+    Polynomial,
     PowerLaw,
     PowerLawDrift,
     Quantizer,
     ReadNoise1f,
+    ReadNoiseLog,
     SaturatingNoise,
     SigmaPoly,
+    Table,
     WireResistance,
 )
 from faultsim.specs.mechanisms_digital import (
@@ -74,6 +80,8 @@ Mechanism = Annotated[
     | MultiplicativeNoise
     | Lognormal
     | LogDrift
+    | MeanDrift
+    | ReadNoiseLog
     | SaturatingNoise
     | WireResistance
     | PhaseNoise
@@ -92,7 +100,9 @@ __all__ = [
     "BitErrorRateParams",
     "BitFlipBudget",
     "BitFlipCount",
+    "Branches",
     "Constraint",
+    "Curve",
     "Declared",
     "FaultModesRate",
     "Gaussian",
@@ -102,16 +112,19 @@ __all__ = [
     "LogDrift",
     "LogLine",
     "Lognormal",
+    "MeanDrift",
     "Mechanism",
     "MechanismBase",
     "MultiplicativeNoise",
     "Name",
     "Number",
     "PhaseNoise",
+    "Polynomial",
     "PowerLaw",
     "PowerLawDrift",
     "Quantizer",
     "ReadNoise1f",
+    "ReadNoiseLog",
     "SaturatingNoise",
     "Second",
     "Share",
@@ -119,6 +132,7 @@ __all__ = [
     "Spatial",
     "StuckAt",
     "StuckPe",
+    "Table",
     "UpsetRate",
     "Volt",
     "WireResistance",

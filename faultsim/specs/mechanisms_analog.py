@@ -53,12 +53,42 @@ class LogLine(Spec):
         return self
 
 
+class Polynomial(Spec):
+    """``sum c_i (g/g_max)^i``."""
+
+    coefficients: Annotated[tuple[float, ...], Field(min_length=1)]
+
+
+class Table(Spec):
+    """Points ``[g/g_max, value]``, rising, linear in between and constant outside."""
+
+    points: Annotated[tuple[tuple[NonNegative, float], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        at = [point[0] for point in self.points]
+        if at != sorted(set(at)):
+            raise PydanticCustomError("order", "points must have rising g/g_max")
+        return self
+
+
+class Branches(Spec):
+    """One curve for ``g/g_max`` below `split`, another from there on."""
+
+    split: Positive
+    below: LogLine | Polynomial | Table
+    above: LogLine | Polynomial | Table
+
+
+Curve = LogLine | Polynomial | Table | Branches
+
+
 class PowerLawDriftParams(Spec):
     """``g(t) = g0 (t/t0)^-nu``, nu normal, drawn once a device, its mean and spread depending on g."""
 
     t0: Second
-    nu_mean: Quantity[LogLine, Literal["1"]]
-    nu_std: Quantity[LogLine, Literal["1"]]
+    nu_mean: Quantity[Curve, Literal["1"]]
+    nu_std: Quantity[Curve, Literal["1"]]
     compensation: Literal["global", "none"] = "none"
 
 
@@ -130,6 +160,43 @@ class LogDrift(MechanismBase):
 
     model: Literal["log_drift"]
     params: LogDriftParams
+
+
+class MeanDriftParams(Spec):
+    """``g`` moves by ``sum c_i(t) g^i``, rows of seconds, c_0, c_1, ...; linear in time between them and from 0."""
+
+    shifts: Quantity[
+        Annotated[tuple[Annotated[tuple[float, ...], Field(min_length=2)], ...], Field(min_length=1)],
+        Literal["[s, c_i in powers of uS]", "[s, c_i in powers of nA]"],
+    ]
+
+    @model_validator(mode="after")
+    def _times_rise(self) -> Self:
+        times = [row[0] for row in self.shifts.value]
+        if times != sorted(set(times)) or times[0] <= 0:
+            raise PydanticCustomError("times", "shifts.value must have times above 0, rising")
+        return self
+
+
+class MeanDrift(MechanismBase):
+    """A measured drift that all devices of a conductance share; nothing is known beyond its last row."""
+
+    model: Literal["mean_drift"]
+    params: MeanDriftParams
+
+
+class ReadNoiseLogParams(Spec):
+    """``sigma = k log10(g / 1 uS) sqrt(ln((t + t_read) / (2 t_read)))``, within the range of conductances."""
+
+    t_read: Second
+    k: Quantity[NonNegative, Literal["uS"]]
+
+
+class ReadNoiseLog(MechanismBase):
+    """Noise of a read that grows with the logarithm of the conductance."""
+
+    model: Literal["read_noise_log"]
+    params: ReadNoiseLogParams
 
 
 class SaturatingNoiseParams(Spec):
@@ -219,6 +286,8 @@ ANALOG_LAWS = (
     MultiplicativeNoise,
     Lognormal,
     LogDrift,
+    MeanDrift,
+    ReadNoiseLog,
     SaturatingNoise,
     WireResistance,
     PhaseNoise,

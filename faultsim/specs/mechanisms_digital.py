@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from faultsim.specs.mechanism import Ber, MechanismBase, Second, Share, Volt
+from faultsim.specs.mechanism import Ber, MechanismBase, Share, Volt
 from faultsim.specs.quantity import NonNegative, Positive, Probability, Quantity, Spec
 
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -18,14 +18,13 @@ class UpsetRateParams(Spec):
 
     rate: Fit
     sigma: Quantity[NonNegative, Literal["cm2/bit"]] | None = None
-    scrub_period: Second | None = None
 
 
 class UpsetRate(MechanismBase):
     """Single-event upsets: a Poisson number of events over the exposure.
 
     Of stored bits (``target: weights``); or of the memory that holds activations (``target: activations``), where a
-    trial is one event and strikes the same place in each inference.
+    trial is drawn given an event and strikes the same places in each inference.
     """
 
     model: Literal["upset_rate"]
@@ -186,7 +185,6 @@ class FaultModesParams(Spec):
     devices: Quantity[Size, Literal["DRAM chips per rank"]]
     device_width: Quantity[Literal[4, 8], Literal["bits"]]
     device_capacity: Quantity[Positive, Literal["Mbit"]]
-    scrub: Second | None = None
 
 
 class FaultModesRate(MechanismBase):
@@ -242,7 +240,6 @@ class LaneFaultParams(Spec):
     config: Quantity[Positive, Literal["Mbit"]]
     dvf: Share
     effect_mix: Quantity[EffectMix, Literal["probability"]]
-    scrub_period: Second | None = None
 
 
 class LaneFault(MechanismBase):

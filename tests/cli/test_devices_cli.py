@@ -9,13 +9,13 @@ import pytest
 
 from faultsim import assess, load_device
 from faultsim.assessment import Options
-from faultsim.assessment.assumptions import numbers
 from faultsim.corruption import Site
 from faultsim.criteria import parse_criterion
 from faultsim.device import Device
 from faultsim.device.analog import analog_parts
 from faultsim.device.conditions import Conditions, resolve
 from faultsim.device.digital import logic_laws, memory_laws
+from faultsim.device.numbers import numbers
 from faultsim.device.periphery import activation_events, effects
 from faultsim.formats import FloatFormat
 from faultsim.library import find_model, list_devices
@@ -200,8 +200,8 @@ def test_recommended_requirements_can_be_passed_on_or_say_why_not(shown, name):
         ("dram_rowhammer", "--require 'worst_case_drop<=0.1'"),
         ("reram_stuck_at", "--require 'accuracy_drop<=0.01@p99'"),
         ("fefet", "[verified: mueller23] --require 'accuracy_drop<=0.01@mean'"),
-        ("pcm", "no --require: faultsim judges no ratio; give limit times clean accuracy as accuracy>=..."),
-        ("leo", "no --require: faultsim judges no probability that a chip fails"),
+        ("pcm", "--require 'accuracy_drop<=0.01@mean'"),
+        ("leo", "--require 'accuracy_drop<=0.01@p99'"),
     ],
 )
 def test_the_text_of_a_requirement(shown, name, said):
@@ -215,6 +215,12 @@ def test_requirements_that_no_text_states(shown, profile):
         "reram_stuck_at", ("top1_drop_abs, limit: 0.01, at: quantile", "loss_increase, limit: 1, at: worst_case")
     )
     assert "loss_increase at worst_case is no metric" in shown(loss, title="Recommended requirements")
+    for metric, said in (
+        ("relative_accuracy", "faultsim judges no ratio; give limit times clean accuracy as accuracy>=..."),
+        ("p_fail", "faultsim judges no probability that a chip fails"),
+    ):
+        other = profile("reram_stuck_at", ("top1_drop_abs, limit: 0.01, at: quantile", f"{metric}, limit: 1, at: mean"))
+        assert f"no --require: {said}" in shown(other, title="Recommended requirements")
 
 
 @pytest.mark.parametrize(
