@@ -1,0 +1,6 @@
+"""Certificates: bounds on loss and accuracy over every corruption of a set, or the reason why none is known."""
+
+from faultsim.certify.certificate import Certificate
+from faultsim.certify.certify import certify
+
+__all__ = ["Certificate", "certify"]

@@ -1,0 +1,128 @@
+"""`trace`: runs a graph in float64 with a rule for every node that a corruption reaches. No rule lives here."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from faultsim.certify.certificate import NotCertifiedError
+from faultsim.certify.rules import RULES, Compute, refuse
+from faultsim.certify.rules.movement import MOVES
+from faultsim.certify.tape import Param, Tape
+from faultsim.corruption import Stored
+from faultsim.errors import ModelError
+from faultsim.model import Model
+from faultsim.model.nodes import Node
+from faultsim.model.run import Execution
+from faultsim.model.values import Codes, Value, from_numpy
+
+_ROUNDS = ("QuantizeLinear", "DynamicQuantizeLinear", "Quant", "BipolarQuant", "Trunc", "Round", "Floor", "Ceil")
+_ENDS = ("Softmax", "LogSoftmax", "Sigmoid")
+
+
+class Tracer:
+    """Stands in for every node of a run (`model.run.Interceptor`): outputs in float64, what moves on the tape.
+
+    The softmax or sigmoid that the scored output ends in is left out: logits flow on in its place.
+    """
+
+    def __init__(self, tape: Tape, ends: Node | None) -> None:
+        self.tape = tape
+        self.ends = ends
+
+    def __call__(self, node: Node, arguments: list[Value], compute: Compute) -> Sequence[Value]:
+        """Run one node.
+
+        Raises:
+            NotCertifiedError: If it has no rule.
+        """
+        inputs = [_wide(value) for value in arguments]
+        if next(iter(node.subgraphs()), None) is not None:
+            raise refuse(node, "it runs a subgraph; bounds are known for straight graphs")
+        reached = any(self.tape.moves(value) or self.tape.param(value) is not None for value in inputs)
+        if node is self.ends:
+            return self._end(node, inputs)
+        if not reached:
+            return [_wide(value) for value in compute(inputs)]
+        if node.op is None:
+            return self._inside(node, compute(inputs))
+        rule = RULES.get(node.op_type) if node.domain == "" else None
+        if rule is None and (node.op_type in _ROUNDS or node.op_type.startswith("QLinear")):
+            raise refuse(node, "it rounds: a corruption however small can move its output by a whole step")
+        if rule is None:
+            raise refuse(node, "no bound is known for this op")
+        return rule(self.tape, node, inputs, compute)
+
+    def _inside(self, node: Node, outputs: Sequence[Value]) -> Sequence[Value]:
+        """Check that the nodes of a function body left a record of everything that the body gives."""
+        for value in outputs:
+            known = self.tape.moves(value) or self.tape.param(value) is not None
+            if isinstance(value, Tensor) and value.is_floating_point() and not known:
+                raise refuse(node, "no bound is known for this op")
+        return outputs
+
+    def _end(self, node: Node, inputs: list[Value]) -> Sequence[Value]:
+        x = inputs[0]
+        if not isinstance(x, Tensor):
+            raise refuse(node, "its input is no tensor of floats")
+        axis = int(node.attributes.get("axis", 1 if node.opset < 13 else -1))
+        whole = x.numel() == x.shape[0] * (1 if node.op_type == "Sigmoid" else x.shape[axis])
+        if not whole:
+            raise refuse(node, f"outputs of shape {tuple(x.shape)} are not one distribution a sample")
+        return [x]
+
+
+def trace(
+    model: Model, stored: Mapping[str, Stored], feeds: Mapping[str, NDArray[Any]], tape: Tape, output: str
+) -> Tensor:
+    """Return the logits of one batch at the fault-free numbers, in the autograd graph, and fill the tape.
+
+    Args:
+        model: The network.
+        stored: Fault-free numbers, by name; those that are not there are the graph's own.
+        feeds: The batch.
+        tape: Takes what is known of every value.
+        output: The output that is scored.
+
+    Raises:
+        NotCertifiedError: If a corruption reaches a node that no bound is known for, or the graph needs float32.
+    """
+    graph = model.program.graph
+    tensors: dict[str, Value] = {key: _wide(value) for key, value in model.program.tensors.items()}
+    for name, one in stored.items():
+        clean = tensors[name]
+        number = torch.from_numpy(np.array(one.values, dtype=np.float64))
+        tensors[name] = Codes(number.to(clean.values.dtype), clean.elem_type) if isinstance(clean, Codes) else number
+    for name in tape.budget.names:
+        leaf = torch.from_numpy(np.array(stored[name].values, dtype=np.float64)).requires_grad_(True)
+        tensors[name] = leaf
+        tape.set_param(leaf, Param(name, None))
+    values = {name: _wide(from_numpy(np.asarray(array))) for name, array in feeds.items()}
+    tracer = Tracer(tape, _end_of(graph.nodes, output))
+    execution = Execution(model.program, tensors, device=torch.device("cpu"), interceptor=tracer)
+    try:
+        with torch.enable_grad():
+            found = dict(zip(graph.output_names, execution.run(graph, values), strict=True))[output]
+    except ModelError as error:
+        raise NotCertifiedError(f"the graph does not run in float64, in which bounds are computed: {error}") from error
+    if not isinstance(found, Tensor):
+        raise NotCertifiedError(f"output {output!r} is no tensor of floats: bounds are known for logits")
+    return found
+
+
+def _end_of(nodes: Sequence[Node], output: str) -> Node | None:
+    """Return the softmax or sigmoid whose result, reshaped at most, is the output."""
+    makers = {name: node for node in nodes for name in node.outputs if name}
+    node = makers.get(output)
+    while node is not None and node.op_type in MOVES:
+        node = makers.get(node.inputs[0])
+    return node if node is not None and node.op_type in _ENDS else None
+
+
+def _wide(value: Value) -> Value:
+    if isinstance(value, Codes) or not isinstance(value, Tensor) or not value.is_floating_point():
+        return value
+    return value if value.dtype == torch.float64 else value.double()
