@@ -13,7 +13,7 @@ from faultsim.engine.runner import Runner
 from faultsim.engine.scored import ScoredOutput
 from faultsim.errors import DataError, OptionError
 from faultsim.inference import Effect
-from faultsim.metrics import GoldenAgreement, Tally, Task, classify, digests
+from faultsim.metrics import GoldenAgreement, Judged, Tally, Task, classify, digests
 
 Array = NDArray[Any]
 KEEP_BYTES = 1 << 28
@@ -127,17 +127,26 @@ class Scorer:
         for batch in self.batches():
             output = self.output.real(run(batch.inputs, batch.start))
             labels = self.batch_labels(batch)
-            golden = None if self.golden is None else self.golden[batch.start : batch.stop]
-            judged = self.task.judge(output, labels, golden)
-            classes = None
-            if self.digests is not None:
-                classes = classify(output, judged, self.digests[batch.start : batch.stop])
+            judged, classes = self.judge(output, labels, np.arange(batch.start, batch.stop))
             if outcomes is not None and classes is not None:
                 outcomes[batch.start : batch.stop] = classes
             total += Tally.of(judged, classes)
             if margins is not None:
                 margins.append(self._margin(output, labels))
         return total
+
+    def judge(
+        self, output: Array, labels: Array, samples: NDArray[np.int64]
+    ) -> tuple[Judged, NDArray[np.uint8] | None]:
+        """Return the task's verdict on some samples, and their outcome classes where the fault-free chip is known.
+
+        Args:
+            output: Outputs in real units, samples first.
+            labels: Labels of these samples.
+            samples: Their numbers in the data set.
+        """
+        judged = self.task.judge(output, labels, None if self.golden is None else self.golden[samples])
+        return judged, None if self.digests is None else classify(output, judged, self.digests[samples])
 
     def _margin(self, output: Array, labels: Array) -> float:
         try:

@@ -1,0 +1,78 @@
+"""faultsim runs the campaign. The only file to change when its engine does: put the new tool into `OURS`.
+
+`NaiveFaultsim` is one whole forward pass a fault through `Runner` and `Scorer`. A tool that shares work between faults
+sets ``whole = True`` and gets the whole list in one call.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from faultsim.corruption import Corruption, Stored, Xor, apply_edit
+from faultsim.engine.evaluate import Scorer
+from faultsim.engine.runner import Runner
+from faultsim.engine.scored import scored_output
+from faultsim.metrics import Classification
+from faultsim.metrics.outcomes import CRITICAL
+from faultsim.model import Model, load_model
+from peers.campaign import Array, Campaign, Fault, Flags, Tool
+
+
+class Images:
+    """The campaign's images as a data set (`faultsim.data.spec.DataSet`)."""
+
+    source = "the campaign"
+    notes: tuple[str, ...] = ()
+
+    def __init__(self, campaign: Campaign, input_name: str) -> None:
+        self._campaign = campaign
+        self._input = input_name
+
+    def __len__(self) -> int:
+        return len(self._campaign.images)
+
+    def inputs(self, start: int, stop: int) -> dict[str, Array]:
+        """Return the images ``start … stop - 1``."""
+        return {self._input: self._campaign.images[start:stop]}
+
+    def labels(self, start: int, stop: int) -> Array:
+        """Return their classes."""
+        return self._campaign.labels[start:stop]
+
+
+def corruption(model: Model, fault: Fault) -> Corruption:
+    """Return the fault as the product's own value."""
+    edit = Xor(indices=np.array([fault.element]), masks=np.array([1 << fault.bit], dtype=np.uint64))
+    return Corruption({model.site(fault.site).name: edit})
+
+
+class NaiveFaultsim:
+    """One session and one forward pass a fault."""
+
+    name = "faultsim, naive"
+    whole = False
+
+    def __init__(self, campaign: Campaign) -> None:
+        self._model = load_model(campaign.path)
+        output = scored_output(self._model)
+        runner = Runner(self._model, output.name, threads=campaign.threads)
+        data = Images(campaign, self._model.inputs[0].name)
+        self._images = len(data)
+        self._scorer = Scorer(runner, output, Classification(), data, campaign.batch_size)
+        self._scorer.set_golden()
+        clean = self._model.numbers
+        self._stored = {site.name: Stored(site, site.format, clean[site.name]) for site in self._model.select()}
+
+    def run(self, faults: Sequence[Fault]) -> Flags:
+        """Return the mismatches of each fault; see `Tool.run`."""
+        outcomes = np.empty((len(faults), self._images), dtype=np.uint8)
+        for row, fault in zip(outcomes, faults, strict=True):
+            numbers = {
+                name: apply_edit(edit, self._stored[name]) for name, edit in corruption(self._model, fault).items()
+            }
+            self._scorer.score(numbers, outcomes=row)
+        return np.greater_equal(outcomes, CRITICAL)  # critical, or not finite
+
+
+OURS: dict[str, Callable[[Campaign], Tool]] = {"faultsim-naive": NaiveFaultsim}
+"""Ours by the name on the command line. The last one is what the scaling section measures."""
