@@ -1,0 +1,168 @@
+"""``faultsim harden``: options in, a harder model, harden.json and a comparison out. Nothing is computed here."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from faultsim.cli import assess
+from faultsim.cli.conditions import condition_options, take_conditions
+from faultsim.cli.files import check_out, write_text
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SHARED = ("data", "preprocess", "task", "output", "input_shape", "batch_axis", "limit", "trials", "batch_size",
+          "confidence", "level", "sites", "exclude", "search_gradients", "search_samples", "threads", "torch_device",
+          "reads", "quiet")  # fmt: skip
+"""Options that mean what they mean for ``faultsim assess``."""
+
+
+def _shared(command: F) -> F:
+    """Add the options of ``faultsim assess`` that mean the same here."""
+    known = {one.name: one for one in assess.command.params}
+    for name in reversed(SHARED):
+        command.__click_params__ = [*getattr(command, "__click_params__", []), known[name]]  # type: ignore[attr-defined]
+    return command
+
+
+@click.command("harden")
+@click.argument("model")
+@click.option("--device", "-d", required=True, help="Device profile: a name of the library, or a YAML file.")
+@click.option("-o", "--write", "target", required=True, type=click.Path(path_type=Path, dir_okay=False),
+              help="The hardened model: the same graph, new numbers.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for harden.json and checkpoints.")
+@click.option("--recipe", default="auto", show_default=True, help="auto (by the device), plain, lp, bits or analog.")
+@click.option("--loss", "losses", multiple=True, metavar="NAME",
+              help="Losses in place of a recipe: plain, l_a, l_star, sam, noise, randbet, clip, gradient_l1, "
+              "bit_slice_l1 (repeatable; together they add up).")  # fmt: skip
+@click.option("--strength", type=float, help="The loss's knob (a factor for several); searched by default.")
+@click.option("--search", type=int, default=4, show_default=True, help="Most strengths that are tried.")
+@click.option("--p", type=float, default=2.0, show_default=True, help="Norm of virtual corruptions; inf is one.")
+@click.option("--eps", type=float, help="Their radius in units of the weights; 3 % of ‖w‖ by default.")
+@click.option("--virtual-steps", type=int, default=1, show_default=True, help="Gradients of a virtual corruption.")
+@click.option("--epochs", type=int, default=20, show_default=True, help="Passes over the training samples.")
+@click.option("--steps", type=int, help="Training steps in place of epochs.")
+@click.option("--train-batch", type=int, default=64, show_default=True, help="Samples a training step.")
+@click.option("--augment", type=click.Choice(["none", "shift", "flip-shift"]), default="none", show_default=True,
+              help="Random shifts and mirrored images in training.")  # fmt: skip
+@click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True)
+@click.option("--lr", type=float, default=1e-3, show_default=True, help="Largest learning rate.")
+@click.option("--ema", type=float, default=0.98, show_default=True, help="Decay of the average that is exported.")
+@click.option("--patience", type=int, help="Validations without a better one before the training ends.")
+@click.option("--time-budget", metavar="TIME", help="Time for all trainings together, such as 20m or 1h.")
+@click.option("--scales", type=click.Choice(["keep", "learn"]), default="keep", show_default=True,
+              help="Steps of integer weights.")  # fmt: skip
+@click.option("--batch-norm", type=click.Choice(["frozen", "recalibrated"]), default="frozen", show_default=True,
+              help="Running statistics of batch norms that are not folded.")  # fmt: skip
+@click.option("--towards", type=click.Choice(["labels", "clean"]),
+              help="Labels, or the original's own outputs; labels where there are some.")  # fmt: skip
+@click.option("--test-data", metavar="DATA", help="Samples for before and after; else a part of --data is held out.")
+@click.option("--held-out", type=float, default=0.25, show_default=True, help="That part.")
+@click.option("--validation", type=float, default=0.15, show_default=True, help="Part that choices are made on.")
+@click.option("--tolerance", type=float, default=0.005, show_default=True, help="Most that clean accuracy may fall.")
+@click.option("--radii/--no-radii", default=True, show_default=True, help="Search critical radii too.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of split, training and chips.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoints in --out.")
+@_shared
+@condition_options
+def command(
+    model: str,
+    device: str,
+    target: Path,
+    out: Path | None,
+    torch_device: str,
+    data: str | None,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Train MODEL against a chip, write the same graph with new numbers, and show both on the same chips.
+
+    \b
+    Examples:
+      faultsim harden digits --device reram -o hardened.onnx
+      faultsim harden model.onnx --device sram --data train.npz --test-data test.npz \\
+          --time-budget 20m --out out -o hardened.onnx
+
+    Exit code: 0 if it helped, 1 if it did not (nothing is written to -o then), 2 for bad input, 130 after Ctrl-C:
+    the same command with --resume goes on from the checkpoint in --out.
+    """  # noqa: D301  (click needs the bare backspace)
+    from faultsim.cli.progress import progress_bar
+    from faultsim.device import load_device
+    from faultsim.device.knobs import conditions_from
+    from faultsim.errors import OptionError
+    from faultsim.harden import harden
+    from faultsim.harden.terminal import lines, validation
+    from faultsim.library import find_model
+    from faultsim.report.words import speakable
+
+    check_out(out)
+    check_out(target.parent)
+    chip = load_device(device)
+    conditions = conditions_from(chip.spec, take_conditions(options))
+    if options["resume"] and out is None:
+        raise OptionError("--resume needs --out: the folder with the checkpoints")
+    chosen = _hardening(options, conditions)
+    with progress_bar(quiet=quiet) as tell:
+        try:
+            done = harden(
+                find_model(model),
+                chip,
+                data,
+                target=target,
+                out=out,
+                options=chosen,
+                progress=tell,
+                told=None if quiet else lambda point, planned: click.echo(validation(point, planned), err=True),
+                torch_device=torch_device,
+            )
+        except KeyboardInterrupt:
+            hint = "the same command with --resume goes on" if out is not None else "with --out it could be resumed"
+            click.echo(f"faultsim: interrupted; {hint}", err=True)
+            return 130
+    for line in lines(done.result):
+        click.echo(speakable(line, sys.stdout.encoding or "utf-8"))
+    if out is not None:
+        try:
+            write_text(out / "harden.json", done.result.model_dump_json(indent=2, by_alias=True) + "\n")
+        except OSError as error:
+            raise OptionError(f"--out {out}: cannot be written ({error.strerror}); the report stands above") from None
+        click.echo(f"written: {out / 'harden.json'}")
+    return 0 if done.result.helped else 1
+
+
+def _hardening(options: dict[str, Any], conditions: Any) -> Any:
+    """Return what the options ask for."""
+    from faultsim.assessment import Options
+    from faultsim.harden import Ball, Hardening, Training
+    from faultsim.units import duration_s
+
+    take = options.pop
+    seed = take("seed")
+    budget, p, eps = take("time_budget"), take("p"), take("eps")
+    ball = None
+    if eps is not None or p != 2:
+        ball = Ball(p=p, eps=0.03 if eps is None else eps, relative=eps is None)
+    training = Training(
+        epochs=take("epochs"),
+        steps=take("steps"),
+        batch_size=take("train_batch"),
+        optimizer=take("optimizer"),
+        lr=take("lr"),
+        ema=take("ema"),
+        augment=take("augment"),
+        patience=take("patience"),
+        time_budget_s=None if budget is None else duration_s(_minutes(budget)),
+        seed=seed,
+    )
+    own = {name: take(name) for name in ("recipe", "losses", "strength", "search", "virtual_steps", "scales",
+           "batch_norm", "towards", "test_data", "held_out", "validation", "tolerance", "radii", "resume")}  # fmt: skip
+    assessed = Options(seed=seed, conditions=conditions, site_trials=0, site_samples=64, **options)
+    return Hardening(ball=ball, training=training, assess=assessed, **own)
+
+
+def _minutes(text: str) -> str:
+    """Return a time budget as the units know it: ``m`` is minutes here."""
+    plain = text.strip()
+    return f"{plain}in" if plain.endswith("m") and plain[:-1].replace(".", "", 1).isdecimal() else plain

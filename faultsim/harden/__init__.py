@@ -1,0 +1,35 @@
+"""Hardening: train a deployed graph against a chip and hand back the same graph. Only names are handed on here."""
+
+from faultsim.harden.ball import Ball
+from faultsim.harden.hardening import Hardening
+from faultsim.harden.losses import (
+    CorruptionResistant,
+    GradientL1,
+    GradientRegularised,
+    Plain,
+    SharpnessAware,
+    Together,
+)
+from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors, WeightClipping
+from faultsim.harden.options import Training
+from faultsim.harden.run import Hardened, harden
+from faultsim.harden.trainable import Trainable
+
+__all__ = [
+    "Ball",
+    "BitSliceL1",
+    "CorruptionResistant",
+    "GradientL1",
+    "GradientRegularised",
+    "Hardened",
+    "Hardening",
+    "NoiseAware",
+    "Plain",
+    "RandomBitErrors",
+    "SharpnessAware",
+    "Together",
+    "Trainable",
+    "Training",
+    "WeightClipping",
+    "harden",
+]

@@ -1,0 +1,139 @@
+"""From what the phases found to `HardenResult`. Nothing is computed on a model here."""
+
+import math
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from faultsim.device import Device
+from faultsim.harden import batchnorm, compare
+from faultsim.harden.curve import Point, Trained
+from faultsim.harden.export import Exported
+from faultsim.harden.hardening import Hardening
+from faultsim.harden.losses import Loss
+from faultsim.harden.prepare import Prepared
+from faultsim.harden.radii import Radii
+from faultsim.harden.strength import Tried
+from faultsim.results import Agreement, Result
+from faultsim.results.hardening import CurvePoint, HardenResult, StrengthTried, TrainingInfo
+
+
+def assemble(
+    ready: Prepared,
+    options: Hardening,
+    exported: Exported,
+    trained: Trained,
+    loss: Loss,
+    tried: list[Tried],
+    before: Result,
+    after: Result,
+    radii: Radii,
+    *,
+    spent: float,
+    target: Path,
+) -> HardenResult:
+    """Return the result; whether it helped is judged here, and the file named where it did."""
+    rows = (*compare.compared(before, after), *radii.compared)
+    said = compare.verdict(rows, tolerance=options.tolerance)
+    return HardenResult(
+        seed=options.training.seed,
+        tolerance=options.tolerance,
+        helped=said.helped,
+        sentence=said.sentence,
+        hardened=str(target) if said.helped else None,
+        hardened_sha256=exported.model.sha256 if said.helped else None,
+        changed=exported.changed,
+        agreement=_agreement(exported),
+        compared=rows,
+        paired=compare.paired(before, after),
+        radii=radii.radii,
+        training=_training(ready, options, trained, loss, tried, spent),
+        before=before,
+        after=after,
+        notes=tuple(_notes(ready, options, exported, trained)),
+    )
+
+
+def settings(value: Any) -> str:
+    """Return a loss and its knobs as text; a device is named and not spelt out."""
+    if isinstance(value, Device):
+        return value.name
+    if isinstance(value, tuple):
+        return ", ".join(settings(one) for one in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        inner = ", ".join(f"{one.name}={settings(getattr(value, one.name))}" for one in fields(value))
+        return f"{getattr(value, 'kind', type(value).__name__.lower())}({inner})"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _training(
+    ready: Prepared, options: Hardening, trained: Trained, loss: Loss, tried: list[Tried], spent: float
+) -> TrainingInfo:
+    live = batchnorm.live(ready.setting.model)
+    return TrainingInfo(
+        recipe=ready.recipe.name,
+        why=ready.recipe.why,
+        loss=loss.kind,
+        settings=settings(loss),
+        strength=loss.strength,
+        strengths=tuple(StrengthTried(strength=one.strength, score=one.score) for one in tried),
+        options=asdict(options.training),
+        towards=ready.target.towards,
+        batch_norm=options.batch_norm if live else "none",
+        scales=options.scales,
+        train_samples=len(ready.train),
+        validation_samples=len(ready.setting.data),
+        test_samples=len(ready.test),
+        steps=trained.steps,
+        planned=trained.planned,
+        best_step=trained.best.step,
+        seconds=round(spent, 3),
+        stopped=trained.stopped,
+        trained=tuple(ready.trainable.parameters),
+        frozen=dict(ready.trainable.frozen),
+        curve=tuple(_point(point) for point in trained.curve),
+    )
+
+
+def _point(point: Point) -> CurvePoint:
+    return CurvePoint(
+        step=point.step,
+        epoch=point.epoch,
+        train_loss=point.train_loss,
+        loss=point.loss,
+        accuracy=None if math.isnan(point.accuracy) else point.accuracy,
+        score=point.score,
+        lr=point.lr,
+        seconds=round(point.seconds, 3),
+    )
+
+
+def _agreement(exported: Exported) -> Agreement | None:
+    found = exported.agreement
+    if found.max_abs_difference is None or found.tolerance is None or found.samples < 1:
+        return None
+    return Agreement(
+        runtime=found.runtime,
+        samples=found.samples,
+        max_abs_difference=found.max_abs_difference,
+        tolerance=found.tolerance,
+    )
+
+
+def _notes(ready: Prepared, options: Hardening, exported: Exported, trained: Trained) -> list[str]:
+    said = []
+    if trained.best.step == 0:
+        said.append("No step of the training was better on the validation samples: the numbers are the original's.")
+    if exported.agreement.max_abs_difference is None:
+        said.append(f"The written file: {exported.agreement.runtime}.")
+    if ready.setting.device.acts_at_inference(reads=options.assess.reads == "inference"):
+        said.append(
+            "The device also acts while the network runs; that is in both assessments and not in the training losses."
+        )
+    if ready.target.towards == "clean":
+        said.append("Trained towards the original's outputs: accuracy cannot rise beyond it by more than chance.")
+    if options.scales == "learn" and not ready.trainable.scales:
+        said.append("No scale was learned: no integer weight has one of its own in the file.")
+    if options.test_data is None:
+        said.append(f"Both assessments are of {len(ready.test)} samples held out of the data that were given.")
+    return said

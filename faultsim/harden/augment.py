@@ -1,0 +1,51 @@
+"""Flips and shifts of image batches, keyed by seed and step. Nothing else is done to the samples."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultsim.errors import OptionError
+from faultsim.rng import generator
+
+Array = NDArray[Any]
+Augment = Literal["none", "shift", "flip-shift"]
+SHIFT = 8
+"""A shift is up to one part in so many of the image's height and width."""
+
+
+def augmented(feeds: Mapping[str, Array], kind: Augment, *, seed: int, step: int) -> dict[str, Array]:
+    """Return a batch with every image (float N×C×H×W) shifted at random, and mirrored left to right half of the time.
+
+    What a shift uncovers is filled by reflection, so that any normalisation of the pixels will do. Other inputs stay.
+
+    Args:
+        feeds: Inputs by name.
+        kind: ``shift``, ``flip-shift``, or ``none``.
+        seed: Seed of the training.
+        step: Its step.
+
+    Raises:
+        OptionError: If no input holds images.
+    """
+    if kind == "none":
+        return dict(feeds)
+    images = [name for name, array in feeds.items() if array.ndim == 4 and array.dtype.kind == "f"]
+    if not images:
+        raise OptionError(f"augment {kind!r} is for float images N×C×H×W, and no input holds such; use none")
+    found = dict(feeds)
+    for name in images:
+        array = feeds[name]
+        rng = generator(seed, step, "harden", "augment", name)
+        rows, columns = (max(size // SHIFT, 1) if size > 1 else 0 for size in array.shape[2:])
+        padded = np.pad(array, ((0, 0), (0, 0), (rows, rows), (columns, columns)), mode="reflect")
+        down = rng.integers(0, 2 * rows + 1, len(array))
+        across = rng.integers(0, 2 * columns + 1, len(array))
+        mirror = rng.random(len(array)) < (0.5 if kind == "flip-shift" else 0.0)
+        out = np.empty_like(array)
+        for i in range(len(array)):
+            cut = padded[i, :, down[i] : down[i] + array.shape[2], across[i] : across[i] + array.shape[3]]
+            out[i] = cut[:, :, ::-1] if mirror[i] else cut
+        found[name] = out
+    return found

@@ -1,0 +1,166 @@
+"""How the graph codes a stored number: the step, zero point and range of integer codes, who reads them. No training.
+
+A QONNX weight is a float tensor that a node of the graph quantizes; an int8 weight is codes that a node dequantizes.
+Both are found here by following the constant through the graph.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultsim.corruption import Site
+from faultsim.formats import IntFormat
+from faultsim.model import Model
+from faultsim.model.nodes import Graph, Node
+from faultsim.model.roles import CARRIERS, SCALES
+from faultsim.model.values import to_numpy
+
+ZERO_POINTS = {
+    "DequantizeLinear": 2,
+    "QLinearConv": 5,
+    "QLinearMatMul": 5,
+    "QGemm": 5,
+    "MatMulIntegerToFloat": 5,
+    "DynamicQuantizeMatMul": 3,
+}
+"""Where the zero point of the weight lies among an op's inputs, as `roles.SCALES` for its scale."""
+WEIGHTS = {"DequantizeLinear": 0, "QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3, "MatMulIntegerToFloat": 1,
+           "DynamicQuantizeMatMul": 1}  # fmt: skip
+QUANTIZERS = frozenset({"Quant", "IntQuant", "BipolarQuant"})
+
+
+class Coding(NamedTuple):
+    """Integer codes of one tensor, ``real = step · (code - zero)``.
+
+    Attributes:
+        step: Real units per code, float64, broadcastable to the tensor.
+        zero: Code of 0, float64, broadcastable to the tensor.
+        low: Least code that may be stored.
+        high: Greatest code that may be stored.
+        scale_key: Name of the initializer that holds the step, None where several numbers make it.
+    """
+
+    step: NDArray[np.float64]
+    zero: NDArray[np.float64]
+    low: int
+    high: int
+    scale_key: str | None
+
+
+def coding_of(model: Model, site: Site) -> Coding | None:
+    """Return the coding of a site of integer codes; None where the graph does not tell the step.
+
+    The range is that of the real bits behind the container. A tensor of signed codes that never holds the lowest one
+    keeps to the symmetric range: a quantizer that left it out may feed a kernel that relies on it.
+    """
+    codes = model.numbers[site.name]
+    if site.scale is None or not isinstance(site.format, IntFormat):
+        return None
+    reader = _reader(model.program.graph, site.name)
+    zero = np.zeros(())
+    scale_key = None
+    if reader is not None:
+        node, position = reader
+        if WEIGHTS.get(node.op_type) == position:
+            scale_key = _key(model.program.graph, node, SCALES[node.op_type])
+            zero_key = _key(model.program.graph, node, ZERO_POINTS[node.op_type])
+            if zero_key is not None:
+                found = np.asarray(to_numpy(model.program.tensors[zero_key])).astype(np.float64)
+                if found.size == 1:
+                    zero = found.reshape(())
+                elif found.size == site.scale.size:
+                    zero = found.reshape(site.scale.shape)
+                else:
+                    return None
+    low, high = site.format.lowest, site.format.highest
+    if low < 0 and codes.size and int(codes.min()) > low:
+        low = -high
+    return Coding(np.asarray(site.scale, dtype=np.float64), zero, low, high, scale_key)
+
+
+def quantizer_output(model: Model, site: Site) -> str | None:
+    """Return the value on which the graph has put the float tensor of *site* on its grid, of the tensor's own shape.
+
+    None where the graph does not quantize it, or turns it before it does.
+    """
+    if site.quantizer is None:
+        return None
+    readers = [node for node, position in _readers(model.program.graph, site.name) if position == 0]
+    if len(readers) != 1:
+        return None
+    (node,) = readers
+    if node.op_type in QUANTIZERS:
+        return str(node.outputs[0])
+    if node.op_type != "QuantizeLinear":
+        return None
+    name = node.outputs[0]
+    while True:
+        onward = [n for n, position in _readers(model.program.graph, name, local=True) if position == 0]
+        if len(onward) != 1 or onward[0].op_type not in ("Clip", "DequantizeLinear"):
+            return None
+        name = onward[0].outputs[0]
+        if onward[0].op_type == "DequantizeLinear":
+            return str(name)
+
+
+def quantizer_scale(model: Model, site: Site) -> str | None:
+    """Return the initializer that holds the scale of the node that quantizes a float tensor, None where there is none.
+
+    A QuantizeLinear and its DequantizeLinear may name two; such a pair is left alone.
+    """
+    for node, position in _readers(model.program.graph, site.name):
+        if position == 0 and node.op_type in QUANTIZERS:
+            return _key(model.program.graph, node, 1)
+    return None
+
+
+def read_once(model: Model, key: str) -> bool:
+    """Return whether a single input of a single node of the main graph reads the constant *key*."""
+    return len(list(_readers(model.program.graph, key))) == 1
+
+
+def statistics(model: Model) -> dict[str, Node]:
+    """Return the batch norms of the main graph by the names of the running statistics that they read."""
+    found: dict[str, Node] = {}
+    for node in model.program.graph.nodes:
+        if node.op_type == "BatchNormalization":
+            for position in (3, 4):
+                key = _key(model.program.graph, node, position)
+                if key is not None:
+                    found[key] = node
+    return found
+
+
+def _key(graph: Graph, node: Node, position: int) -> str | None:
+    """Name of the constant behind an input, through Identity; None where an op makes it."""
+    if position >= len(node.inputs) or not node.inputs[position]:
+        return None
+    name = node.inputs[position]
+    makers: dict[str, Any] = {o: n for n in graph.nodes for o in n.outputs if n.op_type == "Identity"}
+    while name not in graph.constants and name in makers:
+        name = makers[name].inputs[0]
+    return graph.constants.get(name)
+
+
+def _readers(graph: Graph, name: str, *, local: bool = False) -> Iterator[tuple[Node, int]]:
+    names = {name} if local else {alias for alias, key in graph.constants.items() if key == name}
+    for node in graph.nodes:
+        for position, read in enumerate(node.inputs):
+            if read in names:
+                yield node, position
+
+
+def _reader(graph: Graph, name: str) -> tuple[Node, int] | None:
+    """The first node behind *name*, past those that only carry numbers, that knows a scale."""
+    names = {alias for alias, key in graph.constants.items() if key == name}
+    for node in graph.nodes:
+        for position, read in enumerate(node.inputs):
+            if read not in names:
+                continue
+            if node.op_type in SCALES:
+                return node, position
+            if node.op_type in CARRIERS and position == 0:
+                names.update(output for output in node.outputs if output)
+    return None

@@ -1,0 +1,97 @@
+"""What a training says of itself: `Judged`, `Point`, `Trained`. Nothing is trained here."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from faultsim.errors import DataError
+
+Array = NDArray[Any]
+
+
+class Judged(NamedTuple):
+    """Numbers on the validation samples.
+
+    Attributes:
+        loss: Mean clean loss.
+        accuracy: Clean accuracy, a fraction; NaN where the task counts none.
+        score: What is kept: the best one. More is better.
+    """
+
+    loss: float
+    accuracy: float
+    score: float
+
+
+Judge = Callable[[Mapping[str, Array]], Judged]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One validation of a training.
+
+    Attributes:
+        step: Steps done.
+        epoch: Passes over the training samples done.
+        train_loss: Mean of the training loss over the steps since the last point; NaN at the start.
+        loss: Clean loss on the validation samples.
+        accuracy: Clean accuracy there; NaN where the task counts none.
+        score: What is kept by.
+        lr: Learning rate of the last step.
+        seconds: Since the training began, without interruptions.
+    """
+
+    step: int
+    epoch: float
+    train_loss: float
+    loss: float
+    accuracy: float
+    score: float
+    lr: float
+    seconds: float
+
+    def row(self) -> list[float | None]:
+        """Return the fields in order as JSON has them: NaN as None."""
+        return [None if math.isnan(value) else value for value in astuple(self)]
+
+    @classmethod
+    def of(cls, row: object) -> "Point":
+        """Return the point that `row` gave.
+
+        Raises:
+            DataError: If it is none.
+        """
+        if not isinstance(row, list) or len(row) != 8 or not all(x is None or isinstance(x, int | float) for x in row):
+            raise DataError(f"{str(row)[:80]!r} is no point of a training's curve; delete the checkpoint")
+        step, *rest = row
+        return cls(int(step or 0), *(math.nan if value is None else float(value) for value in rest))
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A training that has ended.
+
+    Attributes:
+        numbers: The best numbers that were validated, by name, ready to be written.
+        curve: Every validation, the untrained model first.
+        best: The one that `numbers` are from.
+        steps: Steps done.
+        planned: Steps that were planned.
+        seconds: Time spent, interruptions left out.
+        stopped: Why it ended before the plan, None where it did not.
+    """
+
+    numbers: dict[str, Array]
+    curve: tuple[Point, ...]
+    best: Point
+    steps: int
+    planned: int
+    seconds: float
+    stopped: str | None
+
+
+Told = Callable[[Point, int], None]
+"""Told of every validation, with the steps planned."""

@@ -1,0 +1,81 @@
+"""What a hardening can be asked for: `Hardening`, with defaults and ranges. Nothing is computed here."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from faultsim.assessment import Options
+from faultsim.errors import OptionError
+from faultsim.harden.ball import Ball
+from faultsim.harden.options import Training
+from faultsim.harden.target import Towards
+from faultsim.harden.trainable import Scales
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardening:
+    """How to harden.
+
+    Attributes:
+        recipe: One of `recipes.RECIPES`; ``auto`` chooses by the device.
+        losses: Names of losses (`recipes.LOSSES`) in place of a recipe.
+        ball: Of virtual corruptions; the recipe's own where None.
+        virtual_steps: Gradients of a virtual corruption, at least 1.
+        strength: The losses' knob (of several: the factor on their own strengths), above 0; None searches.
+        search: Most strengths that are tried, at least 1; 1 takes the recipe's own.
+        search_part: Part of the training's steps that each of them gets, in (0, 1].
+        training: How to fine-tune.
+        scales: Whether the steps of integer weights are kept or learned.
+        batch_norm: Whether running statistics stay, or are taken anew after the training.
+        towards: ``labels``, ``clean`` for the original's outputs, None for labels where there are some.
+        validation: Part of the data that choices are made on.
+        held_out: Part that both assessments are scored on; without meaning where `test_data` is given.
+        test_data: Samples for both assessments in place of a held-out part.
+        tolerance: Most that the clean accuracy may fall, a fraction, at least 0.
+        chips: Chips a validation is scored on, at least 0.
+        radii: Whether critical radii are searched as well.
+        radius_samples: Most samples of those searches.
+        radius_gradients: Gradients of each of them.
+        assess: How to assess before and after.
+        resume: Go on from the checkpoints in the folder.
+
+    Raises:
+        OptionError: If a value is out of its range.
+    """
+
+    recipe: str = "auto"
+    losses: tuple[str, ...] = ()
+    ball: Ball | None = None
+    virtual_steps: int = 1
+    strength: float | None = None
+    search: int = 4
+    search_part: float = 0.25
+    training: Training = field(default_factory=Training)
+    scales: Scales = "keep"
+    batch_norm: Literal["frozen", "recalibrated"] = "frozen"
+    towards: Towards | None = None
+    validation: float = 0.15
+    held_out: float = 0.25
+    test_data: str | Path | None = None
+    tolerance: float = 0.005
+    chips: int = 4
+    radii: bool = True
+    radius_samples: int = 256
+    radius_gradients: int = 6
+    assess: Options = field(default_factory=Options)
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.strength is not None and not self.strength > 0:
+            raise OptionError(f"strength is {self.strength:g}, it must be above 0; --loss plain trains without one")
+        for name in ("search", "virtual_steps", "radius_samples", "radius_gradients"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} is {getattr(self, name)}, it must be at least 1")
+        if not 0 < self.search_part <= 1:
+            raise OptionError(f"search_part is {self.search_part:g}, it must be above 0 and at most 1")
+        if not 0 <= self.tolerance < 1:
+            raise OptionError(f"tolerance is {self.tolerance:g}, it must be at least 0 and below 1")
+        if self.chips < 0:
+            raise OptionError(f"chips is {self.chips}, it must be at least 0")
+        if self.losses and self.recipe != "auto":
+            raise OptionError(f"recipe {self.recipe!r} and losses {', '.join(self.losses)}: give one of the two")

@@ -1,0 +1,255 @@
+"""The losses that draw: noise-aware training, random bit errors, weight clipping, bit-slice sparsity."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from faultsim.corruption import Stored, apply_edit
+from faultsim.device import Conditions, Device
+from faultsim.errors import OptionError
+from faultsim.faults import BitFlip
+from faultsim.formats import IntFormat, quantize_symmetric
+from faultsim.harden.batch import Array, BatchAt, Grads
+from faultsim.harden.losses import After, Share, Term, weighted
+from faultsim.rng import generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseAware(Term):
+    """(1-α)L(w) + α·mean of L on chips drawn from a device's own laws, anew at every step.
+
+    The weights of a chip are what the device makes of the current ones, its storage's rounding included; the gradient
+    goes straight through (noise injection as in Murray & Edwards, IEEE TNN 5(5), 1994; on analog chips Joshi et al.,
+    Nature Communications 11, 2473, 2020). What acts on activations is not in it.
+
+    Attributes:
+        device: Draws the chips.
+        alpha: Weight of the chips' loss, in (0, 1].
+        chips: Chips a step, at least 1.
+        conditions: Conditions other than the profile's own.
+    """
+
+    kind: ClassVar[str] = "noise"
+    device: Device
+    alpha: float = 0.5
+    chips: int = 1
+    conditions: Conditions | None = None
+
+    def __post_init__(self) -> None:
+        _check_alpha(self.alpha)
+        if self.chips < 1:
+            raise OptionError(f"chips is {self.chips}, it must be at least 1")
+        if not self.device.acts_on_numbers:
+            raise OptionError(
+                f"device {self.device.name} has no fault of stored numbers to train with; use --loss l_star instead"
+            )
+
+    @property
+    def strength(self) -> float:
+        """α."""
+        return self.alpha
+
+    def with_strength(self, strength: float) -> Self:
+        """Return the loss with another α, at most 1."""
+        return replace(self, alpha=min(strength, 1.0))
+
+    def share(self, at: BatchAt) -> Share:
+        """Add α(mean over chips - L)."""
+        sites = {name: at.trainable.parameters[name].site for name in at.names}
+        stored = self.device.store({name: (site, at.numbers[name]) for name, site in sites.items()})
+        seed = at.draw_seed("chips", self.device.sha256)
+        total, sums = 0.0, dict[str, Tensor]()
+        for number in range(self.chips):
+            trial = at.step * self.chips + number
+            edits = self.device.draw(stored, seed, trial, conditions=self.conditions).corruption
+            numbers: dict[str, Array] = {
+                name: apply_edit(edits[name], one) if name in edits else one.values for name, one in stored.items()
+            }
+            found = at.at(at.difference(numbers))
+            total += found.loss / self.chips
+            _add(sums, found.grads, 1.0 / self.chips)
+        return weighted((total, sums), self.alpha)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomBitErrors(Term):
+    """RandBET: (1-α)L(w) + αL(w̃), every stored bit of w̃ flipped with probability *ber*, anew at every step.
+
+    Stutz et al., MLSys 2021 (arXiv 2006.13977), algorithm 1. Integer codes flip as they are stored; floats are stored
+    as symmetric codes of `bits` bits, scaled by their largest magnitude, unless a device says otherwise.
+
+    Attributes:
+        ber: Probability per stored bit, in [0, 1].
+        bits: Bits of a float weight's code, 2 to 16.
+        alpha: Weight of the corrupted loss, in (0, 1].
+        device: Stores the weights; its own laws are not drawn.
+    """
+
+    kind: ClassVar[str] = "randbet"
+    ber: float = 0.01
+    bits: int = 8
+    alpha: float = 0.5
+    device: Device | None = None
+
+    def __post_init__(self) -> None:
+        _check_alpha(self.alpha)
+        if not 0 <= self.ber <= 1:
+            raise OptionError(f"ber is {self.ber}, it must lie in [0, 1]")
+        if not 2 <= self.bits <= 16:
+            raise OptionError(f"bits is {self.bits}, it must be from 2 to 16")
+
+    @property
+    def strength(self) -> float:
+        """The bit error rate."""
+        return self.ber
+
+    def with_strength(self, strength: float) -> Self:
+        """Return the loss with another rate, at most 1/2."""
+        return replace(self, ber=min(strength, 0.5))
+
+    def share(self, at: BatchAt) -> Share:
+        """Add α(L(w̃) - L(w))."""
+        law = BitFlip(ber=self.ber)
+        numbers = {}
+        for name, one in self._stored(at).items():
+            rng = generator(at.seed, at.step, "harden", "random_bit_errors", name)
+            numbers[name] = apply_edit(law.sample(one, rng), one)
+        return weighted(at.at(at.difference(numbers)), self.alpha)
+
+    def _stored(self, at: BatchAt) -> dict[str, Stored]:
+        sites = {name: at.trainable.parameters[name].site for name in at.names}
+        if self.device is not None:
+            return self.device.store({name: (site, at.numbers[name]) for name, site in sites.items()})
+        found = {}
+        for name, site in sites.items():
+            values = at.numbers[name]
+            if values.dtype.kind in "iu":
+                found[name] = Stored(site, site.format, values)
+                continue
+            kept = site.quantizer if site.quantizer is not None else quantize_symmetric(values, self.bits)
+            found[name] = Stored(site, kept, kept.decode(kept.encode(values)))
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightClipping(Term):
+    """Weights are held in [-limit, limit] after every step: all must then matter, and a flipped bit does less.
+
+    Stutz et al., MLSys 2021, section 4.2. A trained network is not cut at once: the limit comes down from the largest
+    weight over the first part of the training. Biases and norm parameters are clipped where they are corrupted.
+
+    Attributes:
+        limit: Most that a weight may be, above 0: in the weights' units, or relative.
+        relative: Whether the limit is in units of the tensor's RMS when the training began.
+        anneal: Part of the training over which the limit comes down, 0 to 1.
+    """
+
+    kind: ClassVar[str] = "clip"
+    limit: float = 2.0
+    relative: bool = True
+    anneal: float = 0.3
+
+    def __post_init__(self) -> None:
+        if not self.limit > 0:
+            raise OptionError(f"limit is {self.limit}, it must be above 0")
+        if not 0 <= self.anneal <= 1:
+            raise OptionError(f"anneal is {self.anneal}, it must lie in [0, 1]")
+
+    @property
+    def strength(self) -> float:
+        """One over the limit: stronger is tighter."""
+        return 1.0 / self.limit
+
+    def with_strength(self, strength: float) -> Self:
+        """Return the loss with the limit at one over *strength*; 0 clips nothing."""
+        return replace(self, limit=1.0 / strength if strength > 0 else float("inf"))
+
+    def project(self, at: After) -> None:
+        """Clip the leaves in place."""
+        done = 1.0 if self.anneal == 0 else min(at.progress / self.anneal, 1.0)
+        with torch.no_grad():
+            for name in at.names:
+                start = at.initial[name]
+                if start.numel() < 2:
+                    continue
+                limit = self.limit * (float(start.square().mean().sqrt()) if self.relative else 1.0)
+                top = float(start.abs().max())
+                bound = max(limit, top + done * (limit - top)) if top > limit else limit
+                if bound > 0:
+                    at.leaves[name].clamp_(-bound, bound)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BitSliceL1(Term):
+    """L + λ·mean over weights of Σ of its bit slices: crossbars whose slices hold little need smaller ADCs.
+
+    A weight's magnitude, as a code of `bits` bits, lies on cells of `slice_bits` bits each (Zhang et al., arXiv
+    1909.08496). A slice that is not zero pulls the code down by one over its worth, straight-through; one that is zero
+    does not, and the last slice of a code has the strongest pull.
+
+    Attributes:
+        weight: λ, at least 0.
+        bits: Bits of a magnitude, 2 to 16; a weight's own where it is stored as codes.
+        slice_bits: Bits a cell, 1 to `bits`.
+    """
+
+    kind: ClassVar[str] = "bit_slice_l1"
+    weight: float = 0.01
+    bits: int = 8
+    slice_bits: Literal[1, 2, 4] = 2
+
+    def __post_init__(self) -> None:
+        if not self.weight >= 0:
+            raise OptionError(f"weight is {self.weight}, it must be at least 0")
+        if not 2 <= self.bits <= 16 or not 1 <= self.slice_bits <= self.bits:
+            raise OptionError(f"bits is {self.bits} and slice_bits {self.slice_bits}; give 2 to 16, and 1 to bits")
+
+    @property
+    def strength(self) -> float:
+        """λ."""
+        return self.weight
+
+    def with_strength(self, strength: float) -> Self:
+        """Return the loss with another λ."""
+        return replace(self, weight=strength)
+
+    def share(self, at: BatchAt) -> Share:
+        """Add λ times the mean slice sum, and its straight-through gradient."""
+        weights = {name: at.weights[name] for name in at.names if at.trainable.parameters[name].site.role == "weight"}
+        count = sum(one.numel() for one in weights.values())
+        total, grads = 0.0, Grads()
+        for name, real in weights.items():
+            step = self._step(at, name, real)
+            codes = torch.round(real.abs() / step)
+            pull = torch.zeros_like(real)
+            base = 2**self.slice_bits
+            for number in range(-(-self.bits // self.slice_bits)):
+                worth = float(base**number)
+                part = torch.floor(codes / worth) % base
+                total += float(part.sum())
+                pull += (part > 0).to(real.dtype) / worth
+            grads[name] = self.weight / count * pull * real.sign() / step
+        return Share(loss=self.weight * total / max(count, 1), grads=grads)
+
+    def _step(self, at: BatchAt, name: str, real: Tensor) -> Tensor:
+        own = at.trainable.step(name, at.leaves)
+        if own is not None:
+            return own.to(real.dtype)
+        kept = at.trainable.parameters[name].site.quantizer
+        if isinstance(kept, IntFormat):
+            return torch.as_tensor(np.asarray(kept.scale), dtype=real.dtype, device=real.device)
+        top: Tensor = real.abs().max().clamp(min=1e-12)
+        return top / float(2**self.bits - 1)
+
+
+def _check_alpha(alpha: float) -> None:
+    if not 0 < alpha <= 1:
+        raise OptionError(f"alpha is {alpha}, it must be above 0 and at most 1")
+
+
+def _add(sums: dict[str, Tensor], grads: Grads, factor: float) -> None:
+    for name, grad in grads.items():
+        sums[name] = sums[name] + factor * grad if name in sums else factor * grad

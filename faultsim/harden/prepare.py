@@ -1,0 +1,125 @@
+"""What a hardening stands on: the model as leaves, data in three parts, losses, a validator. Nothing is trained."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultsim.assessment import Options
+from faultsim.assessment.sets import chip_set
+from faultsim.assessment.setting import Setting, make_setting
+from faultsim.data.spec import DataSet
+from faultsim.device import Device
+from faultsim.errors import OptionError
+from faultsim.harden.hardening import Hardening
+from faultsim.harden.recipes import Recipe, named_loss, recipe
+from faultsim.harden.samples import Samples, split
+from faultsim.harden.target import Target, Towards
+from faultsim.harden.trainable import Trainable
+from faultsim.harden.validate import Validator
+
+
+class Labelled:
+    """A data set with labels of our own: the clean model's answers (`data.spec.DataSet`)."""
+
+    def __init__(self, data: DataSet, labels: NDArray[Any]) -> None:
+        """Put *labels*, one a sample, beside the inputs of *data*."""
+        self.source = f"{data.source}, labelled by the original"
+        self.notes = data.notes
+        self._data, self._labels = data, labels
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def inputs(self, start: int, stop: int) -> dict[str, NDArray[Any]]:
+        """Return the inputs of the samples ``start … stop - 1``."""
+        return self._data.inputs(start, stop)
+
+    def labels(self, start: int, stop: int) -> NDArray[Any] | None:
+        """Return the original's answers to them."""
+        found: NDArray[Any] = self._labels[start:stop]
+        return found
+
+
+@dataclass(eq=False)
+class Prepared:
+    """Everything that the phases of a hardening share.
+
+    Attributes:
+        setting: The original on the validation samples.
+        trainable: The original as leaves.
+        names: Sites that the device stores and that are trained: what losses corrupt.
+        train: What is trained on.
+        test: What both assessments are scored on.
+        recipe: The losses.
+        target: What is trained towards.
+        validator: Scores numbers.
+        batch_size: Samples a step.
+    """
+
+    setting: Setting
+    trainable: Trainable
+    names: tuple[str, ...]
+    train: Samples
+    test: DataSet
+    recipe: Recipe
+    target: Target
+    validator: Validator
+    batch_size: int
+
+
+def prepare(
+    model: Any, device: str | Path | Device, data: str | Path | DataSet | None, options: Hardening, *, torch_device: str
+) -> Prepared:
+    """Load and check everything; nothing is trained yet.
+
+    Raises:
+        FaultsimError: If model, device, data and losses cannot be used, or do not go together.
+    """
+    whole = make_setting(model, device, data, options.assess, torch_device=torch_device)
+    loaded, chip = whole.model, whole.device
+    samples: DataSet = whole.data
+    if whole.golden_labels:
+        if options.towards == "labels":
+            raise OptionError(f"{samples.source} holds no labels; give labels, or train towards the clean model")
+        assert whole.scorer.labels is not None
+        samples = Labelled(samples, whole.scorer.labels)
+    towards: Towards = options.towards or ("clean" if whole.golden_labels else "labels")
+    fixed = next((spec.fixed_batch for spec in loaded.inputs if spec.fixed_batch), None)
+    seed = options.training.seed
+    test: DataSet
+    held = 0.0 if options.test_data is not None else options.held_out
+    if options.test_data is None and held == 0:
+        raise OptionError("no sample is held out to assess on; give test data, or a part to hold out above 0")
+    parts = split(samples, loaded.inputs, seed=seed, validation=options.validation, test=held, multiple=fixed or 1)
+    test = parts.test
+    if options.test_data is not None:
+        test = make_setting(loaded, chip, options.test_data, options.assess, torch_device=torch_device).data
+    setting = make_setting(loaded, chip, parts.validation, _plain(options.assess), torch_device=torch_device)
+    trainable = Trainable(loaded, scales=options.scales)
+    names = tuple(name for name in setting.stored if name in trainable.parameters)
+    if not names:
+        raise OptionError(f"nothing that {chip.name} stores of {loaded.name} can be trained; widen --sites")
+    conditions = options.assess.conditions
+    given = {"ball": options.ball, "conditions": conditions, "virtual_steps": options.virtual_steps}
+    chosen = (
+        named_loss(options.losses, chip, **given) if options.losses else recipe(options.recipe, chip, **given)  # type: ignore[arg-type]
+    )
+    size = fixed or min(options.training.batch_size, len(parts.train))
+    target = Target(loaded, setting.task, setting.output, parts.train, towards=towards, batch_size=fixed or 250)
+    validator = Validator(
+        setting, chip_set(setting).constraint, chips=options.chips, tolerance=options.tolerance, seed=seed
+    )
+    return Prepared(setting, trainable, names, parts.train, test, chosen, target, validator, size)
+
+
+def feeds_of(data: DataSet, count: int) -> dict[str, NDArray[Any]]:
+    """Return the inputs of the first samples of *data*, for a check against the reference runtime."""
+    return {name: np.asarray(array) for name, array in data.inputs(0, min(count, len(data))).items()}
+
+
+def _plain(options: Options) -> Options:
+    """The same options for data that are loaded already."""
+    return replace(options, limit=None, preprocess=None, input_shape=())

@@ -1,0 +1,136 @@
+"""Which losses suit which device: the recipes by name, and `auto`. No loss is defined here.
+
+L_a and L* help against noise in an Lp ball and hardly against bit errors; weight clipping and random bit errors do the
+reverse; together they help both. Analog arrays are trained with their own laws.
+"""
+
+import math
+from typing import Final, NamedTuple
+
+from faultsim.device import Conditions, Device
+from faultsim.errors import OptionError
+from faultsim.harden.ball import Ball
+from faultsim.harden.losses import (
+    CorruptionResistant,
+    GradientL1,
+    GradientRegularised,
+    Loss,
+    Plain,
+    SharpnessAware,
+    Together,
+)
+from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors, WeightClipping
+from faultsim.library import closest
+from faultsim.specs.storage import AnalogStorage
+
+RECIPES: Final = ("auto", "plain", "lp", "bits", "analog")
+LOSSES: Final = ("plain", "l_a", "l_star", "sam", "noise", "randbet", "clip", "gradient_l1", "bit_slice_l1")
+
+
+class Recipe(NamedTuple):
+    """What a model is trained with, and why.
+
+    Attributes:
+        name: One of `RECIPES`, or ``losses`` where they were named.
+        loss: The losses.
+        why: One sentence.
+    """
+
+    name: str
+    loss: Loss
+    why: str
+
+
+def recipe(
+    name: str,
+    device: Device,
+    *,
+    ball: Ball | None = None,
+    conditions: Conditions | None = None,
+    virtual_steps: int = 1,
+) -> Recipe:
+    """Return a recipe by its name; ``auto`` chooses by what goes wrong in the device.
+
+    Args:
+        name: One of `RECIPES`.
+        device: The chip.
+        ball: Of the virtual corruption; 3 % of the weights' norm where None.
+        conditions: Of the chips that are drawn.
+        virtual_steps: Gradients of the virtual corruption.
+
+    Raises:
+        OptionError: If there is no such recipe, or the device cannot serve it.
+    """
+    if name not in RECIPES:
+        raise _unknown("recipe", name, RECIPES)
+    star = CorruptionResistant(
+        ball=ball or Ball(p=2.0, eps=0.03, relative=True), alpha=0.5, virtual_steps=virtual_steps
+    )
+    chosen, because = (name, "asked for") if name != "auto" else _auto(device)
+    if chosen == "plain":
+        return Recipe("plain", Plain(), because)
+    if chosen == "lp":
+        return Recipe("lp", star, because)
+    if chosen == "analog":
+        return Recipe("analog", Together(losses=(NoiseAware(device=device, conditions=conditions), star)), because)
+    flips = RandomBitErrors(ber=0.01, device=device, alpha=0.5)
+    return Recipe("bits", Together(losses=(WeightClipping(limit=2.5), flips, star)), because)
+
+
+def named_loss(
+    names: tuple[str, ...],
+    device: Device,
+    *,
+    ball: Ball | None = None,
+    conditions: Conditions | None = None,
+    virtual_steps: int = 1,
+) -> Recipe:
+    """Return the losses called *names*, together where there are several; arguments as `recipe`.
+
+    Raises:
+        OptionError: If there is no such loss, or one is named twice.
+    """
+    if len(set(names)) != len(names):
+        raise OptionError(f"--loss {' '.join(names)}: a loss is named twice; name it once")
+    found: list[Loss] = []
+    usual = ball or Ball(p=2.0, eps=0.03, relative=True)
+    for name in names:
+        if name == "plain":
+            found.append(Plain())
+        elif name == "l_a":
+            found.append(GradientRegularised(ball=usual))
+        elif name == "l_star":
+            found.append(CorruptionResistant(ball=usual, virtual_steps=virtual_steps))
+        elif name == "sam":
+            found.append(SharpnessAware(ball=usual, virtual_steps=virtual_steps))
+        elif name == "noise":
+            found.append(NoiseAware(device=device, conditions=conditions))
+        elif name == "randbet":
+            found.append(RandomBitErrors(device=device if _digital(device) else None))
+        elif name == "clip":
+            found.append(WeightClipping())
+        elif name == "gradient_l1":
+            found.append(GradientL1(ball=ball or Ball(p=math.inf, eps=0.01, relative=True)))
+        elif name == "bit_slice_l1":
+            found.append(BitSliceL1())
+        else:
+            raise _unknown("loss", name, LOSSES)
+    return Recipe("losses", found[0] if len(found) == 1 else Together(losses=tuple(found)), "named with --loss")
+
+
+def _auto(device: Device) -> tuple[str, str]:
+    if not device.acts_on_numbers:
+        return "lp", f"{device.name} acts on activations, which no loss here draws: the worst case of the weights"
+    if not _digital(device):
+        return "analog", f"{device.name} holds weights as conductances: its own laws, and the worst case beside them"
+    return "bits", f"{device.name} holds words: clipping and random bit errors, and the worst case beside them"
+
+
+def _digital(device: Device) -> bool:
+    return not isinstance(device.spec.storage, AnalogStorage)
+
+
+def _unknown(what: str, name: str, known: tuple[str, ...]) -> OptionError:
+    near = closest(name, known)
+    hint = f"did you mean {near!r}?" if near else f"there are: {', '.join(known)}"
+    return OptionError(f"no {what} is called {name!r}; {hint}")

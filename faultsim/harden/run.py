@@ -1,0 +1,218 @@
+"""`harden`: the order of the phases, from the files to a harder model and the proof of it."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from faultsim.assessment import assess
+from faultsim.assessment.setting import make_setting
+from faultsim.data.spec import DataSet
+from faultsim.device import Device
+from faultsim.engine.evaluate import Progress
+from faultsim.errors import DataError
+from faultsim.harden import batchnorm, state
+from faultsim.harden.assemble import assemble
+from faultsim.harden.curve import Told, Trained
+from faultsim.harden.export import Exported, check_target, export
+from faultsim.harden.hardening import Hardening
+from faultsim.harden.losses import Loss, Plain
+from faultsim.harden.prepare import Prepared, feeds_of, prepare
+from faultsim.harden.radii import MOST_SEARCHES, Ladder, Radii, side_by_side
+from faultsim.harden.strength import Tried, search_strength
+from faultsim.harden.train import train
+from faultsim.results.hardening import HardenResult
+
+CHECKED = 64
+"""Samples of the check of the written file."""
+CANDIDATE = "candidate.onnx"
+TRIED = "strengths.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Hardened:
+    """A hardening that has ended.
+
+    Attributes:
+        result: What is written as ``harden.json``.
+        exported: The hardened model, as it lies on the disk.
+        trained: The training.
+    """
+
+    result: HardenResult
+    exported: Exported
+    trained: Trained
+
+
+def harden(
+    model: Any,
+    device: str | Path | Device,
+    data: str | Path | DataSet | None = None,
+    *,
+    target: Path,
+    out: Path | None = None,
+    options: Hardening | None = None,
+    progress: Progress | None = None,
+    told: Told | None = None,
+    torch_device: str = "cpu",
+) -> Hardened:
+    """Train a deployed model against a chip, write the same graph with new numbers, and assess both on the same chips.
+
+    The original is never touched. A model that did not help is written as ``candidate.onnx`` in *out* and not as
+    *target*; without *out* it is not kept.
+
+    Args:
+        model: Path of an ``.onnx`` file, the name of a bundled one, or a `Model`.
+        device: Name or path of a device profile, or a `Device`.
+        data: Samples to train, choose and assess on, three parts that share none.
+        target: The file to write.
+        out: Folder for checkpoints and what did not help; no checkpoints where None.
+        options: How; the defaults where None.
+        progress: Told of every step.
+        told: Told of every validation of the final training.
+        torch_device: Where to train.
+
+    Raises:
+        FaultsimError: If something that was given cannot be used.
+    """
+    options = options or Hardening()
+    tell: Progress = progress or (lambda phase, done, total: None)
+    tell("load and check", 0, 1)
+    ready = prepare(model, device, data, options, torch_device=torch_device)
+    check_target(ready.setting.model, target)
+    tell("load and check", 1, 1)
+    original, chip = ready.setting.model, ready.setting.device
+    before = assess(original, chip, ready.test, options=_of_test(options), progress=_named(tell, "before"))
+    began = time.monotonic()
+    loss, tried = _with_strength(ready, options, out, tell)
+    trained = _train(ready, options, loss, out, "final", told, tell)
+    spent = time.monotonic() - began
+    numbers = dict(trained.numbers)
+    if batchnorm.live(original) and options.batch_norm == "recalibrated":
+        size = ready.batch_size
+        batches = (ready.train.inputs(i, i + size) for i in range(0, len(ready.train) - size + 1, size))
+        numbers |= batchnorm.recalibrated(original, numbers, batches)
+    place = (out or target.parent) / (CANDIDATE if out is not None else f"{target.name}.candidate")
+    exported = export(
+        ready.trainable, numbers, place, feeds_of(ready.test, ready.batch_size if _fixed(ready) else CHECKED)
+    )
+    after = assess(exported.model, chip, ready.test, options=_of_test(options), progress=_named(tell, "after"))
+    radii = _radii(ready, exported, options, tell) if options.radii else Radii((), ())
+    result = assemble(ready, options, exported, trained, loss, tried, before, after, radii, spent=spent, target=target)
+    if result.helped:
+        place.replace(target)
+        exported = exported._replace(path=target)
+    elif out is None:
+        place.unlink()
+    return Hardened(result, exported, trained)
+
+
+def _train(
+    ready: Prepared, options: Hardening, loss: Loss, out: Path | None, name: str, told: Told | None, tell: Progress
+) -> Trained:
+    training = replace(options.training, batch_size=ready.batch_size)
+    if name != "final":
+        whole = training.steps or training.epochs * max(len(ready.train) // ready.batch_size, 1)
+        budget = training.time_budget_s
+        part = options.search_part
+        # the searches get a third of the time together
+        training = replace(
+            training,
+            steps=max(round(whole * part), 1),
+            time_budget_s=None if budget is None else budget / (3 * options.search),
+        )
+    elif training.time_budget_s is not None and _searches(options, loss):
+        training = replace(training, time_budget_s=training.time_budget_s * 2 / 3)
+    phase = "training" if name == "final" else f"strength {loss.strength:.3g}"
+    return train(
+        ready.trainable,
+        ready.train,
+        ready.target,
+        loss,
+        ready.validator,
+        training,
+        names=ready.names,
+        checkpoint=None if out is None else out / name / state.NAME,
+        resume=options.resume,
+        told=told,
+        tick=lambda done, total: tell(phase, done, total),
+    )
+
+
+def _with_strength(ready: Prepared, options: Hardening, out: Path | None, tell: Progress) -> tuple[Loss, list[Tried]]:
+    """Return the loss at its strength, searched where none is given; a search that was interrupted goes on."""
+    loss = ready.recipe.loss
+    if options.strength is not None:
+        return loss.with_strength(options.strength), []
+    if not _searches(options, loss):
+        return loss, []
+    known = _known(out) if options.resume else {}
+
+    def score(strength: float) -> float:
+        key = f"{strength:.12g}"
+        if key not in known:
+            one = loss.with_strength(strength)
+            known[key] = _train(ready, options, one, out, f"strength-{key}", None, tell).best.score
+            if out is not None:
+                _write_known(out, known)
+        return known[key]
+
+    tried = search_strength(loss.strength, score, most=options.search)
+    best = max(tried, key=lambda one: one.score)
+    return loss.with_strength(best.strength), tried
+
+
+def _searches(options: Hardening, loss: Loss) -> bool:
+    return options.strength is None and options.search > 1 and not isinstance(loss, Plain)
+
+
+def _known(out: Path | None) -> dict[str, float]:
+    if out is None or not (out / TRIED).is_file():
+        return {}
+    try:
+        found = json.loads((out / TRIED).read_text(encoding="utf-8"))
+        return {str(key): float(value) for key, value in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        raise DataError(f"{out / TRIED}: cannot be read; delete it, and the strengths are tried again") from None
+
+
+def _write_known(out: Path, known: dict[str, float]) -> None:
+    partial = out / f"{TRIED}.partial"
+    partial.write_text(json.dumps(known), encoding="utf-8")
+    partial.replace(out / TRIED)
+
+
+def _radii(ready: Prepared, exported: Exported, options: Hardening, tell: Progress) -> Radii:
+    """Search both models' radii; nothing for tasks without an accuracy."""
+    if not ready.setting.task.counts_correct:
+        return Radii((), ())
+    old, new = (
+        Ladder(
+            make_setting(one, ready.setting.device, ready.test, _of_test(options), torch_device=str(one.device)),
+            samples=options.radius_samples,
+            gradients=options.radius_gradients,
+        )
+        for one in (ready.setting.model, exported.model)
+    )
+    count = 0
+
+    def step() -> None:
+        nonlocal count
+        count += 1
+        tell("critical radii", min(count, MOST_SEARCHES), MOST_SEARCHES)
+
+    return side_by_side(old, new, step)
+
+
+def _of_test(options: Hardening) -> Any:
+    return replace(options.assess, limit=None, preprocess=None, input_shape=())
+
+
+def _fixed(ready: Prepared) -> bool:
+    return any(spec.fixed_batch for spec in ready.setting.model.inputs)
+
+
+def _named(tell: Progress, when: str) -> Callable[[str, int, int], None]:
+    return lambda phase, done, total: tell(f"{when}: {phase}", done, total)

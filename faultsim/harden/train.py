@@ -1,0 +1,295 @@
+"""`train`: the loop. Batches and draws are keyed by seed and step, so that a resumed training ends as one that ran on.
+
+What a loss is lives in `losses.py`; what a checkpoint is, in `state.py`.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from faultsim.errors import DataError, OptionError
+from faultsim.harden import state
+from faultsim.harden.augment import augmented
+from faultsim.harden.batch import BatchAt
+from faultsim.harden.curve import Judge, Point, Told, Trained
+from faultsim.harden.losses import After, Loss, evaluate
+from faultsim.harden.options import Training
+from faultsim.harden.samples import Samples
+from faultsim.harden.target import Target
+from faultsim.harden.trainable import Trainable
+from faultsim.rng import generator
+
+Array = NDArray[Any]
+
+
+def train(
+    trainable: Trainable,
+    samples: Samples,
+    target: Target,
+    loss: Loss,
+    judge: Judge,
+    options: Training,
+    *,
+    names: tuple[str, ...],
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    told: Told | None = None,
+    tick: Callable[[int, int], None] | None = None,
+) -> Trained:
+    """Fine-tune a deployed graph.
+
+    Args:
+        trainable: The graph.
+        samples: What is trained on.
+        target: What their outputs are trained towards.
+        loss: The training loss.
+        judge: Scores numbers on the validation samples; the untrained model is judged first and competes.
+        options: How.
+        names: Sites that virtual corruptions and draws touch; all that is trained moves.
+        checkpoint: Where checkpoints go; none are written where None.
+        resume: Go on from the checkpoint, where there is one.
+        told: Told of every validation.
+        tick: Told of steps done and planned.
+
+    Raises:
+        OptionError: If a name is not trained, the samples are fewer than a batch, or a checkpoint is of another
+            training.
+        DataError: If the checkpoint cannot be read.
+    """
+    unknown = [name for name in names if name not in trainable.parameters]
+    if unknown or not names:
+        raise OptionError(f"{unknown or 'no site'}: not trained, and cannot be corrupted in training; see --sites")
+    size = min(options.batch_size, len(samples))
+    if size < 1:
+        raise OptionError(f"{samples.source}: no sample to train on; give more data")
+    run = _Run(trainable, samples, target, loss, judge, options, names, size)
+    if resume and checkpoint is not None and checkpoint.exists():
+        run.restore(*state.load(checkpoint), place=checkpoint)
+    else:
+        run.begin(told)
+    return run.go(checkpoint, told, tick)
+
+
+class _Run:
+    """The state of a training."""
+
+    def __init__(
+        self,
+        trainable: Trainable,
+        samples: Samples,
+        target: Target,
+        loss: Loss,
+        judge: Judge,
+        options: Training,
+        names: tuple[str, ...],
+        size: int,
+    ) -> None:
+        self.trainable, self.samples, self.target = trainable, samples, target
+        self.loss, self.judge, self.options, self.names, self.size = loss, judge, options, names, size
+        self.per_epoch = max(len(samples) // size, 1)
+        self.planned = options.steps if options.steps is not None else options.epochs * self.per_epoch
+        self.every = options.validate_every or self.per_epoch
+        self.leaves = trainable.leaves()
+        self.initial = {name: leaf.detach().clone() for name, leaf in self.leaves.items()}
+        self.mean = {name: leaf.detach().clone() for name, leaf in self.leaves.items()}
+        self.optimizer = _optimizer(list(self.leaves.values()), options)
+        self.step = 0
+        self.curve: list[Point] = []
+        self.best: dict[str, Tensor] = {}
+        self.sum, self.count = 0.0, 0
+        self.spent = 0.0
+        self._order: tuple[int, Array] = (-1, np.empty(0, np.int64))
+
+    def begin(self, told: Told | None) -> None:
+        """Judge the untrained model."""
+        self._validate(told, math.nan)
+
+    def go(self, checkpoint: Path | None, told: Told | None, tick: Callable[[int, int], None] | None) -> Trained:
+        """Train to the end."""
+        began, before = time.monotonic(), self.spent
+        saved = began
+        stopped = None
+        while self.step < self.planned and stopped is None:
+            self.spent = before + time.monotonic() - began
+            if self.options.time_budget_s is not None and self.spent >= self.options.time_budget_s:
+                stopped = f"the time budget of {self.options.time_budget_s:g} s was spent"
+                break
+            if self._impatient():
+                stopped = f"{self.options.patience} validations brought nothing better"
+                break
+            rate = self._advance()
+            if rate is None:
+                stopped = f"the loss was not finite at step {self.step + 1}; lower the learning rate"
+                break
+            if tick is not None:
+                tick(self.step, self.planned)
+            due = self.step % self.every == 0 or self.step == self.planned
+            if due:
+                self.spent = before + time.monotonic() - began
+                self._validate(told, rate)
+            if checkpoint is not None and (due or time.monotonic() - saved >= self.options.checkpoint_s):
+                self.spent = before + time.monotonic() - began
+                self._save(checkpoint)
+                saved = time.monotonic()
+        self.spent = before + time.monotonic() - began
+        if stopped is not None and self.count and math.isfinite(self.sum):
+            self._validate(told, self.options.rate(self._progress()))
+        best = self._best_point()
+        return Trained(
+            self.trainable.numbers(self.best),
+            tuple(self.curve),
+            best,
+            self.step,
+            self.planned,
+            self.spent,
+            stopped,
+        )
+
+    def _progress(self) -> float:
+        done = self.step / self.planned
+        budget = self.options.time_budget_s
+        return done if budget is None else min(max(done, self.spent / budget), 1.0)
+
+    def _advance(self) -> float | None:
+        """Take one step; None where its loss or gradient is not finite, and nothing has moved."""
+        epoch, number = divmod(self.step, self.per_epoch)
+        if self._order[0] != epoch:
+            self._order = epoch, generator(self.options.seed, epoch, "harden", "batches").permutation(len(self.samples))
+        rows = self._order[1][number * self.size : (number + 1) * self.size]
+        feeds, batch_loss = self.target.batch(rows)
+        feeds = augmented(feeds, self.options.augment, seed=self.options.seed, step=self.step)
+        at = BatchAt(
+            self.trainable,
+            self.leaves,
+            feeds,
+            batch_loss,
+            names=self.names,
+            seed=self.options.seed,
+            step=self.step,
+        )
+        value, grads = evaluate(self.loss, at)
+        norm = math.sqrt(sum(float(grad.double().square().sum()) for grad in grads.values()))
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            return None
+        limit = self.options.clip_norm
+        factor = limit / norm if limit and norm > limit else 1.0
+        for name, leaf in self.leaves.items():
+            leaf.grad = grads[name].detach() * factor
+        rate = self.options.rate(self._progress())
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.step += 1
+        self.loss.project(After(self.leaves, self.initial, self.names, self._progress()))
+        decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, leaf in self.leaves.items():
+                self.mean[name].lerp_(leaf, 1.0 - decay)
+        self.sum += value
+        self.count += 1
+        return rate
+
+    def _validate(self, told: Told | None, rate: float) -> None:
+        judged = self.judge(self.trainable.numbers(self.mean))
+        train_loss = self.sum / self.count if self.count else math.nan
+        point = Point(self.step, self.step / self.per_epoch, train_loss, *judged, rate, self.spent)
+        self.sum, self.count = 0.0, 0
+        if not self.curve or point.score > self._best_point().score:
+            self.best = {name: leaf.clone() for name, leaf in self.mean.items()}
+        self.curve.append(point)
+        if told is not None:
+            told(point, self.planned)
+
+    def _best_point(self) -> Point:
+        return max(self.curve, key=lambda point: point.score)  # the first of equal ones
+
+    def _impatient(self) -> bool:
+        patience = self.options.patience
+        return patience is not None and len(self.curve) - 1 - self.curve.index(self._best_point()) >= patience
+
+    def _fingerprint(self) -> str:
+        plan = asdict(self.options)
+        for free in ("time_budget_s", "checkpoint_s", "patience"):  # may differ between the parts of one training
+            plan.pop(free)
+        shapes = [(name, tuple(leaf.shape)) for name, leaf in self.leaves.items()]
+        model = self.trainable.model.sha256
+        said = repr((model, plan, repr(self.loss), self.names, shapes, len(self.samples), self.target.towards))
+        picks = hashlib.sha256(self.samples.picks.tobytes()).hexdigest()
+        return hashlib.sha256(f"{said} {picks}".encode()).hexdigest()
+
+    def _save(self, path: Path) -> None:
+        arrays: dict[str, Array] = {}
+        for part, tensors in (("leaf", self.leaves), ("mean", self.mean), ("best", self.best)):
+            arrays |= {f"{part}/{name}": tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+        for name, leaf in self.leaves.items():
+            for key, value in self.optimizer.state[leaf].items():
+                if isinstance(value, Tensor):
+                    arrays[f"optimizer/{key}/{name}"] = value.detach().cpu().numpy()
+        meta = {
+            "version": 1,
+            "fingerprint": self._fingerprint(),
+            "step": self.step,
+            "spent": self.spent,
+            "sum": self.sum,
+            "count": self.count,
+            "curve": [point.row() for point in self.curve],
+        }
+        state.save(path, arrays, meta)
+
+    def restore(self, arrays: dict[str, Array], meta: dict[str, Any], *, place: Path) -> None:
+        """Go on where a checkpoint was written.
+
+        Raises:
+            OptionError: If it is of another training.
+            DataError: If something is missing in it.
+        """
+        try:
+            self._restore(arrays, meta, place)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+            raise DataError(
+                f"{place}: this checkpoint is not whole ({reason}); delete it, and the training starts again"
+            ) from None
+
+    def _restore(self, arrays: dict[str, Array], meta: dict[str, Any], place: Path) -> None:
+        if meta.get("fingerprint") != self._fingerprint():
+            raise OptionError(
+                f"{place}: this checkpoint is of another model, loss, data or seed; "
+                "give the options of that training, another --out, or leave --resume out"
+            )
+        device = self.trainable.model.device
+        with torch.no_grad():
+            for name, leaf in self.leaves.items():
+                leaf.copy_(torch.from_numpy(arrays[f"leaf/{name}"]))
+                self.mean[name] = torch.from_numpy(arrays[f"mean/{name}"]).to(device)
+                self.best[name] = torch.from_numpy(arrays[f"best/{name}"]).to(device)
+        for key, array in arrays.items():
+            part, _, rest = key.partition("/")
+            if part == "optimizer":
+                field, _, name = rest.partition("/")
+                value = torch.from_numpy(array)
+                self.optimizer.state[self.leaves[name]][field] = value if field == "step" else value.to(device)
+        self.step, self.spent = int(meta["step"]), float(meta["spent"])
+        self.sum, self.count = float(meta["sum"]), int(meta["count"])
+        self.curve = [Point.of(row) for row in meta["curve"]]
+
+
+def _optimizer(leaves: list[Tensor], options: Training) -> torch.optim.Optimizer:
+    if options.optimizer == "adam":
+        return torch.optim.Adam(leaves, lr=options.lr, weight_decay=options.weight_decay)
+    return torch.optim.SGD(
+        leaves,
+        lr=options.lr,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        nesterov=options.momentum > 0,
+    )

@@ -1,0 +1,257 @@
+"""`Trainable`: a deployed graph whose stored numbers are torch leaves, in real units. No loss and no loop lives here.
+
+Floats are leaves themselves. Integer codes stand behind latent floats: ``code = clip(round(latent / step) + zero)``,
+rounded straight-through, so that every forward pass computes with codes that can be stored, as deployed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from faultsim.corruption import Site
+from faultsim.errors import ModelError
+from faultsim.harden.coding import Coding, coding_of, quantizer_output, quantizer_scale, read_once, statistics
+from faultsim.model import Model
+from faultsim.model.ste import round_ste
+from faultsim.model.values import Codes, Value, to_numpy
+
+Array = NDArray[Any]
+Leaves = Mapping[str, Tensor]
+Scales = Literal["keep", "learn"]
+ROLES = ("weight", "bias", "norm")
+SCALE = "log scale of "
+"""Before the name of a learned scale's leaf."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parameter:
+    """One trained tensor.
+
+    Attributes:
+        site: Where its numbers are stored.
+        coding: Of integer codes; None for floats.
+        quantized: The value on which the graph has put a float tensor on its grid; None where it does not.
+        theta: Name of the leaf that its step follows where scales are learned.
+    """
+
+    site: Site
+    coding: Coding | None = None
+    quantized: str | None = None
+    theta: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedScale:
+    """A scale initializer ``base · exp(leaf)``: the leaf has one number a channel, and starts at 0.
+
+    Attributes:
+        key: The initializer.
+        theta: Its leaf.
+        base: The deployed scale.
+    """
+
+    key: str
+    theta: str
+    base: Array
+
+
+class Trainable:
+    """A deployed graph under leaves.
+
+    Attributes:
+        model: The graph.
+        parameters: What is trained, by site name.
+        scales: The scale initializers that are learned with it.
+        frozen: Stored tensors that are not trained, with the reason.
+    """
+
+    def __init__(self, model: Model, *, scales: Scales = "keep") -> None:
+        """Find what can be trained.
+
+        Args:
+            model: The deployed graph.
+            scales: Whether the steps of integer weights stay as deployed, or are learned with the weights, as learned
+                step size quantization does (Esser et al., arXiv 1902.08153, eq. 3: the same straight-through
+                gradient; the leaf is the scale's logarithm, so that it stays positive). The scale of a bias that is
+                stored in steps of input times weight follows. Scales of activations stay.
+
+        Raises:
+            ModelError: If the graph holds nothing that can be trained.
+        """
+        self.model = model
+        self.frozen: dict[str, str] = {}
+        self.parameters: dict[str, Parameter] = {}
+        running = statistics(model)
+        for site in model.select(ROLES):
+            if site.name in running:
+                self.frozen[site.name] = "running statistics of a batch norm"
+                continue
+            value = model.program.tensors[site.name]
+            if not isinstance(value, Codes):
+                self.parameters[site.name] = Parameter(site, quantized=quantizer_output(model, site))
+                continue
+            coding = coding_of(model, site)
+            if coding is None:
+                self.frozen[site.name] = "the graph does not tell the step of its codes"
+            else:
+                self.parameters[site.name] = Parameter(site, coding)
+        if not self.parameters:
+            raise ModelError(f"{model.name}: no stored weight, bias or norm parameter can be trained")
+        self.scales: tuple[LearnedScale, ...] = ()
+        if scales == "learn":
+            self._learn_scales()
+        self._inject = {p.quantized: name for name, p in self.parameters.items() if p.quantized is not None}
+
+    def leaves(self) -> dict[str, Tensor]:
+        """Return fresh leaves that stand for the deployed numbers: exporting them gives the same bytes back."""
+        found = {name: self._latent(p) for name, p in self.parameters.items()}
+        for scale in self.scales:
+            found.setdefault(scale.theta, torch.zeros(scale.base.size, dtype=torch.float32, device=self.model.device))
+        return {name: tensor.requires_grad_(True) for name, tensor in found.items()}
+
+    def run(self, feeds: Mapping[str, Array], leaves: Leaves, deltas: Leaves | None = None) -> dict[str, Tensor]:
+        """Run the graph on a batch; gradients reach the leaves.
+
+        Args:
+            feeds: Inputs by name.
+            leaves: As `leaves` made them, moved by training.
+            deltas: Corruptions by site name, in real units. They are added behind the rounding to codes: what a chip
+                computes with need not be a code.
+
+        Raises:
+            ModelError: If a node fails, or an output is no tensor.
+        """
+        deltas = deltas or {}
+        values = {name: self._value(p, leaves, deltas.get(name)) for name, p in self.parameters.items()}
+        for scale in self.scales:
+            values[scale.key] = self._scale(scale, leaves)
+        late = {output: deltas[name] for output, name in self._inject.items() if name in deltas}
+
+        def shifted(node: Any, name: str, value: Value) -> Value:
+            delta = late.get(name)
+            return value if delta is None or not isinstance(value, Tensor) else value + delta
+
+        outputs = self.model._execute(feeds, values, shifted if late else None)
+        return {name: _tensor(value) for name, value in outputs.items()}
+
+    def weights(self, leaves: Leaves) -> dict[str, Tensor]:
+        """Return the numbers that the graph computes with, in real units and without a graph, by site name."""
+        with torch.no_grad():
+            found = {}
+            for name, p in self.parameters.items():
+                if p.coding is None:
+                    found[name] = leaves[name].detach()
+                else:
+                    step, zero = self._step(p, leaves), torch.from_numpy(p.coding.zero).to(leaves[name].device)
+                    found[name] = (self._codes(p, leaves) - zero) * step
+            return found
+
+    def step(self, name: str, leaves: Leaves) -> Tensor | None:
+        """Return the real units of one stored unit of a site: the step of integer codes, None for floats."""
+        p = self.parameters[name]
+        return None if p.coding is None else self._step(p, leaves).detach()
+
+    def numbers(self, leaves: Leaves) -> dict[str, Array]:
+        """Return the numbers to store, by name: codes in their integer type, floats in the tensor's own."""
+        found: dict[str, Array] = {}
+        with torch.no_grad():
+            for name, p in self.parameters.items():
+                clean = self.model.numbers[name]
+                if p.coding is None:
+                    found[name] = leaves[name].detach().cpu().numpy().astype(clean.dtype).reshape(clean.shape)
+                else:
+                    found[name] = self._codes(p, leaves).cpu().numpy().astype(clean.dtype).reshape(clean.shape)
+            for scale in self.scales:
+                moved = self._scale(scale, leaves)
+                found[scale.key] = moved.cpu().numpy().astype(scale.base.dtype).reshape(scale.base.shape)
+        return found
+
+    def settled(self, numbers: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
+        """Return *numbers* as the graph computes with them: floats that it quantizes are put on its grid."""
+        found = {}
+        for name in names:
+            kept = self.parameters[name].site.quantizer if self.parameters[name].quantized is not None else None
+            found[name] = numbers[name] if kept is None else kept.decode(kept.encode(numbers[name]))
+        return found
+
+    def _learn_scales(self) -> None:
+        """Give every weight that has a step of its own a leaf for it, and let the bias of its layer follow."""
+        learned: dict[str, LearnedScale] = {}
+        biases = [p for p in self.parameters.values() if p.site.role == "bias" and p.coding is not None]
+        for name, p in list(self.parameters.items()):
+            key = p.coding.scale_key if p.coding is not None else quantizer_scale(self.model, p.site)
+            if p.site.role != "weight" or key is None or key not in self.model.program.paths:
+                continue
+            base = np.asarray(to_numpy(self.model.program.tensors[key]))
+            followers = [b for b in biases if b.site.layer == p.site.layer]
+            fits = [b for b in followers if base.size == 1 or (b.coding and b.coding.step.size == base.size)]
+            own_scales = [b.coding.scale_key for b in fits if b.coding is not None and b.coding.scale_key is not None]
+            alone = all(read_once(self.model, one) for one in {key, *own_scales})
+            if base.dtype.kind != "f" or key in learned or len(fits) != len(followers) or not alone:
+                continue
+            scale = LearnedScale(key, SCALE + key, base)
+            learned[key] = scale
+            self.parameters[name] = Parameter(p.site, p.coding, p.quantized, scale.theta)
+            for bias in fits:
+                self.parameters[bias.site.name] = Parameter(bias.site, bias.coding, None, scale.theta)
+                own = bias.coding.scale_key if bias.coding is not None else None
+                if own is not None and own != key:
+                    learned[own] = LearnedScale(own, scale.theta, np.asarray(to_numpy(self.model.program.tensors[own])))
+        self.scales = tuple(learned.values())
+
+    def _latent(self, p: Parameter) -> Tensor:
+        stored = self.model.numbers[p.site.name]
+        if p.coding is None:
+            kind = np.float64 if stored.dtype == np.float64 else np.float32
+            return torch.from_numpy(stored.astype(kind)).to(self.model.device)
+        wide = torch.float64 if stored.dtype.itemsize > 2 else torch.float32  # float32 has no room for 32-bit codes
+        real = (stored.astype(np.float64) - p.coding.zero) * p.coding.step
+        return torch.from_numpy(np.ascontiguousarray(real)).to(wide).to(self.model.device)
+
+    def _value(self, p: Parameter, leaves: Leaves, delta: Tensor | None) -> Value:
+        clean = self.model.program.tensors[p.site.name]
+        if p.coding is None:
+            leaf = leaves[p.site.name]
+            value = leaf if delta is None or p.quantized is not None else leaf + delta
+            assert isinstance(clean, Tensor)
+            return value.to(clean.dtype) if value.dtype != clean.dtype else value
+        codes = self._codes(p, leaves)
+        if delta is not None:
+            codes = codes + delta / self._step(p, leaves).detach()
+        assert isinstance(clean, Codes)
+        return Codes(codes.to(clean.values.dtype), clean.elem_type)
+
+    def _codes(self, p: Parameter, leaves: Leaves) -> Tensor:
+        assert p.coding is not None
+        leaf = leaves[p.site.name]
+        scaled = leaf / self._step(p, leaves)
+        zero = torch.from_numpy(p.coding.zero).to(device=leaf.device, dtype=leaf.dtype)
+        return torch.clamp(round_ste(scaled) + zero, p.coding.low, p.coding.high)
+
+    def _step(self, p: Parameter, leaves: Leaves) -> Tensor:
+        assert p.coding is not None
+        leaf = leaves[p.site.name]
+        step = torch.from_numpy(p.coding.step).to(device=leaf.device, dtype=leaf.dtype)
+        if p.theta is None:
+            return step
+        factor = torch.exp(leaves[p.theta]).to(step.dtype)
+        return step * (factor.reshape(()) if factor.numel() == 1 else factor.reshape(step.shape))
+
+    def _scale(self, scale: LearnedScale, leaves: Leaves) -> Tensor:
+        theta = leaves[scale.theta]
+        base = torch.from_numpy(np.ascontiguousarray(scale.base)).reshape(scale.base.shape).to(theta.device)
+        factor = torch.exp(theta)
+        shaped = factor.reshape(()) if factor.numel() == 1 else factor.reshape(base.shape)
+        return (base * shaped).to(base.dtype)
+
+
+def _tensor(value: Value) -> Tensor:
+    tensor = value.values if isinstance(value, Codes) else value
+    if not isinstance(tensor, Tensor):
+        raise ModelError("an output of the graph is a sequence or text; a loss needs tensors")
+    return tensor

@@ -1,0 +1,134 @@
+"""`Validator`: scores numbers on the validation samples, clean, on drawn chips and at the worst corruption of one step.
+
+Its chips are never those of an assessment: their seed is derived from the training's.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultsim.assessment.setting import Setting
+from faultsim.constraints import NoMaximiserError, TensorSet
+from faultsim.corruption import Stored, apply_edit
+from faultsim.engine.evaluate import Scorer
+from faultsim.engine.objective import NetworkObjective
+from faultsim.engine.runner import Runner
+from faultsim.harden.curve import Judged
+from faultsim.metrics import Tally
+from faultsim.model import Model, load_model
+from faultsim.rng import generator
+
+Array = NDArray[Any]
+PENALTY = 100.0
+"""What a point of clean accuracy below the tolerance costs, in points of the score."""
+TIE = 0.01
+MOST_LOSS = 10.0
+HALVINGS = 12
+
+
+class Validator:
+    """A judge of numbers (`curve.Judge`).
+
+    The score is the mean of the accuracy over the drawn chips and of the accuracy at the one-step worst case, where the
+    device gives one, less a penalty where the clean accuracy falls by more than the tolerance, less a hundredth of the
+    mean loss, which tells apart what few samples do not. The worst case is that of the device's set, scaled down to
+    where it halves the original's accuracy: where everything is lost nothing can be told apart. Tasks that count no
+    correct answers are scored by the negative losses.
+
+    Attributes:
+        clean: What the original scores without faults.
+        tolerance: Most that it may fall; at least one sample of the validation.
+        scale: Part of the device's set that the one-step worst case is taken at, in (0, 1].
+    """
+
+    def __init__(
+        self, setting: Setting, constraint: TensorSet | None, *, chips: int, tolerance: float, seed: int
+    ) -> None:
+        """Take what the numbers are scored on.
+
+        Args:
+            setting: Of the validation samples.
+            constraint: The set that the one-step worst case is searched in; None leaves it out.
+            chips: Chips to draw, at least 0.
+            tolerance: Most that the clean accuracy may fall, a fraction.
+            seed: Seed of the training.
+        """
+        self.setting = setting
+        self.constraint = constraint
+        self.chips = chips if setting.device.acts_on_numbers else 0
+        self.seed = int(generator(seed, -1, "harden", "validation chips").integers(1 << 62))
+        self.counts = setting.task.counts_correct
+        self.lossless = setting.scorer.score().lossless
+        self.clean = self._value(setting.scorer.score())
+        self.tolerance = max(tolerance, 1.0 / len(setting.data)) if self.counts else tolerance
+        self.scale = 1.0
+        if self.constraint is not None and self.counts and not self.lossless:
+            objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
+            worst = self._direction(objective)
+            least = 1.0 / 2**HALVINGS
+            while worst is not None and self.scale > least and _at(objective, worst, self.scale) < 0.5 * self.clean:
+                self.scale *= 0.5
+
+    def __call__(self, numbers: Mapping[str, Array]) -> Judged:
+        """Return the clean loss and accuracy under *numbers*, and the score."""
+        model = renewed(self.setting.model, numbers)
+        full = self.setting.scorer
+        runner = Runner(model, full.output.name, threads=full.runner.threads, prefer=_prefer(full.runner))
+        scorer = Scorer(runner, full.output, full.task, full.data, full.batch_size, labels=full.labels)
+        tally = scorer.score()
+        clean = self._value(tally)
+        stored = self.setting.device.store(
+            {name: (one.site, model.numbers[name]) for name, one in self.setting.stored.items()}
+        )
+        scores: list[float] = []
+        if self.chips:
+            drawn = [scorer.score(self._chip(stored, trial)) for trial in range(self.chips)]
+            scores.append(float(np.mean([self._value(one) - self._tie(one.mean_loss) for one in drawn])))
+        if self.constraint is not None and not self.lossless:
+            objective = NetworkObjective(model, stored, scorer)
+            worst = self._direction(objective)
+            if worst is not None:
+                found = objective.score({name: self.scale * delta for name, delta in worst.items()})
+                scores.append(found.accuracy - self._tie(found.loss) if self.counts else -found.loss)
+        short = max(self.clean - self.tolerance - clean, 0.0)
+        score = (float(np.mean(scores)) if scores else clean - self._tie(tally.mean_loss)) - PENALTY * short
+        accuracy = tally.counts.accuracy if self.counts else math.nan
+        return Judged(tally.mean_loss, accuracy, score if math.isfinite(score) else -1e9)
+
+    def _chip(self, stored: Mapping[str, Stored], trial: int) -> dict[str, Array]:
+        conditions = self.setting.options.conditions
+        edits = self.setting.device.draw(stored, self.seed, trial, conditions=conditions).corruption
+        return {name: apply_edit(edits[name], one) if name in edits else one.values for name, one in stored.items()}
+
+    def _direction(self, objective: NetworkObjective) -> dict[str, NDArray[np.float64]] | None:
+        """The first-order worst corruption of the set; None where there is no direction."""
+        gradient = objective.gradient(None, "cross_entropy")
+        if self.constraint is None or not gradient.usable:
+            return None
+        try:
+            return dict(self.constraint.argmax(gradient.grads))
+        except NoMaximiserError:
+            return None
+
+    def _value(self, tally: Tally) -> float:
+        return tally.counts.accuracy if self.counts else -tally.mean_loss
+
+    def _tie(self, loss: float) -> float:
+        return TIE * min(loss, MOST_LOSS) if self.counts and not math.isnan(loss) else 0.0
+
+
+def _at(objective: NetworkObjective, worst: Mapping[str, NDArray[np.float64]], scale: float) -> float:
+    return objective.score({name: scale * delta for name, delta in worst.items()}).accuracy
+
+
+def renewed(model: Model, numbers: Mapping[str, Array]) -> Model:
+    """Return the same graph with new numbers; the axes that count samples are known already."""
+    fresh = load_model(model.with_numbers(numbers), torch_device=str(model.device), name=model.name)
+    return fresh.with_batch_axes({**model.axes.outputs, **model.axes.inputs}, judged=model.judged)
+
+
+def _prefer(runner: Runner) -> str:
+    return "torch" if runner.runtime == "torch" else "auto"

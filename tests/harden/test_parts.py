@@ -1,0 +1,172 @@
+"""Samples in any order, splits that share none, the search over strengths, recipes, statistics, verdicts."""
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from faultsim.device import load_device
+from faultsim.errors import OptionError
+from faultsim.harden import batchnorm, samples
+from faultsim.harden.compare import verdict
+from faultsim.harden.recipes import LOSSES, RECIPES, named_loss, recipe
+from faultsim.harden.samples import Samples, split
+from faultsim.harden.strength import search_strength
+from faultsim.harden.trainable import Trainable
+from faultsim.model import load_model
+from faultsim.results.hardening import Compared
+from tests.harden.conftest import Arrays, smooth_mlp
+
+
+@pytest.mark.parametrize("most", [1 << 31, 0])
+def test_samples_come_in_the_order_asked_for_from_memory_and_from_the_disk(smooth, monkeypatch, most):
+    monkeypatch.setattr(samples, "MOST_BYTES", most)
+    x, y = np.arange(60.0).reshape(12, 5), np.arange(12)
+    part = Samples(Arrays("x", x, y), np.array([7, 1, 2, 3, 11]), smooth.inputs, part="some")
+    rows = np.array([4, 0, 0, 2])
+    inputs, labels = part.take(rows)
+    assert np.array_equal(inputs["x"], x[[11, 7, 7, 2]])
+    assert np.array_equal(labels, [11, 7, 7, 2])
+    assert np.array_equal(part.inputs(1, 4)["x"], x[[1, 2, 3]])
+    assert np.array_equal(part.labels(1, 9), [1, 2, 3, 11])
+    assert part.source == "arrays (some)"
+
+
+@given(count=st.integers(20, 90), seed=st.integers(0, 5), multiple=st.sampled_from([1, 4]))
+def test_the_parts_share_no_sample_and_lose_none(count, seed, multiple):
+    model = load_model(smooth_mlp())
+    data = Arrays("x", np.zeros((count, 5)), np.zeros(count, np.int64))
+    parts = split(data, model.inputs, seed=seed, validation=0.25, test=0.25, multiple=multiple)
+    picks = np.concatenate([part.picks for part in parts])
+    assert len(np.unique(picks)) == len(picks) > count - 3 * multiple - 1
+    assert all(len(part) and len(part) % multiple == 0 for part in parts)
+    again = split(data, model.inputs, seed=seed, validation=0.25, test=0.25, multiple=multiple)
+    assert all(np.array_equal(a.picks, b.picks) for a, b in zip(parts, again, strict=True))
+
+
+def test_splits_that_leave_nothing_are_refused(smooth):
+    data = Arrays("x", np.zeros((4, 5)), np.zeros(4, np.int64))
+    with pytest.raises(OptionError, match="give parts above 0 and below 1 together"):
+        split(data, smooth.inputs, seed=0, validation=0.5, test=0.5)
+    with pytest.raises(OptionError, match="holds 4 samples, too few to split"):
+        split(data, smooth.inputs, seed=0, validation=0.1, test=0.1)
+
+
+@given(peak=st.integers(-6, 6), start=st.integers(-6, 6))
+def test_the_search_finds_the_top_of_a_unimodal_score(peak, start):
+    seen = []
+
+    def score(strength):
+        seen.append(strength)
+        return -abs(np.log2(strength) - peak)
+
+    tried = search_strength(2.0**start, score, most=40)
+    assert max(tried, key=lambda one: one.score).strength == 2.0**peak
+    assert len(set(seen)) == len(seen) == len(tried) <= abs(peak - start) + 3
+
+
+def test_the_search_keeps_to_its_budget():
+    tried = search_strength(1.0, lambda strength: strength, most=3)
+    assert [one.strength for one in tried] == [1.0, 2.0, 4.0]
+    with pytest.raises(OptionError, match="strength 0"):
+        search_strength(0.0, lambda strength: 0.0, most=3)
+
+
+def test_auto_follows_the_memory():
+    assert recipe("auto", load_device("reram")).loss.kind == "noise+l_star"
+    assert recipe("auto", load_device("sram")).loss.kind == "clip+randbet+l_star"
+    assert recipe("plain", load_device("sram")).loss.kind == "plain"
+    for name in RECIPES:
+        assert recipe(name, load_device("reram")).why
+    with pytest.raises(OptionError, match="no recipe is called 'bit'; did you mean 'bits'"):
+        recipe("bit", load_device("sram"))
+
+
+def test_losses_go_by_the_names_of_the_field():
+    device = load_device("reram")
+    for name in LOSSES:
+        assert named_loss((name,), device).loss.kind == name
+    assert named_loss(("clip", "sam"), device).loss.kind == "clip+sam"
+    with pytest.raises(OptionError, match="no loss is called 'l_stra'; did you mean 'l_star'"):
+        named_loss(("l_stra",), device)
+    with pytest.raises(OptionError, match="a loss is named twice"):
+        named_loss(("sam", "sam"), device)
+
+
+def _with_batch_norm():
+    rng = np.random.default_rng(0)
+    tensors = {
+        "w": rng.normal(size=(3, 2, 3, 3)),
+        "scale": rng.normal(size=3),
+        "shift": rng.normal(size=3),
+        "mean": np.zeros(3),
+        "var": np.ones(3),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+        helper.make_node("BatchNormalization", ["c", "scale", "shift", "mean", "var"], ["y"], "bn"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "bn",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2, 5, 5])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, 3, 3])],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in tensors.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    return load_model(model)
+
+
+def test_running_statistics_are_not_trained_and_can_be_taken_anew():
+    model = _with_batch_norm()
+    assert batchnorm.live(model)
+    trainable = Trainable(model)
+    assert set(trainable.frozen) == {"mean", "var"}
+    assert set(trainable.parameters) == {"w", "scale", "shift"}
+    x = np.random.default_rng(1).normal(size=(16, 2, 5, 5)).astype(np.float32) * 3 + 1
+    numbers = {"w": 2 * model.numbers["w"]}
+    found = batchnorm.recalibrated(model, numbers, [{"x": x[:8]}, {"x": x[8:]}])
+    plain = {"scale": np.ones(3, np.float32), "shift": np.zeros(3, np.float32), **numbers}
+    before = model.run({"x": x}, plain)["y"].astype(np.float64) * np.sqrt(1 + 1e-5)  # mean 0, variance 1: the conv
+    halves = before.reshape(2, 8, 3, 9).transpose(0, 2, 1, 3).reshape(2, 3, -1)
+    assert found["mean"] == pytest.approx(halves.mean(2).mean(0), rel=1e-4, abs=1e-5)
+    assert found["var"] == pytest.approx(halves.var(2, ddof=1).mean(0), rel=1e-4)
+    after = model.run({"x": x}, {**plain, **found})["y"]
+    assert after.mean((0, 2, 3)) == pytest.approx(0, abs=0.02)
+    assert after.std((0, 2, 3)) == pytest.approx(1, abs=0.05)
+
+
+def _rows(clean, tail, worst=None):
+    rows = [("clean accuracy", *clean), ("random accuracy, 5th percentile", *tail)]
+    rows += [("worst case in the device's set", *worst)] if worst else []
+    return tuple(Compared(name=name, before=a, after=b, higher_is_better=True, fraction=True) for name, a, b in rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "helped", "said"),
+    [
+        (_rows((0.9, 0.9), (0.5, 0.6)), True, "5th percentile 50.0% → 60.0%"),
+        (_rows((0.9, 0.898), (0.5, 0.5), (0.1, 0.4)), True, "worst case in the device's set 10.0% → 40.0%"),
+        (_rows((0.9, 0.89), (0.5, 0.9)), False, "clean accuracy went from 90.0% to 89.0%, more than the tolerance"),
+        (_rows((0.9, 0.91), (0.5, 0.5)), False, "nothing improved"),
+        (_rows((0.9, 0.91), (0.5, 0.7), (0.4, 0.2)), False, "worst case in the device's set 40.0% → 20.0% got worse"),
+    ],
+)
+def test_it_helped_only_if_clean_held_and_the_tail_or_the_worst_case_rose(rows, helped, said):
+    found = verdict(rows, tolerance=0.003)
+    assert found.helped is helped
+    assert said in found.sentence
+
+
+def test_losses_are_compared_where_nothing_is_counted():
+    def row(name, before, after):
+        return Compared(name=name, before=before, after=after, higher_is_better=False, fraction=False)
+
+    good = (row("clean loss", 1.0, 1.001), row("random loss, 95th percentile", 3.0, 2.0))
+    assert verdict(good, tolerance=0.003).helped
+    bad = (row("clean loss", 1.0, 1.1), row("random loss, 95th percentile", 3.0, 2.0))
+    assert not verdict(bad, tolerance=0.003).helped
