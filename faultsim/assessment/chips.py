@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from faultsim.assessment.setting import Setting
 from faultsim.corruption import apply_edit
 from faultsim.device import Chip
+from faultsim.engine.runner import Run
 from faultsim.engine.summary import row
 from faultsim.inference import ActivationLaw, ActivationUpset, Effect, StuckOutput, Upset, fault_free
 from faultsim.metrics import Tally
@@ -75,10 +76,32 @@ def chip_numbers(setting: Setting, trial: int, names: Sequence[str] | None = Non
     return draw_chip(setting, trial, names).numbers
 
 
-def chip_row(setting: Setting, trial: int, outcomes: NDArray[np.uint8] | None = None) -> tuple[TrialRow, Drawn]:
-    """Draw and score chip *trial*; *outcomes* is filled with the class of each sample (see `Scorer.score`)."""
+class Ready(NamedTuple):
+    """A chip that only has to be fed: what was drawn, and the network under it."""
+
+    drawn: Drawn
+    run: Run
+
+
+def ready_chip(setting: Setting, trial: int) -> Ready:
+    """Draw chip *trial* and open the network under its numbers."""
     drawn = draw_chip(setting, trial)
-    tally = setting.scorer.score(drawn.numbers, effects=drawn.effects, outcomes=outcomes)
+    return Ready(drawn, setting.scorer.runner.open(drawn.numbers, drawn.effects))
+
+
+def chip_row(
+    setting: Setting, trial: int, outcomes: NDArray[np.uint8] | None = None, *, ready: Ready | None = None
+) -> tuple[TrialRow, Drawn]:
+    """Draw and score chip *trial*; *outcomes* is filled with the class of each sample (see `Scorer.score`).
+
+    Args:
+        setting: What the assessment stands on.
+        trial: Number of the chip.
+        outcomes: As `Scorer.score` has it.
+        ready: The chip, where `ready_chip` has drawn it already.
+    """
+    drawn, run = ready or ready_chip(setting, trial)
+    tally = setting.scorer.score(drawn.numbers, effects=drawn.effects, outcomes=outcomes, run=run)
     detected = drawn.chip.detected_words + int(drawn.chip.crashed)
     corrected = drawn.chip.corrected_words
     return row(trial, tally, setting.task, detected=detected, corrected=corrected), drawn

@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faultsim.assessment.chips import chip_numbers, chip_row
+from faultsim.assessment.chips import chip_numbers, chip_row, ready_chip
 from faultsim.assessment.record import Recorder
 from faultsim.assessment.sets import ChipSet
 from faultsim.assessment.setting import Setting
 from faultsim.constraints import Tensors, TensorSet, dual_norm, log10_trials_for_even_chance
+from faultsim.engine.ahead import ahead
 from faultsim.engine.evaluate import Progress
 from faultsim.engine.objective import NetworkObjective
 from faultsim.engine.summary import own_score, row, summarise
@@ -40,10 +42,11 @@ _Origin = Tally | TrialRow | Tensors
 
 def random_chips(setting: Setting, rows: list[TrialRow], progress: Progress, recorder: Recorder | None = None) -> None:
     """Draw and score the chips, appending a row each: what is in *rows* stays when the caller is interrupted."""
-    for trial in range(len(rows), setting.options.trials):
+    trials = range(len(rows), setting.options.trials)
+    for trial, ready in ahead(partial(ready_chip, setting), trials):
         progress("chips", trial, setting.options.trials)
         outcomes = None if recorder is None else recorder.row(len(setting.data))
-        found, drawn = chip_row(setting, trial, outcomes)
+        found, drawn = chip_row(setting, trial, outcomes, ready=ready)
         if recorder is not None:
             recorder.add(found, drawn, setting.stored, outcomes)
         rows.append(found)

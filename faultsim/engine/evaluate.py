@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from faultsim.data.spec import Batch, DataSet, batches
-from faultsim.engine.runner import Runner
+from faultsim.engine.runner import Run, Runner
 from faultsim.engine.scored import ScoredOutput
 from faultsim.errors import DataError, OptionError
 from faultsim.inference import Effect
@@ -103,6 +103,7 @@ class Scorer:
         *,
         margins: list[float] | None = None,
         outcomes: NDArray[np.uint8] | None = None,
+        run: Run | None = None,
     ) -> Tally:
         """Return the tally over all samples under *numbers*, with outcomes where the fault-free chip is known.
 
@@ -112,6 +113,7 @@ class Scorer:
             margins: Collects the sum of the margins of each batch.
             outcomes: Is filled with the class of each sample (`metrics.outcomes`: 0 masked, 1 tolerable, 2 critical,
                 3 non-finite), shape (samples,), uint8; a row of a memory-mapped array does.
+            run: The chip, where `Runner.open` has been called on these numbers and effects already.
 
         Raises:
             DataError: If the data do not go with the model.
@@ -122,7 +124,7 @@ class Scorer:
             raise ValueError(
                 f"outcomes of shape {outcomes.shape} cannot be filled: give ({len(self.data)},), after set_golden"
             )
-        run = self.runner.open(numbers, effects)
+        run = run or self.runner.open(numbers, effects)
         total = Tally()
         for batch in self.batches():
             output = self.output.real(run(batch.inputs, batch.start))
