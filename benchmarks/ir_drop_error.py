@@ -4,8 +4,9 @@
     python benchmarks/ir_drop_error.py --top 64   # smaller ones only
 
 Cells are drawn uniformly up to g_max, with the given share of them conducting at all. `drop` is ``|G_eff - G| / |G|``
-(Frobenius); the fast solution's error with one, two and three current shapes a line is given relative to that drop,
-the two the law uses also as the largest error of one cell, relative to g_max. Times are of one tile on one thread.
+(Frobenius); the fast solution's error with one, two and three current shapes a line is given relative to that drop.
+What the law uses, one shape or two by the size of the drop, is also given relative to ``|G|`` and as the largest error
+of one cell, relative to g_max. Times are processor time of one tile on one thread, the least of three for the fast one.
 """
 
 import argparse
@@ -56,9 +57,9 @@ def sparse_nodal(g_uS: Matrix, ohm: float) -> Matrix:
 
 def timed(solve: Callable[[], Matrix]) -> tuple[Matrix, float]:
     """Return the result and its milliseconds."""
-    start = time.perf_counter()
+    start = time.process_time()
     result = solve()
-    return result, 1e3 * (time.perf_counter() - start)
+    return result, 1e3 * (time.process_time() - start)
 
 
 def row(lines: int, load: float, share: float) -> str:
@@ -67,11 +68,9 @@ def row(lines: int, load: float, share: float) -> str:
     ohm = load / G_MAX_US * 1e6
     wires = Wires(ohm, ohm)
     exact, exact_ms = timed(partial(effective_conductance, g, wires))
-    errors, times = [], []
-    for modes in (1, 2, 3):
-        fast, fast_ms = timed(partial(effective_conductance, g, wires, method="fast", modes=modes))
-        errors.append(fast - exact)
-        times.append(fast_ms)
+    errors = [effective_conductance(g, wires, method="fast", modes=modes) - exact for modes in (1, 2, 3)]
+    runs = [timed(partial(effective_conductance, g, wires, method="fast")) for _ in range(3)]
+    chosen, fast_ms = runs[0][0] - exact, min(ms for _, ms in runs)
     drop = float(np.linalg.norm(exact - g))
     against = "       -        -"
     if lines <= 128:
@@ -80,7 +79,8 @@ def row(lines: int, load: float, share: float) -> str:
     relative = " ".join(f"{np.linalg.norm(error) / drop:8.1e}" for error in errors)
     return (
         f"{lines:5d} {load:7.0e} {share:6.1f} {drop / np.linalg.norm(g):8.4f}  {relative}"
-        f"  {np.abs(errors[1]).max() / G_MAX_US:8.1e}  {times[1]:8.1f} {exact_ms:8.1f} {against}"
+        f"  {np.linalg.norm(chosen) / np.linalg.norm(g):8.1e} {np.abs(chosen).max() / G_MAX_US:8.1e}"
+        f"  {fast_ms:8.1f} {exact_ms:8.1f} {against}"
     )
 
 
@@ -88,8 +88,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--top", type=int, default=256, help="lines of the largest tile")
     top = parser.parse_args().top
-    print("               cells             error of fast / drop     largest        ms a tile           sparse")
-    print("lines  r*gmax  share     drop   1 shape  2 shapes 3 shapes  2 shapes      fast    exact   sparse  - exact")
+    print(
+        "               cells             error of fast / drop         as the law     CPU ms a tile            sparse"
+    )
+    columns = "1 shape  2 shapes 3 shapes    / |G|  largest      fast    exact   sparse  - exact"
+    print(f"lines  r*gmax  share     drop   {columns}")
     for lines, load, share in itertools.product((16, 32, 64, 128, 256), LOADS, SHARES):
         if lines <= top:
             print(row(lines, load, share), flush=True)

@@ -66,6 +66,7 @@ def test_the_contract_has_the_fields_that_other_tools_read(document):
         "outcomes",
         "detected",
         "corrected",
+        "crashed",
     }
 
 

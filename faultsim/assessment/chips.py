@@ -1,7 +1,8 @@
 """One chip of the device on the model under test: its numbers, what acts while it runs, its row. No phases here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +11,11 @@ from numpy.typing import NDArray
 from faultsim.assessment.setting import Setting
 from faultsim.corruption import apply_edit
 from faultsim.device import Chip
+from faultsim.engine.ahead import ahead
 from faultsim.engine.runner import Run
 from faultsim.engine.summary import row
 from faultsim.inference import ActivationLaw, ActivationUpset, Effect, StuckOutput, Upset, fault_free
-from faultsim.metrics import Tally
+from faultsim.metrics import Tally, Task
 from faultsim.results import TrialRow
 
 CALIBRATION_SAMPLES = 256
@@ -102,9 +104,40 @@ def chip_row(
     """
     drawn, run = ready or ready_chip(setting, trial)
     tally = setting.scorer.score(drawn.numbers, effects=drawn.effects, outcomes=outcomes, run=run)
-    detected = drawn.chip.detected_words + int(drawn.chip.crashed)
-    corrected = drawn.chip.corrected_words
-    return row(trial, tally, setting.task, detected=detected, corrected=corrected), drawn
+    return drawn_row(setting, trial, drawn, tally), drawn
+
+
+def drawn_row(setting: Setting, trial: int, drawn: Drawn, tally: Tally) -> TrialRow:
+    """Return the row of a chip that was scored."""
+    return of_chip(trial, tally, setting.task, drawn.chip)
+
+
+def of_chip(trial: int, tally: Tally, task: Task, chip: Chip) -> TrialRow:
+    """Return the row of a scored chip, with what its memory's code and the machine noticed."""
+    noticed = {"detected": chip.detected_words, "corrected": chip.corrected_words, "crashed": int(chip.crashed)}
+    return row(trial, tally, task, **noticed)
+
+
+class Scored(NamedTuple):
+    """One chip: its row, what was drawn, the class of each sample where they were asked for."""
+
+    row: TrialRow
+    drawn: Drawn
+    outcomes: NDArray[np.uint8] | None
+
+
+def dense_chips(setting: Setting, trials: Sequence[int], *, outcomes: bool) -> Iterator[Scored]:
+    """Draw and score chips by whole passes, in order; the next one is drawn while this one is scored.
+
+    Args:
+        setting: What the assessment stands on; its scorer knows the fault-free chip.
+        trials: Numbers of the chips.
+        outcomes: Whether the class of each sample is wanted.
+    """
+    for trial, ready in ahead(partial(ready_chip, setting), trials):
+        kept = np.zeros(len(setting.data), np.uint8) if outcomes else None
+        found, drawn = chip_row(setting, trial, kept, ready=ready)
+        yield Scored(found, drawn, kept)
 
 
 def clean_scores(setting: Setting) -> tuple[Tally, Tally | None]:

@@ -2,18 +2,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faultsim.assessment.chips import chip_numbers, chip_row, ready_chip
+from faultsim.assessment.chips import chip_numbers, dense_chips
 from faultsim.assessment.record import Recorder
 from faultsim.assessment.sets import ChipSet
 from faultsim.assessment.setting import Setting
+from faultsim.assessment.swept import is_sparse, swept_chips
 from faultsim.constraints import Tensors, TensorSet, dual_norm, log10_trials_for_even_chance
-from faultsim.engine.ahead import ahead
 from faultsim.engine.evaluate import Progress
 from faultsim.engine.objective import NetworkObjective
 from faultsim.engine.summary import own_score, row, summarise
@@ -43,14 +42,13 @@ _Origin = Tally | TrialRow | Tensors
 def random_chips(setting: Setting, rows: list[TrialRow], progress: Progress, recorder: Recorder | None = None) -> None:
     """Draw and score the chips, appending a row each: what is in *rows* stays when the caller is interrupted."""
     trials = range(len(rows), setting.options.trials)
-    for trial, ready in ahead(partial(ready_chip, setting), trials):
-        progress("chips", trial, setting.options.trials)
-        outcomes = None if recorder is None else recorder.row(len(setting.data))
-        found, drawn = chip_row(setting, trial, outcomes, ready=ready)
+    wanted = recorder is not None and recorder.row(0) is not None
+    progress("chips", len(rows), setting.options.trials)
+    for one in (swept_chips if is_sparse(setting) else dense_chips)(setting, trials, outcomes=wanted):
         if recorder is not None:
-            recorder.add(found, drawn, setting.stored, outcomes)
-        rows.append(found)
-    progress("chips", setting.options.trials, setting.options.trials)
+            recorder.add(one.row, one.drawn, setting.stored, one.outcomes)
+        rows.append(one.row)
+        progress("chips", len(rows), setting.options.trials)
 
 
 def has_fit(setting: Setting) -> bool:
@@ -68,10 +66,12 @@ def event_probability(setting: Setting) -> float | None:
     return setting.device.event_probability(setting.stored, conditions=conditions)
 
 
-def summary(setting: Setting, rows: Sequence[TrialRow], stopped: str | None = None) -> RandomResult:
-    """Return the figures over drawn chips."""
+def summary(
+    setting: Setting, rows: Sequence[TrialRow], stopped: str | None = None, *, constraint: str | None = None
+) -> RandomResult:
+    """Return the figures over drawn chips, or over random corruptions of the set that *constraint* says in words."""
     options, task = setting.options, setting.task
-    probability = event_probability(setting)
+    probability = None if constraint else event_probability(setting)
     return summarise(
         rows,
         level=options.level,
@@ -79,6 +79,7 @@ def summary(setting: Setting, rows: Sequence[TrialRow], stopped: str | None = No
         higher_is_better=None if task.headline == "accuracy" else task.higher_is_better,
         event_probability=probability,
         device_fit=None if probability is None else setting.device.fit(setting.stored, conditions=options.conditions),
+        constraint=constraint,
         stopped=stopped,
     )
 

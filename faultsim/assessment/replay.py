@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
-from faultsim.assessment.chips import chip_row, clean_scores
+from faultsim.assessment.chips import chip_row, clean_scores, of_chip
 from faultsim.assessment.fault_list import Record, records
 from faultsim.assessment.options import Options
 from faultsim.assessment.setting import Setting, make_setting
@@ -14,7 +14,6 @@ from faultsim.device import Conditions, Device, load_device
 from faultsim.device.chip import Chip
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.runner import Runner
-from faultsim.engine.summary import row as summary_row
 from faultsim.errors import OptionError
 from faultsim.library import find_model
 from faultsim.model import load_model
@@ -151,8 +150,7 @@ def _score_file(setting: Setting, path: Path, trial: int, chip: Chip) -> TrialRo
         labels=full.labels,
         digests=full.digests,
     )
-    detected = chip.detected_words + int(chip.crashed)
-    return summary_row(trial, scorer.score(), full.task, detected=detected, corrected=chip.corrected_words)
+    return of_chip(trial, scorer.score(), full.task, chip)
 
 
 def _conditions(rerun: Rerun) -> Conditions:

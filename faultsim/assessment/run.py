@@ -27,7 +27,6 @@ from faultsim.criteria import judge_all, parse_criteria
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.engine.evaluate import Progress
-from faultsim.engine.summary import summarise
 from faultsim.errors import ModelError, OptionError
 from faultsim.metrics import Tally
 from faultsim.results import KindResult, RandomResult, Result, SiteResult, TrialRow, Verdict
@@ -131,15 +130,11 @@ def _assess(
         if interrupted and len(chips) < options.trials
         else None
     )
-    scored = setting.task.counts_correct
-    higher = None if setting.task.headline == "accuracy" else setting.task.higher_is_better
     random = summary(setting, chips, stopped)
     random_set: RandomResult | None = None
     if in_set:
         cut = f"interrupted after {len(in_set)} of {options.trials}" if len(in_set) < options.trials else None
-        random_set = summarise(
-            in_set, level=options.level, scored=scored, higher_is_better=higher, constraint=found.words, stopped=cut
-        )
+        random_set = summary(setting, in_set, cut, constraint=found.words)
     if found.why_not:
         said.append(f"No worst case and no random corruption in the set: {found.why_not}.")
     if interrupted:

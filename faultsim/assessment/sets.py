@@ -102,6 +102,7 @@ def budget_entries(setting: Setting) -> tuple[BudgetEntry, ...]:
                 n=b.n,
                 elements=single.site.elements if single else sum(s.site.elements for s in setting.stored.values()),
                 confidence=b.confidence,
+                note=b.note,
             )
         )
     return tuple(entries)

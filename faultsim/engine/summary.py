@@ -20,15 +20,18 @@ from faultsim.results import (
 from faultsim.stats import clopper_pearson, quantile_estimate, t_interval
 
 
-def row(trial: int, tally: Tally, task: Task | None = None, *, detected: int = 0, corrected: int = 0) -> TrialRow:
+def row(
+    trial: int, tally: Tally, task: Task | None = None, *, detected: int = 0, corrected: int = 0, crashed: int = 0
+) -> TrialRow:
     """Return the row of one chip.
 
     Args:
         trial: Number of the chip.
         tally: Its counts over all samples.
         task: What gives the chip's own score, where it is known by another figure than its accuracy.
-        detected: Memory words with a detected uncorrectable error, and crashes.
+        detected: Memory words with a detected uncorrectable error.
         corrected: Memory words that a code repaired.
+        crashed: 1 where the chip stopped for all to see, else 0.
     """
     counts = tally.counts
     outcomes = tally.outcomes
@@ -50,6 +53,7 @@ def row(trial: int, tally: Tally, task: Task | None = None, *, detected: int = 0
         ),
         detected=detected,
         corrected=corrected,
+        crashed=crashed,
     )
 
 

@@ -18,10 +18,24 @@ from numpy.typing import NDArray
 
 Method = Literal["exact", "fast", "auto"]
 Matrix = NDArray[np.float64]
+Single = NDArray[np.float32]
+Cells = NDArray[np.floating]
 Act = Callable[[NDArray[Any]], NDArray[Any]]
 
-AUTO_CELLS = 32 * 32
+AUTO_CELLS = 16 * 16
 """``auto`` solves tiles of up to this many cells exactly."""
+
+LIGHT = 0.1
+"""Share of a tile's conductance, both as Frobenius norms, up to which one shape of current a line will do."""
+
+_OBLONG = 4
+"""Lines this many times shorter than the others take one shape less in the fast solution."""
+
+_BLOCK = 32
+"""Cells of a line whose shared resistances are multiplied out at once."""
+
+_DEPENDENT = 1e-5
+"""Least power of a shape's own part, as a share of its whole: float32 rounding is below."""
 
 _CHUNK = 1 << 22
 """Numbers in the largest intermediate array of one batch of tiles (32 MiB)."""
@@ -36,7 +50,9 @@ class Wires(NamedTuple):
     sense_ohm: float = 0.0
 
 
-def effective_conductance(g_uS: NDArray[Any], wires: Wires, *, method: Method = "exact", modes: int = 2) -> Matrix:
+def effective_conductance(
+    g_uS: NDArray[Any], wires: Wires, *, method: Method = "exact", modes: int | None = None
+) -> Cells:
     """Return the conductances that the tiles seem to have: ``i_out = g_eff.T @ v_in`` with the wires in place.
 
     The network is linear, so this is all of IR drop, sneak paths included, for every input at once.
@@ -45,30 +61,46 @@ def effective_conductance(g_uS: NDArray[Any], wires: Wires, *, method: Method = 
         g_uS: Conductances of the cells, uS, at least 0, shape ``(..., m, n)``: m word lines by n bit lines.
         wires: Resistances of the lines.
         method: ``exact`` costs some ``8 m n**3`` operations a tile, n the fewer lines; ``fast`` costs some ``2
-            modes**3 m n**2``, is exact to first order in wire resistance times conductance and errs little
+            modes**3 m n**2`` in float32, is exact to first order in wire resistance times conductance and errs little
             beyond (benchmarks/ir_drop_error.py measures it); ``auto`` is exact for tiles of up to `AUTO_CELLS`
             cells.
-        modes: Shapes of current along a line in the fast solution, at least 1.
+        modes: Shapes of current along a line in the fast solution, at least 1; along much shorter lines, one less.
+            None: one for tiles that lose up to `LIGHT` of their conductance to the wires, two for others.
 
     Returns:
-        float64, uS, the same shape.
+        uS, the same shape; float64, but float32 where the fast solution is given float32.
     """
-    g = np.asarray(g_uS, dtype=np.float64)
-    rows, cols = g.shape[-2:]
+    rows, cols = g_uS.shape[-2:]
+    exact = method == "exact" or (method == "auto" and rows * cols <= AUTO_CELLS)
+    single = g_uS.dtype == np.float32 and not exact
+    g: Cells = g_uS if single else np.asarray(g_uS, dtype=np.float64)
     if rows < cols:  # reciprocity: the same network seen from its outputs, with smaller matrices
         turned = Wires(wires.bit_ohm, wires.word_ohm, wires.sense_ohm, wires.driver_ohm)
         mirrored = np.swapaxes(g[..., ::-1, ::-1], -2, -1)
         return np.swapaxes(effective_conductance(mirrored, turned, method=method, modes=modes), -2, -1)[..., ::-1, ::-1]
     flat = g.reshape(-1, rows, cols)
-    exact = method == "exact" or (method == "auto" and rows * cols <= AUTO_CELLS)
-    largest = cols * (rows + cols) if exact else modes**2 * rows * cols
+    most = 2 if modes is None else modes
+    largest = cols * (rows + cols) if exact else most * (most + 1) * rows * cols
     batch = max(1, _CHUNK // max(largest, 1))
     mega = Wires(*(1e-6 * ohm for ohm in wires))  # megaohm is one over uS
     out = np.empty_like(flat)
     for first in range(0, len(flat), batch):
         part = flat[first : first + batch]
-        out[first : first + batch] = _exact(part, mega) if exact else _projected(part, mega, modes)
+        out[first : first + batch] = (
+            _exact(part.astype(np.float64, copy=False), mega) if exact else _fast(part, mega, modes)
+        )
     return out.reshape(g.shape)
+
+
+def _fast(g: Cells, wires: Wires, modes: int | None) -> Cells:
+    """Solve tiles ``(t, m, n)`` with as few shapes of current as `effective_conductance` promises."""
+    found = _projected(g, wires, modes or 1)
+    if modes is None:
+        lost = np.linalg.norm(g - found, axis=(1, 2))
+        heavy = lost > LIGHT * np.linalg.norm(g, axis=(1, 2))
+        if np.any(heavy):
+            found[heavy] = _projected(g[heavy], wires, 2)
+    return found
 
 
 def _exact(g: Matrix, wires: Wires) -> Matrix:
@@ -96,45 +128,98 @@ def _exact(g: Matrix, wires: Wires) -> Matrix:
     return np.swapaxes(np.linalg.solve(last, source), 1, 2)
 
 
-def _projected(g: Matrix, wires: Wires, modes: int) -> Matrix:
+def _projected(g: Cells, wires: Wires, modes: int) -> Cells:
     """Solve the same network with few unknowns a line, by Galerkin projection, [Saad2003]_.
 
     The voltage along a line is taken as what its own cells would cause if they drew ``g_j P_k(j)``, P_k the
     Legendre polynomials k < *modes*, in unknown amounts. Already modes = 1 holds the first-order solution of a
     driven word line and of a sensed bit line exactly, cell by cell; as the projection of a symmetric system errs by
     the product of both fields' errors, the effective conductance is right to first order in r g, and its
-    second-order error is small: what the shapes miss of the drop that other lines cause.
+    second-order error is small: what the shapes miss of the drop that other lines cause. Lines `_OBLONG` times
+    shorter than the others drop far less and take one shape less. What the wires take away is found in float32,
+    as conductances are stored.
     """
     tiles, rows, cols = g.shape
-    word = _line_modes(g, _shared(cols, wires.word_ohm, wires.driver_ohm), modes)  # (t, m, k, n)
-    flipped = np.swapaxes(g[:, ::-1], 1, 2)  # bit lines, seen from the amplifier
-    bit = _line_modes(flipped, _shared(rows, wires.bit_ohm, wires.sense_ohm), modes)[..., ::-1]  # (t, n, k, m)
-    drawn = g[:, :, None, :] * word
-    taken = np.swapaxes(g, 1, 2)[:, :, None, :] * bit
-    drive = drawn.sum(axis=3)
-    cross = drawn[:, :, :, :, None] * bit.transpose(0, 3, 1, 2)[:, :, None]  # (t, m, k, n, l)
-    couple = cross.reshape(tiles, rows * modes, cols * modes)
-    system = np.eye(cols * modes) - np.swapaxes(couple, 1, 2) @ couple
-    per_row = couple.reshape(tiles, rows, modes, cols * modes)
-    from_words = np.swapaxes((per_row * drive[..., None]).sum(axis=2), 1, 2)  # (t, n k, m)
-    amounts = np.linalg.solve(system, taken.reshape(tiles, cols * modes, rows) - from_words)
-    reach = -(drawn.transpose(0, 3, 1, 2).reshape(tiles, cols, rows * modes) @ couple)
+    cells = g.astype(np.float32, copy=False)
+    short = max(modes - 1, 1) if rows >= _OBLONG * cols else modes
+    word = _line_modes(cells, wires.word_ohm, wires.driver_ohm, short, axis=2)
+    flipped = np.ascontiguousarray(cells[:, ::-1])  # bit lines, seen from the amplifier
+    bit = [one[:, ::-1] for one in _line_modes(flipped, wires.bit_ohm, wires.sense_ohm, modes, axis=1)]
+    # What word shape k and bit shape l exchange at each cell; in the last place, what shape k draws there.
+    couple = np.empty((tiles, short, rows, modes + 1, cols), np.float32)
+    taken = np.empty((tiles, rows, modes, cols), np.float32)  # by each bit line's shapes, less what word lines withhold
+    lost: Single = np.zeros_like(cells)
+    for k, shape in enumerate(bit):
+        np.multiply(cells, shape, out=taken[:, :, k])
+    direct = taken.sum(axis=1)
+    for k, along in enumerate(word):
+        drawn = couple[:, k, :, modes]
+        np.multiply(cells, along, out=drawn)
+        drive = drawn.sum(axis=2, keepdims=True)
+        lost += drawn * drive
+        for i, shape in enumerate(bit):
+            np.multiply(drawn, shape, out=couple[:, k, :, i])
+            taken[:, :, i] -= couple[:, k, :, i] * drive
+    flat = couple.reshape(tiles, short * rows, (modes + 1) * cols)
+    unknowns = modes * cols
+    through = np.swapaxes(flat[:, :, :unknowns], 1, 2) @ flat
+    system = np.eye(unknowns, dtype=np.float32) - through[:, :, :unknowns]
+    reach = -through[:, :, unknowns:]
     at = np.arange(cols)
-    reach.reshape(tiles, cols, cols, modes)[:, at, at] += taken.sum(axis=3)
-    lost: Matrix = (drawn * drive[..., None]).sum(axis=2) + np.swapaxes(reach @ amounts, 1, 2)
-    return g - lost
+    reach.reshape(tiles, modes, cols, cols)[:, :, at, at] += direct
+    lost += taken.reshape(tiles, rows, unknowns) @ np.linalg.solve(system, reach)
+    return np.asarray(g - lost)
 
 
-def _line_modes(g: Matrix, shared: Matrix, modes: int) -> Matrix:
-    """Return voltage shapes of lines ``(t, lines, modes, cells)``, orthonormal in the power of line and cells."""
-    drawn = g[:, :, None, :] * _legendre(g.shape[2], modes)
-    shapes: Matrix = drawn @ shared
-    power = (drawn + g[:, :, None, :] * shapes) @ np.swapaxes(shapes, 2, 3)
-    at = np.arange(modes)
-    top = power[..., at, at].max(axis=2, keepdims=True)
-    # A line with fewer conducting cells than shapes has dependent ones: lift them, they then carry nothing.
-    power[..., at, at] += np.where(top > 0, 1e-12 * top, 1.0)
-    return np.linalg.solve(np.linalg.cholesky(power), shapes)
+def _line_modes(g: Single, segment: float, end: float, modes: int, *, axis: int) -> list[Single]:
+    """Return voltage shapes ``(t, m, n)`` of the lines along *axis*, orthonormal in the power of line and cells."""
+    table = _legendre(g.shape[axis], modes).astype(np.float32)
+    shapes: list[Single] = []
+    drawn: list[Single] = []  # by the line and its cells at each shape
+    for k in range(modes):
+        current = g * (table[k] if axis == 2 else table[k, :, None])
+        shape = _down_lines(current, segment, end) if axis == 1 else _along_lines(current, segment, end)
+        whole = g * shape
+        whole += current
+        power = own = (whole * shape).sum(axis=axis, keepdims=True)
+        for earlier, of_earlier in zip(shapes, drawn, strict=True):
+            common = (whole * earlier).sum(axis=axis, keepdims=True)
+            shape -= common * earlier
+            whole -= common * of_earlier
+            power = power - common**2
+        # A line with fewer conducting cells than shapes has dependent ones: lift them, they then carry nothing.
+        power = np.maximum(power, _DEPENDENT * own)
+        unit = np.divide(1, np.sqrt(power), out=np.zeros_like(power), where=power > 0)
+        shapes.append(shape * unit)
+        drawn.append(whole * unit)
+    return shapes
+
+
+def _along_lines(current: Single, segment: float, end: float) -> Single:
+    """Return the voltages that currents ``(t, m, n)`` cause along lines of n cells, from the driven end."""
+    return current @ _shared(current.shape[2], segment, end).astype(np.float32)
+
+
+def _down_lines(current: Single, segment: float, end: float) -> Single:
+    """Return the same for lines of m cells, block by block: the work grows with m, not with its square.
+
+    In a block, cell i (from 1) sees what its own block shares with it, i segments of all that is drawn beyond the
+    block, and the voltage at the block's start.
+    """
+    tiles, rows, cols = current.shape
+    count = -(-rows // _BLOCK)
+    blocks = np.zeros((tiles, count * _BLOCK, cols), np.float32)
+    blocks[:, :rows] = current
+    blocks = blocks.reshape(tiles, count, _BLOCK, cols)
+    own = _shared(_BLOCK, segment, 0.0).astype(np.float32) @ blocks
+    drawn = blocks.sum(axis=2)
+    beyond = np.cumsum(drawn[:, ::-1], axis=1)[:, ::-1] - drawn
+    own += np.arange(1, _BLOCK + 1, dtype=np.float32)[:, None] * (segment * beyond)[:, :, None]
+    rise = np.cumsum(own[:, :-1, -1], axis=1)
+    own[:, 1:] += rise[:, :, None]
+    if end:
+        own += end * drawn.sum(axis=1)[:, None, None]
+    return own.reshape(tiles, -1, cols)[:, :rows]
 
 
 @lru_cache(maxsize=32)

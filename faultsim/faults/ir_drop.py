@@ -110,7 +110,9 @@ class IrDrop(AnalogLaw):
         elif layout == "reference":
             act = self._with_reference
         done = over_tiles(lines, self.tile_rows, tile_cols, act)
-        solved: NDArray[Any] = from_lines(done, g_uS.shape[1:], channel_axis) + np.minimum(g_uS, 0)
+        solved: NDArray[Any] = from_lines(done, g_uS.shape[1:], channel_axis)
+        if g_uS.min() < 0:
+            solved = solved + np.minimum(g_uS, 0)
         return solved
 
     def _separate(self, tiles: NDArray[Any]) -> NDArray[Any]:

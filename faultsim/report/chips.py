@@ -16,6 +16,7 @@ def chip_lines(result: Result, random: RandomResult, width: int) -> list[str]:
         found += block("answers", [said], width)
     found += block("outcomes", _outcomes(result, random), width)
     found += block("memory code", _noticed(random), width)
+    found += block("crashes", _crashed(random), width)
     fit = random.sdc_fit
     if fit is not None:
         between = interval(fit.low, fit.high, of_fractions=False)
@@ -56,7 +57,7 @@ def _outcomes(result: Result, random: RandomResult) -> list[str]:
 
 
 def _noticed(random: RandomResult) -> list[str]:
-    """Return what the machine itself noticed: words that its code repaired or reported, crashes."""
+    """Return what the memory's code noticed: words that it repaired or reported."""
     corrected, detected = (sum(getattr(row, name) for row in random.per_trial) for name in ("corrected", "detected"))
     if not corrected and not detected:
         return []
@@ -65,6 +66,14 @@ def _noticed(random: RandomResult) -> list[str]:
         f"{counted(corrected, 'word')} corrected; {counted(detected, 'error')} detected and not correctable, on {on} "
         f"of {counted(random.trials, 'chip')} (restarted with a good copy unless the profile says otherwise)"
     ]
+
+
+def _crashed(random: RandomResult) -> list[str]:
+    """Return how many chips stopped for all to see, which no code of the memory counts."""
+    crashed = sum(row.crashed > 0 for row in random.per_trial)
+    if not crashed:
+        return []
+    return [f"{crashed} of {counted(random.trials, 'chip')} stopped for all to see; what stopped them is in no answer"]
 
 
 def _share(one: OutcomeShare) -> str:

@@ -150,7 +150,13 @@ def _budget(result: Result) -> list[str]:
         ends = sorted({f"{min(radii):.3g}", f"{max(radii):.3g}"}, key=float)
         sets = counted(len(radii), "set")
         found.append(f"{mechanism}: p = {p}, eps {' to '.join(ends)}, {sets} {scope}, confidence {100 * confidence:g}%")
-    return found
+    return found + _budget_notes(result)
+
+
+def _budget_notes(result: Result) -> list[str]:
+    """Return each note of a shown set once, behind its mechanism."""
+    said = dict.fromkeys((entry.mechanism, entry.note) for entry in result.budget if entry.note and entry.eps != 0)
+    return [f"{plain(mechanism)}: {plain(note)}" for mechanism, note in said]
 
 
 def _parts(result: Result, width: int) -> Iterable[Line]:

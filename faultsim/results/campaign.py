@@ -141,9 +141,11 @@ class TrialRow(Section):
     outcomes: OutcomeCounts | None = None
     """What the faults did to each input; null where that was not recorded."""
     detected: Count = 0
-    """Memory words with an uncorrectable error that a code detected, and crashes: all that the machine notices."""
+    """Memory words with an uncorrectable error that a code detected; in files without `crashed`, crashes as well."""
     corrected: Count = 0
     """Memory words that a code repaired."""
+    crashed: Count = 0
+    """1 where the chip stopped for all to see, such as a hung accelerator; else 0."""
 
     @model_validator(mode="after")
     def _counts(self) -> "TrialRow":

@@ -135,6 +135,8 @@ class Budget(Section):
     """Numbers that the set ranges over."""
     confidence: Fraction
     """Part of all chips whose faults of this mechanism lie in the set."""
+    note: str = ""
+    """What a reader must know of the set, such as that it is an upper bound; empty: nothing."""
 
 
 class Agreement(Section):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from faultsim.faults.crossbar import (
     AUTO_CELLS,
+    LIGHT,
     Wires,
     effective_conductance,
     from_lines,
@@ -141,7 +142,35 @@ def test_the_fast_solution_takes_lines_that_hardly_conduct() -> None:
     g[3, 4], g[3, 29], g[19, 4] = 10.0, 20.0, 30.0
     wires = Wires(30.0, 20.0, 5.0, 5.0)
     exact = effective_conductance(g, wires)
-    np.testing.assert_allclose(effective_conductance(g, wires, method="fast"), exact, atol=2e-6)
+    np.testing.assert_allclose(effective_conductance(g, wires, method="fast", modes=2), exact, atol=2e-6)
+    np.testing.assert_allclose(effective_conductance(g, wires, method="fast"), exact, atol=3e-4)
+
+
+@pytest.mark.parametrize("shape", [(96, 12), (12, 96), (48, 48)])
+def test_light_tiles_take_one_shape_and_heavy_ones_two(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(5)
+    light, heavy = rng.uniform(0, 2, shape), rng.uniform(10, 25, shape)
+    wires = Wires(4.0, 4.0)
+    both = effective_conductance(np.stack([light, heavy]), wires, method="fast")
+    for g, found, modes in ((light, both[0], 1), (heavy, both[1], 2)):
+        exact = effective_conductance(g, wires)
+        share = np.linalg.norm(g - exact) / np.linalg.norm(g)
+        assert (share < LIGHT) == (modes == 1)
+        np.testing.assert_allclose(found, effective_conductance(g, wires, method="fast", modes=modes), rtol=1e-6)
+        assert np.linalg.norm(found - exact) < 1e-3 * np.linalg.norm(g)
+
+
+@pytest.mark.parametrize("rows", [1, 31, 32, 33, 200])
+def test_the_fast_solution_keeps_single_precision_and_its_accuracy(rows: int) -> None:
+    g = np.random.default_rng(6).uniform(0, 25, (2, rows, 24)).astype(np.float32)
+    wires = Wires(2.0, 1.0, 3.0, 5.0)
+    fast = effective_conductance(g, wires, method="fast")
+    assert fast.dtype == np.float32
+    double = effective_conductance(g.astype(np.float64), wires, method="fast")
+    assert double.dtype == np.float64
+    np.testing.assert_allclose(fast, double, rtol=1e-6, atol=1e-5)
+    exact = effective_conductance(g, wires)
+    assert np.linalg.norm(double - exact) < 2e-3 * np.linalg.norm(exact)
 
 
 def test_auto_is_exact_for_small_tiles_only() -> None:

@@ -1,0 +1,284 @@
+"""`Sweep`: scores many trials of sparse faults at a small part of a forward pass each, with the counts of a whole one.
+
+Samples are outermost: the clean activations of a batch are computed once, and every trial computes only what its faults
+change. Which pieces there are is planned in `join.py`, and tried on clean activations in `entry.py`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from faultsim.engine.evaluate import Scorer
+from faultsim.engine.sweep.apart import rows_apart, stays_apart
+from faultsim.engine.sweep.entry import Entry, Kept
+from faultsim.engine.sweep.flow import Flow
+from faultsim.engine.sweep.golden import Clean, bytes_per_sample, see
+from faultsim.engine.sweep.judge import BatchJudge
+from faultsim.engine.sweep.parts import Part, Runtime, open_part
+from faultsim.engine.sweep.routes import Needs, Patch, Route, Router
+from faultsim.engine.sweep.rows import Rows, Take
+from faultsim.errors import FaultsimError, ModelError
+from faultsim.metrics import Tally
+
+Array = NDArray[Any]
+PROBE = 32
+"""Clean samples that every piece of the graph is tried on."""
+LEAST = 16
+"""Samples of a batch that is not split further, however small the memory is."""
+SLICE_BYTES = 1 << 25
+"""A slice of channels takes at most so many bytes."""
+
+
+class _Batch(NamedTuple):
+    """A batch of the sweep: its verdicts and clean activations."""
+
+    judge: BatchJudge
+    clean: Clean
+
+
+class Spent(NamedTuple):
+    """What a sweep has computed so far.
+
+    Attributes:
+        trials: Trials by route: ``slice`` (faulty channels alone, then clean weights), ``layer`` (one faulty layer,
+            then clean weights), ``suffix`` (faulty weights from the first faulty layer on), ``whole`` (a full pass).
+        rows: Samples that went on behind the faulty layer, over all trials.
+        masked: Samples that left there, as their activations equal the clean ones bit by bit.
+    """
+
+    trials: Mapping[str, int]
+    rows: int
+    masked: int
+
+
+@dataclass
+class Sweep:
+    """Scores sparse faults on a fault-free chip.
+
+    Attributes:
+        scorer: The model's task on its data; `Scorer.set_golden` has run under *numbers*.
+        numbers: The fault-free chip's numbers by site, where they are not the model's own.
+        memory_bytes: Room for the clean activations of a batch and for open pieces of the graph, together.
+    """
+
+    scorer: Scorer
+    numbers: Mapping[str, Array] | None = None
+    memory_bytes: int = 1 << 30
+    _router: Router | None = None
+    _trials: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("slice", "layer", "suffix", "whole"), 0))
+    _rows: int = 0
+    _masked: int = 0
+
+    def __post_init__(self) -> None:
+        """Look at the graph; where no piece of it can run alone, every trial is a full pass."""
+        if self.scorer.golden is None or self.scorer.digests is None:
+            raise ValueError("a sweep needs the fault-free chip: call Scorer.set_golden first")
+        self._kept = Kept(self.memory_bytes // 2)
+        self._router = self._make_router()
+        self._clean: tuple[Needs, list[Clean]] | None = None
+
+    @property
+    def spent(self) -> Spent:
+        """What has been computed so far."""
+        return Spent(dict(self._trials), self._rows, self._masked)
+
+    def score(self, patches: Sequence[Patch], *, outcomes: Sequence[NDArray[np.uint8]] | None = None) -> list[Tally]:
+        """Return the tally of each trial, equal to that of `Scorer.score` on the same numbers.
+
+        Args:
+            patches: What is wrong in each trial: new numbers for a few elements, by site.
+            outcomes: For each trial a vector that is filled with the class of each sample, as `Scorer.score` does.
+
+        Raises:
+            ModelError: If new numbers do not fit the model.
+        """
+        routes = [self._route(patch) for patch in patches]
+        tallies = [Tally() for _ in patches]
+        failed: set[int] = {t for t, route in enumerate(routes) if route.kind == "whole"}
+        swept = [(t, route) for t, route in enumerate(routes) if route.kind != "whole"]
+        if swept:
+            needs = Needs()
+            for _, route in swept:
+                needs |= route.needs
+            try:
+                for batch in self._batches(needs):
+                    left = [one for one in swept if one[0] not in failed]
+                    failed |= self._batch(batch, left, patches, tallies, outcomes)
+            except (FaultsimError, MemoryError):  # the clean run itself: a whole pass then says what is wrong
+                failed = set(range(len(patches)))
+                self._router, self._clean = None, None
+        for t, route in enumerate(routes):
+            self._trials["whole" if t in failed else route.kind] += 1
+            if t in failed:
+                row = None if outcomes is None else outcomes[t]
+                tallies[t] = self.scorer.score(self._dense(patches[t]), outcomes=row)
+        return tallies
+
+    def _batch(
+        self,
+        batch: _Batch,
+        swept: Sequence[tuple[int, Route]],
+        patches: Sequence[Patch],
+        tallies: list[Tally],
+        outcomes: Sequence[NDArray[np.uint8]] | None,
+    ) -> set[int]:
+        """Add the tallies of a batch; return the trials whose way failed, and use these ways no more."""
+        judge, clean = batch.judge, batch.clean
+        failed: set[int] = set()
+
+        def take(trial: int, samples: NDArray[np.int64] | None, output: Array | None) -> None:
+            tally, classes = judge.tally(samples, output)
+            tallies[trial] += tally
+            if outcomes is not None and classes is not None:
+                outcomes[trial][judge.start : judge.stop] = classes
+
+        by_entry: dict[int, tuple[Entry, list[tuple[int, Route]]]] = {}
+        for t, route in swept:
+            if route.rest is not None:
+                try:
+                    take(t, None, route.rest(patches[t], clean))
+                    self._rows += len(judge)
+                except (FaultsimError, MemoryError):
+                    failed |= self._refuse([(t, route)])
+            else:
+                assert route.entry is not None
+                by_entry.setdefault(id(route.entry), (route.entry, []))[1].append((t, route))
+        for entry, members in by_entry.values():
+            try:
+                self._enter(entry, members, batch, patches, take)
+            except (FaultsimError, MemoryError):
+                failed |= self._refuse(members)
+        return failed
+
+    def _enter(
+        self, entry: Entry, members: Sequence[tuple[int, Route]], batch: _Batch, patches: Sequence[Patch], take: Take
+    ) -> None:
+        """Compute the trials that enter at one place."""
+        clean, samples = batch.clean, len(batch.judge)
+        self._kept.use(entry)
+        rows = Rows(entry, clean, samples, take)
+        sliced = [(t, route) for t, route in members if route.kind == "slice"]
+        for chunk in _chunks(sliced, self._most_channels(entry, samples)):
+            channels = [one for _, route in chunk for one in route.channels]
+            found = entry.slice(clean, channels)
+            at = 0
+            for t, route in chunk:
+                rows.add_channels(t, found, at, [one.number for one in route.channels])
+                at += len(route.channels)
+        for t, route in members:
+            if route.kind == "layer":
+                (faults,) = patches[t].values()
+                rows.add_whole(t, entry.whole(clean, faults))
+        rows.flush()
+        self._rows += rows.computed
+        self._masked += rows.masked
+
+    def _refuse(self, members: Sequence[tuple[int, Route]]) -> set[int]:
+        for _, route in members:
+            if self._router is not None:
+                self._router.refuse(route)
+        return {t for t, _ in members}
+
+    def _most_channels(self, entry: Entry, samples: int) -> int:
+        sizes = [bytes_per_sample(entry.types, [name]) for name in entry.boundary]
+        one = max(sizes) // max(entry.join.channels, 1) * samples
+        return int(np.clip(SLICE_BYTES // max(one, 1), 1, 64))
+
+    def _batches(self, needs: Needs) -> Iterator[_Batch]:
+        """Yield the clean activations of the data set, kept from one call to the next where they fit."""
+        assert self._router is not None
+        run = self._router.clean_run(needs)
+        size = run.sample_bytes
+        most = max(self.memory_bytes // 2 // max(size, 1), LEAST)
+        keep = size * len(self.scorer.data) <= self.memory_bytes // 4
+        known = self._clean[1] if self._clean is not None and self._clean[0] == needs else []
+        fresh: list[Clean] = []
+        for batch in self.scorer.batches():
+            labels = self.scorer.batch_labels(batch)
+            count = batch.stop - batch.start
+            for low, high in _even(count, most):
+                feeds = {name: array[low:high] for name, array in batch.inputs.items()}
+                clean = known[len(fresh)] if len(fresh) < len(known) else run(feeds)
+                if keep:
+                    fresh.append(clean)
+                golden = clean.held[self.scorer.output.name]
+                judge = BatchJudge(self.scorer, golden, labels[low:high], batch.start + low)
+                if not judge.is_clean:
+                    raise ModelError("the clean run in pieces gives other numbers than the fault-free chip")
+                yield _Batch(judge, clean)
+        self._clean = (needs, fresh) if keep else None
+
+    def _route(self, patch: Patch) -> Route:
+        return Route("whole") if self._router is None else self._router.route(patch)
+
+    def _dense(self, patch: Patch) -> dict[str, Array]:
+        model = self.scorer.runner.model
+        numbers = dict(self.numbers or {})
+        for name, faults in patch.items():
+            base = numbers.get(name, model.numbers[name]).copy()
+            base.reshape(-1)[faults.indices] = faults.values
+            numbers[name] = base
+        return numbers
+
+    def _make_router(self) -> Router | None:
+        scorer, model = self.scorer, self.scorer.runner.model
+        count = min(len(scorer.data), PROBE)
+        sample_first = scorer.output.batch_axis == 0 and all(spec.batch_axis == 0 for spec in model.inputs)
+        if count < 3 or not sample_first or any(spec.fixed_batch for spec in model.inputs):
+            return None
+        if not stays_apart(model.proto):
+            return None
+        runner = scorer.runner
+        runtime: Runtime = "onnxruntime" if runner.runtime == "onnxruntime" else "torch"
+
+        def opener(proto: ModelProto, *, fused: bool) -> Part:
+            return open_part(proto, runtime, fused=fused, threads=runner.threads, device=model.device)
+
+        name = scorer.output.name
+        try:
+            count = min(count, self._affordable())
+            feeds = {name: np.asarray(array) for name, array in scorer.data.inputs(0, count).items()}
+            run = runner.open(self.numbers)
+            golden = run(feeds)
+            if golden.shape[:1] != (count,) or not rows_apart(run, feeds, golden):
+                return None
+            return Router(
+                model, self.numbers, name, feeds, golden, opener, self._whole, runtime=runtime, threads=runner.threads
+            )
+        except (FaultsimError, MemoryError, ValueError):
+            return None
+
+    def _affordable(self) -> int:
+        """Return how many samples of all activations together fit into an eighth of the memory, at least 3."""
+        model = self.scorer.runner.model
+        few = see(model, Flow(model.proto), self.scorer.data.inputs(0, 3), self.numbers)
+        return max(self.memory_bytes // 8 // max(bytes_per_sample(few.types, few.types), 1), 3)
+
+    def _whole(self, patch: Patch, feeds: Mapping[str, Array]) -> Array:
+        return self.scorer.runner.open(self._dense(patch))(feeds)
+
+
+def _even(count: int, most: int) -> Iterator[tuple[int, int]]:
+    """Yield spans of *count* samples, *most* at most and none much smaller: single rows may round otherwise."""
+    parts = -(-count // most)
+    edges = [count * i // parts for i in range(parts + 1)]
+    yield from pairwise(edges)
+
+
+def _chunks(members: Sequence[tuple[int, Route]], most: int) -> Iterator[list[tuple[int, Route]]]:
+    chunk: list[tuple[int, Route]] = []
+    used = 0
+    for member in members:
+        count = len(member[1].channels)
+        if chunk and used + count > most:
+            yield chunk
+            chunk, used = [], 0
+        chunk.append(member)
+        used += count
+    if chunk:
+        yield chunk
