@@ -1,6 +1,7 @@
 """Losses on rows of logits: differentiable on torch tensors, and in float64 on numpy arrays for counting."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +11,8 @@ from faultsim.metrics.counts import Array, Floats, Ints
 
 LossKind = Literal["cross_entropy", "margin"]
 LOSSES: tuple[str, ...] = ("cross_entropy", "margin")
+SHARPNESS: Final[Mapping[str, float]] = {"errors": 1.0, "edge": 4.0}
+"""Smooth counts of errors, and how much sharper than the network's own probabilities they are, dimensionless."""
 TINY = float(np.finfo(np.float32).tiny)  # where probabilities are clamped: a cross-entropy of at most 87.3
 _ROWS_BYTES = 1 << 25
 
@@ -48,8 +51,24 @@ def margin(logits: torch.Tensor, labels: torch.Tensor, *, cap: float = 0.0) -> t
     return (others - own[:, 0]).clamp(max=cap)
 
 
+def smooth_error(logits: torch.Tensor, labels: torch.Tensor, *, sharpness: float) -> torch.Tensor:
+    """Return a smooth count of errors of each row, 0 to 1, shape (M,), differentiable.
+
+    1 for a row that is wrong; else ``1 - softmax(sharpness * logits)[label]``, whose gradient comes from the rows near
+    the edge.
+
+    Args:
+        logits: Shape (M, C), C at least 2.
+        labels: Classes, shape (M,), int64.
+        sharpness: Factor on the logits, above 0.
+    """
+    kept = (sharpness * logits).softmax(1).gather(1, labels[:, None])[:, 0]
+    right = margin(logits.detach(), labels, cap=torch.inf) < 0
+    return torch.where(right, 1 - kept, torch.ones_like(kept))
+
+
 def per_row(logits: torch.Tensor, labels: torch.Tensor, kind: str, *, cap: float = 0.0) -> torch.Tensor:
-    """Return the loss of the asked kind of each row.
+    """Return the loss of the asked kind of each row: one of `LOSSES` or of `SHARPNESS`.
 
     Raises:
         OptionError: If `kind` is unknown.
@@ -58,6 +77,8 @@ def per_row(logits: torch.Tensor, labels: torch.Tensor, kind: str, *, cap: float
         return cross_entropy(logits, labels)
     if kind == "margin":
         return margin(logits, labels, cap=cap)
+    if kind in SHARPNESS:
+        return smooth_error(logits, labels, sharpness=SHARPNESS[kind])
     raise unknown_loss(kind)
 
 

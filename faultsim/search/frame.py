@@ -18,6 +18,8 @@ from faultsim.search.swap import Swap
 from faultsim.search.vertices import Vertices
 
 _SPARSE = 0.25  # part of the elements that may move, up to which a set is searched element by element
+_FEW = 4096  # elements up to which all corners of a set with p = 1 are tried
+_FALLEN = 0.03  # accuracy lost above which the samples nearest to the edge are wrong already
 _FIRST = 10  # gradients that the methods named first get before the rest is shared out
 
 
@@ -93,8 +95,10 @@ def worst_case(
     clean = probe.gradient(None, "cross_entropy")
     chosen = methods_for(constraint, probe.layout.elements) if methods is None else tuple(methods)
     for position, method in enumerate(chosen):
-        left = budget_gradients - probe.gradients
-        share = max(math.ceil(left / (len(chosen) - position)), min(left // 2, _FIRST))
+        behind = [one for one in chosen[position + 1 :] if methods is not None or _suits(one, probe)]
+        if methods is None and not _suits(method, probe):
+            continue
+        share = _share(method, behind, first=position == _first(chosen), left=budget_gradients - probe.gradients)
         probe.begin(method.name, generator(seed, -1, "search", str(position), method.name), share)
         try:
             method.search(probe, restarts)
@@ -114,21 +118,65 @@ def worst_case(
     )
 
 
+def _first(chosen: Sequence[Method]) -> int | None:
+    """Return the place of the first ascent."""
+    return next((place for place, method in enumerate(chosen) if isinstance(method, FixedPoint)), None)
+
+
+def _share(method: Method, behind: Sequence[Method], *, first: bool, left: int) -> int:
+    """Return how many gradients a search may take of those that are left.
+
+    All alike, but the ascents come before the others: the first one has half of everything, up to what it needs, and
+    the next ones share the rest, up to what they need. What one does not take is left to those behind it.
+    """
+    even = math.ceil(left / (len(behind) + 1))
+    if not _ascends(method):
+        return even
+    part = left // 2 if first else math.ceil(left / (sum(map(_ascends, behind)) + 1))
+    return max(even, min(part, _FIRST))
+
+
+def _ascends(method: Method) -> bool:
+    return isinstance(method, FixedPoint) and method.start in ("clean", "least_accurate")
+
+
+def _suits(method: Method, probe: Probe) -> bool:
+    """Say whether a search is of use still: the edge decides the accuracy only while it has hardly fallen."""
+    fallen = probe.clean.accuracy - probe.least_accurate.score.accuracy
+    return getattr(method, "loss", None) != "edge" or not fallen > _FALLEN
+
+
 def methods_for(constraint: TensorSet, elements: int) -> tuple[Method, ...]:
     """Return the searches that suit a set.
 
-    One-step, random points and fixed-point ascent always. Corners for p = 1; greedy and swap where at most a
-    quarter of the elements can move, for projected gradient fails there; projected gradient for the rest.
+    One-step, random points and fixed-point ascent always, of the loss and of what lowers the accuracy. Corners for
+    p = 1; greedy and swap where at most a quarter of the elements can move, for projected gradient fails there;
+    projected gradient for the rest.
 
     Args:
         constraint: The set.
         elements: Number of elements of all its tensors.
     """
-    always: tuple[Method, ...] = (OneStep(), RandomPoints(), FixedPoint(), FixedPoint(loss="margin"))
+    always: tuple[Method, ...] = (
+        OneStep(),
+        RandomPoints(),
+        FixedPoint(wide=True),
+        FixedPoint(loss="errors", wide=True),
+        FixedPoint(loss="edge", wide=True),
+        FixedPoint(loss="margin", wide=True),
+        FixedPoint(start="least_accurate", wide=True),
+    )
     blocks = constraint.blocks
     if all(block.constraint.p == 1 for block in blocks):
-        return (*always, Vertices())
+        return (*always, Vertices(candidates=None if elements <= _FEW else 128))
     limits = [block.constraint.n for block in blocks]
     if all(n is not None for n in limits) and sum(n or 0 for n in limits) <= _SPARSE * elements:
-        return (*always, Greedy(), Swap(), Swap(loss="margin"))
-    return (*always, ProjectedGradient(), ProjectedGradient(loss="margin"))
+        return (*always, Greedy(), Swap(), Swap(loss="errors"), FixedPoint(start="random"))
+    return (
+        *always,
+        FixedPoint(loss="errors", start="worst", wide=True),
+        FixedPoint(start="random"),
+        ProjectedGradient(loss="edge"),
+        ProjectedGradient(loss="errors"),
+        FixedPoint(start="worst", wide=True),
+    )

@@ -29,7 +29,7 @@ class Greedy:
     @property
     def name(self) -> str:
         """What the report calls it."""
-        return "greedy" if self.loss == "cross_entropy" else "greedy_margin"
+        return "greedy" if self.loss == "cross_entropy" else f"greedy_{self.loss}"
 
     def search(self, probe: Probe, restarts: int) -> None:
         """Grow one support from nothing to the limit."""
@@ -60,11 +60,12 @@ class Greedy:
         together: int,
     ) -> Candidate:
         """Put the best *together* of the ranked elements into *direction*; return its candidate."""
-        scored: list[tuple[float, int]] = []
+        scored: list[tuple[tuple[float, ...], int]] = []
         for rank, j in enumerate(ranked[: self.candidates]):
             direction[j] = slope[j]
             try:
-                scored.append((-probe.score(elements.propose(direction)).score.value(self.loss), rank))
+                score = probe.score(elements.propose(direction)).score
+                scored.append((tuple(-x for x in score.rank(self.loss)), rank))
             finally:
                 direction[j] = 0.0
         order = [rank for _, rank in sorted(scored)] + list(range(len(scored), ranked.size))

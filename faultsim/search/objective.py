@@ -2,14 +2,22 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from faultsim.constraints import Tensors
 
-Loss = Literal["cross_entropy", "margin"]
+Loss = Literal["cross_entropy", "margin", "errors", "edge"]
+"""What a search can raise: the mean cross-entropy, the mean margin, or a smooth count of the errors.
+
+The count is the mean of ``1 - softmax(sharpness * logits)[true class]`` over the samples that are right, and 1 for each
+that is wrong. Its gradient is carried by the right samples near the edge, which decide the accuracy, where that of the
+cross-entropy is carried by those that are wrong already. ``edge`` looks at the nearest ones alone: for small sets.
+"""
+SMOOTH: Final[tuple[Loss, ...]] = ("errors", "edge")
+"""The smooth counts. How sharp they are, the task says (`faultsim.metrics.losses.SHARPNESS`)."""
 
 
 class Gradient(NamedTuple):
@@ -51,10 +59,16 @@ class Score(NamedTuple):
         return self.nonfinite == 0 and math.isfinite(self.loss) and math.isfinite(self.margin)
 
     def value(self, loss: Loss) -> float:
-        """Return the number that a search raises: the loss or the margin, ``-inf`` where it is not finite."""
+        """Return the number that a search raises: loss, margin or share of errors, ``-inf`` where not finite."""
         if not self.finite:
             return -math.inf
+        if loss in SMOOTH:
+            return 1 - self.accuracy
         return self.loss if loss == "cross_entropy" else self.margin
+
+    def rank(self, loss: Loss) -> tuple[float, float]:
+        """Sorts by what a search raises; among equal shares of errors, which are many, by the cross-entropy."""
+        return self.value(loss), self.value("cross_entropy") if loss in SMOOTH else 0.0
 
 
 class Objective(Protocol):

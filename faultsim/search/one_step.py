@@ -22,7 +22,7 @@ class OneStep:
     @property
     def name(self) -> str:
         """What the report calls it."""
-        return "one_step" if self.loss == "cross_entropy" else "one_step_margin"
+        return "one_step" if self.loss == "cross_entropy" else f"one_step_{self.loss}"
 
     def search(self, probe: Probe, restarts: int) -> None:
         """Propose the maximiser; nothing where the gradient is zero or not finite."""

@@ -1,11 +1,15 @@
 """`Probe`: the only door from a search to the network. It projects, scores, counts and remembers."""
 
+import math
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from faultsim.constraints import Layout, Tensors, TensorSet
-from faultsim.search.objective import Gradient, Loss, Objective, Score
+from faultsim.errors import OptionError
+from faultsim.search.objective import SMOOTH, Gradient, Loss, Objective, Score
+
+_NONE = Gradient(math.nan, {})
 
 
 class Candidate(NamedTuple):
@@ -69,6 +73,7 @@ class Probe:
         self._method = "none"
         self._may_gradients, self._may_forwards = 1, forwards
         self._at_clean: dict[Loss, Gradient] = {}
+        self._lacking: set[Loss] = set()
         self.clean = self._score(None)
         start = self._ask(None, "cross_entropy")
         self._at_clean["cross_entropy"] = start
@@ -87,6 +92,8 @@ class Probe:
 
     def gradient(self, at: Tensors | None, loss: Loss) -> Gradient:
         """Return the gradient of *loss* at *at*; that without a corruption is taken, and counted, only once.
+
+        A smooth count of errors that the objective does not know gives one that is not usable.
 
         Raises:
             BudgetSpentError: If the search has no gradient left.
@@ -126,8 +133,16 @@ class Probe:
     def _ask(self, at: Tensors | None, loss: Loss) -> Gradient:
         if self.gradients >= self._may_gradients:
             raise BudgetSpentError
+        if loss in self._lacking:
+            return _NONE
         self.gradients += 1
-        return self._objective.gradient(at, loss)
+        try:
+            return self._objective.gradient(at, loss)
+        except OptionError:
+            if loss not in SMOOTH:
+                raise
+            self._lacking.add(loss)  # a task without classes counts no errors
+            return _NONE
 
     def _score(self, delta: Tensors | None) -> Score:
         if self._may_forwards is not None and self.forwards >= self._may_forwards:

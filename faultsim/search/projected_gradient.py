@@ -30,7 +30,7 @@ class ProjectedGradient:
     @property
     def name(self) -> str:
         """What the report calls it."""
-        return "projected_gradient" if self.loss == "cross_entropy" else "projected_gradient_margin"
+        return "projected_gradient" if self.loss == "cross_entropy" else f"projected_gradient_{self.loss}"
 
     def search(self, probe: Probe, restarts: int) -> None:
         """Ascend from the clean network; from *restarts* random corruptions too, while the gradients last."""

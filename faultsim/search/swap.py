@@ -36,7 +36,7 @@ class Swap:
     @property
     def name(self) -> str:
         """What the report calls it."""
-        return "swap" if self.loss == "cross_entropy" else "swap_margin"
+        return "swap" if self.loss == "cross_entropy" else f"swap_{self.loss}"
 
     def search(self, probe: Probe, restarts: int) -> None:
         """Swap until no swap raises the loss."""
@@ -68,7 +68,7 @@ class Swap:
         joining = largest(outside, max(inside.size, self.joining))
         joining = joining[outside[joining] > 0]
         best: Candidate | None = None
-        value = at.score.value(self.loss)
+        value = at.score.rank(self.loss)
         spare = elements.limit - inside.size
         strength = float(np.median(np.abs(direction[inside])))
         for out, into in self._exchanges(weakest, joining, spare):
@@ -76,8 +76,8 @@ class Swap:
             trial[out] = 0.0
             trial[into] = np.sign(slope[into]) * strength
             candidate = probe.score(elements.propose(trial))
-            if candidate.score.value(self.loss) > value:
-                best, value = candidate, candidate.score.value(self.loss)
+            if candidate.score.rank(self.loss) > value:
+                best, value = candidate, candidate.score.rank(self.loss)
         return best
 
     def _exchanges(self, weakest: Indices, joining: Indices, spare: int) -> Iterator[tuple[Indices, Indices]]:

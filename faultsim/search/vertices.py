@@ -29,7 +29,7 @@ class Vertices:
     @property
     def name(self) -> str:
         """What the report calls it."""
-        return "vertices" if self.loss == "cross_entropy" else "vertices_margin"
+        return "vertices" if self.loss == "cross_entropy" else f"vertices_{self.loss}"
 
     def search(self, probe: Probe, restarts: int) -> None:
         """Try the corners of one budget after the other, each beside the best of those before."""
@@ -45,7 +45,7 @@ class Vertices:
                     if corner is None:
                         continue
                     candidate = probe.score({**at.delta, **corner})
-                    if candidate.score.value(self.loss) > best.score.value(self.loss):
+                    if candidate.score.rank(self.loss) > best.score.rank(self.loss):
                         best = candidate
             at = best
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnx
@@ -10,7 +9,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from faultsim.constraints import Tensors
-from faultsim.search import Gradient, Score
+from faultsim.metrics.losses import SHARPNESS
+from faultsim.search import Gradient, Loss, Score
 
 Array = NDArray[np.float64]
 NAMES = ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias", "fc3.weight", "fc3.bias")
@@ -45,16 +45,21 @@ class DigitsMlp:
         rival = others.argmax(1)
         return others[rows, rival] - logits[rows, self.y], rival
 
-    def gradient(self, delta: Mapping[str, Array] | None, loss: Literal["cross_entropy", "margin"]) -> Gradient:
+    def gradient(self, delta: Mapping[str, Array] | None, loss: Loss) -> Gradient:
         self.gradients += 1
         w, (x, one, two, logits) = self._forward(delta)
         rows, n = np.arange(len(self.y)), len(self.y)
-        if loss == "cross_entropy":
-            shifted = logits - logits.max(1, keepdims=True)
+        if loss != "margin":
+            sharp = SHARPNESS.get(loss, 1.0)
+            shifted = sharp * (logits - logits.max(1, keepdims=True))
             log_total = np.log(np.exp(shifted).sum(1))
-            value = float((log_total - shifted[rows, self.y]).mean())
             d = np.exp(shifted - log_total[:, None])
+            own = d[rows, self.y].copy()
+            value = float((log_total - shifted[rows, self.y]).mean())
             d[rows, self.y] -= 1
+            if loss in SHARPNESS:
+                right = self._margins(logits)[0] < 0
+                value, d = float(np.where(right, 1 - own, 1.0).mean()), (sharp * right * own)[:, None] * d
         else:
             margins, rival = self._margins(logits)
             value = float(margins.mean())

@@ -224,8 +224,8 @@ def test_the_methods_suit_the_set() -> None:
 
     assert "vertices" in names(Global(("w",), LpL0(1, 1.0)), 100)
     assert {"greedy", "swap"} <= names(Global(("w",), LpL0(2, 1.0, 10)), 100)
-    assert "projected_gradient" in names(Global(("w",), LpL0(2, 1.0, 90)), 100)
-    assert "projected_gradient" in names(PerTensor({"w": LpL0(2, 1.0, 1), "b": LpL0(2, 1.0)}), 100)
+    assert "projected_gradient_errors" in names(Global(("w",), LpL0(2, 1.0, 90)), 100)
+    assert "projected_gradient_errors" in names(PerTensor({"w": LpL0(2, 1.0, 1), "b": LpL0(2, 1.0)}), 100)
 
 
 def test_options_out_of_range_and_unknown_tensors_are_refused() -> None:

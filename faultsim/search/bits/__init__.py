@@ -11,6 +11,7 @@ from faultsim.search.bits.limits import Flippable, Limits
 from faultsim.search.bits.objective import EditObjective, Edits, ManyScorer, OneByOne
 from faultsim.search.bits.progressive import ProgressiveBitSearch
 from faultsim.search.bits.ranking import Width
+from faultsim.search.bits.screen import Screen
 from faultsim.search.bits.stuck import StuckDevices, StuckWords
 from faultsim.search.bits.swap import Swap
 
@@ -32,6 +33,7 @@ __all__ = [
     "OneByOne",
     "Pick",
     "ProgressiveBitSearch",
+    "Screen",
     "Stealthy",
     "StuckDevices",
     "StuckWords",

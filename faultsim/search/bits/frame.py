@@ -12,6 +12,7 @@ from faultsim.search.bits.beam import Beam
 from faultsim.search.bits.choices import Choices, Pick
 from faultsim.search.bits.ledger import Candidate, CellRow, Ledger, damage, picks_of
 from faultsim.search.bits.limits import Limits, Sites
+from faultsim.search.bits.screen import Screen
 from faultsim.search.bits.swap import Swap
 from faultsim.search.probe import BudgetSpentError
 
@@ -87,6 +88,7 @@ def worst_cells(
     *,
     limits: Limits | None = None,
     until_accuracy: float | None = None,
+    screen: Screen | None = None,
     methods: Sequence[CellMethod] | None = None,
     budget_gradients: int | None = 200,
     budget_forwards: int | None = None,
@@ -107,10 +109,11 @@ def worst_cells(
         limits: Cells that cannot be reached, alone or together; ``None`` for no limit.
         until_accuracy: Stop where the accuracy of the samples aimed at is at or below it, then look for fewer cells
             that reach it too; 0 to 1.
+        screen: A first look at the candidates on few samples; ``None`` scores all of them on all samples.
         methods: The searches, in order; ``None`` for `Beam`, then `Swap`.
         budget_gradients: Most gradients, at least 1; ``None`` for no limit.
-        budget_forwards: Most forward passes, at least 1, those of both parts of a stealthy aim counted; ``None`` for
-            no limit.
+        budget_forwards: Most forward passes, at least 1, those of both parts of a stealthy aim counted, and those of
+            the screen by its share; ``None`` for no limit.
         restarts: Times that half of the cells of the best are taken out at random and found anew, at least 0.
         seed: Of everything random; the same seed gives the same result.
         told: Hears of every row of the trace as it is written.
@@ -137,6 +140,7 @@ def worst_cells(
         sites,
         limits or Limits(),
         goal=until_accuracy,
+        screen=screen,
         gradients=budget_gradients,
         forwards=budget_forwards,
         told=told,

@@ -11,6 +11,7 @@ from faultsim.search.bits.aims import Aim, Judged
 from faultsim.search.bits.choices import Pick
 from faultsim.search.bits.limits import Limits, Sites
 from faultsim.search.bits.ranking import State, join, taken_of
+from faultsim.search.bits.screen import Screen
 from faultsim.search.objective import Gradient, Loss
 from faultsim.search.probe import BudgetSpentError
 
@@ -75,6 +76,7 @@ class Ledger:
         limits: Limits,
         *,
         goal: float | None = None,
+        screen: Screen | None = None,
         gradients: int | None = None,
         forwards: int | None = None,
         told: Callable[[CellRow], None] | None = None,
@@ -88,6 +90,7 @@ class Ledger:
         self.worst: dict[int, Candidate] = {}
         self.least: dict[int, Candidate] = {}
         self._told = told
+        self._screen = screen
         self._may_gradients = math.inf if gradients is None else gradients
         self._may_forwards = math.inf if forwards is None else forwards
         self._known: dict[State, Candidate] = {}
@@ -162,12 +165,27 @@ class Ledger:
         if not states:
             return []
         before = self._known[base].judged
-        found = self.judge(states)
+        found = self.judge(self._screened(states))
         for one in found:
             gain = one.judged.value - before.value
             gain = gain if math.isfinite(gain) else one.judged.value
             self._gains[grown[one.state]] = (gain, before.accuracy - one.judged.accuracy)
         return found
+
+    def _screened(self, states: Sequence[State]) -> list[State]:
+        """Return those of *states* that are worth a full judgement: all, or the best on the screen's few samples."""
+        screen = self._screen
+        fresh = [state for state in states if state not in self._known]
+        if screen is None or len(fresh) <= screen.keep or screen.cost(len(fresh)) > self._may_forwards - self.forwards:
+            return list(states)
+        looks: list[Candidate] = []
+        for start in range(0, len(fresh), _BATCH):
+            part = fresh[start : start + _BATCH]
+            judged = screen.aim.judge([self.edits(state) for state in part])
+            looks += [Candidate(state, one, self.method) for state, one in zip(part, judged, strict=True)]
+        self.forwards += screen.cost(len(fresh))
+        kept = {one.state for one in ranked(looks, screen.keep)}
+        return [state for state in states if state in kept or state in self._known]
 
     def favourites(self, count: int) -> list[Pick]:
         """Return the *count* cells that did most when they were last scored, to the value and the accuracy in turn."""
