@@ -1,0 +1,105 @@
+"""`Slopes`: how fast each sample's lead falls with each number of an activation. One backward pass a rival.
+
+Nothing is screened here, and no weight is differentiated.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from faultsim.engine.scored import ScoredOutput
+from faultsim.engine.screen.rivals import numpy_of, rivals
+from faultsim.errors import FaultsimError
+from faultsim.model.graph import Node, Program
+from faultsim.model.run import Execution
+from faultsim.model.values import Codes, Value, from_numpy, moved
+
+Array = NDArray[Any]
+
+
+class Slopes(NamedTuple):
+    """First-order effects on a batch.
+
+    Attributes:
+        at: Derivatives of the leads by an activation (by its codes where it holds codes), each divided by the lead:
+            a change of the activation whose product with it is -1 brings the rival level. By name, shape
+            (rivals, samples, …), float32. An activation that no gradient reaches is left out.
+        sure: Samples whose leads and slopes are finite and above 0, shape (samples,).
+    """
+
+    at: dict[str, Array]
+    sure: NDArray[np.bool_]
+
+
+def slopes(
+    program: Program,
+    feeds: Mapping[str, Array],
+    names: Collection[str],
+    output: ScoredOutput,
+    *,
+    count: int,
+    device: torch.device,
+) -> Slopes:
+    """Return the slopes of the leads over the *count* nearest rivals at the activations *names*.
+
+    Rounding passes straight-through gradients, so codes have slopes too. Samples are taken to be independent of each
+    other, as they are in a deployed network.
+
+    Args:
+        program: The fault-free graph.
+        feeds: A batch of inputs.
+        names: Activations of the top graph.
+        output: The output that is judged.
+        count: Rivals.
+        device: Where torch computes.
+    """
+    wanted = frozenset(names)
+    held: dict[str, torch.Tensor] = {}
+
+    def observe(node: Node, name: str, value: Value) -> Value:
+        tensor = value.values if isinstance(value, Codes) else value
+        if name not in wanted or not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+            return value
+        if not tensor.requires_grad:
+            tensor = tensor.detach().requires_grad_(True)
+        held[name] = tensor
+        return Codes(tensor, value.elem_type) if isinstance(value, Codes) else tensor
+
+    samples = len(next(iter(feeds.values())))
+    nothing = Slopes({}, np.zeros(samples, bool))
+    tensors = {key: moved(value, device) for key, value in program.tensors.items()}
+    values: dict[str, Value] = {name: moved(from_numpy(np.asarray(array)), device) for name, array in feeds.items()}
+    with torch.enable_grad():
+        try:
+            execution = Execution(program, tensors, device=device, observer=observe)
+            found = dict(zip(program.graph.output_names, execution.run(program.graph, values), strict=True))
+        except FaultsimError:
+            return nothing
+        raw = found[output.name]
+        raw = raw.values if isinstance(raw, Codes) else raw
+        if not isinstance(raw, torch.Tensor) or not raw.requires_grad or not held:
+            return nothing
+        leads, finite = rivals(raw, output, count)
+        rows = []
+        for j in range(len(leads)):
+            last = j == len(leads) - 1
+            rows.append(
+                torch.autograd.grad(leads[j].sum(), list(held.values()), retain_graph=not last, allow_unused=True)
+            )
+    margins = numpy_of(leads)
+    sure = finite & (margins > 0).all(axis=0)
+    at: dict[str, Array] = {}
+    for position, name in enumerate(held):
+        parts = [row[position] for row in rows]
+        if any(one is None for one in parts):
+            continue
+        stacked = np.stack([numpy_of(one) for one in parts])
+        with np.errstate(all="ignore"):
+            stacked /= margins.reshape(*margins.shape, *[1] * (stacked.ndim - 2))
+        at[name] = stacked
+    for stacked in at.values():
+        sure &= np.isfinite(stacked).reshape(len(stacked), samples, -1).all(axis=(0, 2))
+    return Slopes(at, sure)
