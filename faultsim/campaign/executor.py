@@ -1,0 +1,27 @@
+"""Which executor a campaign runs on, and what its workers get. The executors live in `engine.executors`."""
+
+import os
+
+from faultsim.assessment.options import Options
+from faultsim.campaign.options import CampaignOptions
+from faultsim.campaign.recipe import Prepared, Recipe, job_of
+from faultsim.engine.executors import Executor, Inline, Processes
+
+
+def open_executor(recipe: Recipe, prepared: Prepared, options: Options, campaign: CampaignOptions) -> Executor:
+    """Return the executor, not started yet.
+
+    Raises:
+        WorkerError: If Ray is asked for and not installed.
+    """
+    if campaign.executor == "local" and campaign.workers == 1:
+        return Inline(job_of(prepared, campaign))
+    cores = options.threads or os.cpu_count() or 1
+    threads = max(cores // campaign.workers, 1)
+    if campaign.executor == "ray":
+        from faultsim.engine.executors.ray import Ray
+
+        shared = recipe.shared(prepared.setting, threads=threads, everything=True)
+        return Ray(shared, campaign.workers, address=campaign.ray_address, threads=threads)
+    shared = recipe.shared(prepared.setting, threads=threads, everything=False)
+    return Processes(shared, campaign.workers)

@@ -1,0 +1,99 @@
+"""Two campaigns on the same faults: the difference trial by trial. Which test is used is said in `stats.paired`."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from faultsim.campaign.draw import Draws
+from faultsim.campaign.evaluator import COLUMNS
+from faultsim.errors import OptionError
+from faultsim.journal import Identity, Table, difference, read_journal
+from faultsim.journal.union import unite
+from faultsim.results.injection import PairedDifferenceEntry, PairedInfo
+from faultsim.rng import generator
+from faultsim.stats.paired import paired_difference, statement
+
+JOURNAL_NAME = "journal.jsonl"
+_MAY_DIFFER = ("model", "laws_version")
+
+
+class Paired(NamedTuple):
+    """The rows of another campaign, sorted by trial."""
+
+    path: Path
+    model: str
+    rows: Table
+
+
+def read_other(path: Path, what: Identity) -> Paired:
+    """Return the rows of a campaign that drew the same faults as *what*.
+
+    Args:
+        path: Its journal, its ``result.json`` with the journal beside it, or their folder.
+        what: This campaign.
+
+    Raises:
+        OptionError: If the faults differ.
+        JournalError: If the journal cannot be read.
+    """
+    journal = path
+    if path.is_dir() or path.name == "result.json":
+        journal = (path if path.is_dir() else path.parent) / JOURNAL_NAME
+        if not journal.exists():
+            raise OptionError(
+                f"--paired-with {path}: there is no {JOURNAL_NAME} beside it; give the journal of that campaign"
+            )
+    found = read_journal(journal)
+    mine = {name: part for name, part in what.parts.items() if name not in _MAY_DIFFER}
+    theirs = {name: part for name, part in found.header.parts.items() if name not in _MAY_DIFFER}
+    if said := difference(theirs, mine, was="is", now="here"):
+        raise OptionError(
+            f"--paired-with {path}: its faults are not the same: {said}; compare campaigns that differ in the model "
+            "alone"
+        )
+    if found.header.columns != COLUMNS:
+        raise OptionError(f"--paired-with {path}: its rows are of another version of faultsim; run that campaign again")
+    model = found.header.parts.get("model")
+    sha = str(model.get("sha256", "")) if isinstance(model, dict) else ""
+    rows = unite(found.rows, lambda row: f"{journal}:{row + 2}").rows
+    return Paired(path, sha, rows)
+
+
+def compare(rows: Table, other: Paired, what: Identity, level: float, draws: Draws) -> PairedInfo:
+    """Return this campaign less the other, over the trials that both have.
+
+    Raises:
+        OptionError: If they share no trial, or a trial's faults differ.
+    """
+    trials = np.intersect1d(rows["trial"], other.rows["trial"])
+    if trials.size == 0:
+        raise OptionError(
+            f"--paired-with {other.path}: no trial was scored by both; run that one with as many --trials"
+        )
+    mine = rows[np.isin(rows["trial"], trials)]
+    theirs = other.rows[np.isin(other.rows["trial"], trials)]
+    for name in ("stratum", "site", "element", "bit", "n"):
+        if not np.array_equal(mine[name], theirs[name]):
+            raise OptionError(f"--paired-with {other.path}: the faults of its trials differ ({name}); run it again")
+    quantities = {
+        "critical": ("critical faults", mine["mismatch"] > 0, theirs["mismatch"] > 0),
+        "changed": ("share of changed predictions", mine["mismatch"] / mine["n"], theirs["mismatch"] / theirs["n"]),
+        "accuracy": ("accuracy", mine["correct"] / mine["n"], theirs["correct"] / theirs["n"]),
+    }
+    entries = []
+    for name, (words, here, there) in quantities.items():
+        rng = generator(draws.seed, -1, "paired signs", name)
+        found = paired_difference(there.astype(np.float64), here.astype(np.float64), rng=rng, level=level)
+        entries.append(
+            PairedDifferenceEntry(
+                quantity=name,
+                value=found.difference.best,
+                low=found.difference.low,
+                high=found.difference.high,
+                p_value=found.p_value,
+                claimed=found.claimed,
+                words=statement(found, quantity=words).replace(" chips", " faults").replace(" chip", " fault"),
+            )
+        )
+    return PairedInfo(other_model=other.model, trials=int(trials.size), differences=tuple(entries))

@@ -1,0 +1,140 @@
+"""`ScreenEvaluator`: trials of which few images are evaluated, and some whole, as an audit. No rate lives here.
+
+A row holds what the screen counted and, where the trial is one of those that are evaluated whole, the exact counts.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultsim.assessment.setting import Setting
+from faultsim.campaign.draw import Draws
+from faultsim.campaign.evaluator import COLUMNS, Row, row_of
+from faultsim.campaign.patches import patches
+from faultsim.engine.screen.rivals import classification_of
+from faultsim.engine.screen.screened import ScreenedSweep, ScreenOptions
+from faultsim.engine.screen.tally import ScreenedTally
+from faultsim.engine.sweep.sweep import Sweep
+from faultsim.errors import OptionError
+from faultsim.journal import Columns, Table
+
+WHOLE_EVERY = 16
+"""One trial in so many is evaluated on every image too."""
+SCREEN_VERSION = 1
+"""Version of the screen; raise it when the same trial would be screened otherwise."""
+_TALLY = ("unchanged", "screened", "audited", "suspects", "evaluated", "audit_mismatch", "mismatch", "audit_correct",
+          "correct", "clean_correct", "nonfinite")  # fmt: skip
+SCREEN_COLUMNS = Columns(
+    ints=(*COLUMNS.names[1:-1], "whole", *(f"screen_{name}" for name in _TALLY)), floats=COLUMNS.names[-1:]
+)
+"""`COLUMNS`, of which the counts are zero but in trials evaluated whole; and a `ScreenedTally`."""
+
+
+class ScreenedShares(NamedTuple):
+    """What `stats.difference.screened_rate` takes, each of shape (trials,): answers, share left, mean difference."""
+
+    predicted: NDArray[np.float64]
+    left: NDArray[np.float64]
+    difference: NDArray[np.float64]
+
+
+class ScreenEvaluator:
+    """Screened trials (`engine.screen`), one in `WHOLE_EVERY` evaluated on every image as well.
+
+    Args:
+        setting: Model, data and task; a classification.
+        draws: The faults, drawn independently.
+        memory_bytes: Room for clean activations, their slopes, and open pieces of the graph.
+
+    Raises:
+        OptionError: If the task is no classification.
+    """
+
+    def __init__(self, setting: Setting, draws: Draws, *, memory_bytes: int) -> None:
+        if classification_of(setting.task) is None:
+            raise OptionError(
+                f"--screen compares scores of classes, of which the task {setting.task.name} has none; leave it out"
+            )
+        self._setting, self._draws = setting, draws
+        numbers = setting.fault_free()
+        self._screen = ScreenedSweep(
+            setting.scorer, numbers, options=ScreenOptions(seed=draws.seed), memory_bytes=memory_bytes // 2
+        )
+        self._sweep = Sweep(setting.scorer, numbers, memory_bytes // 2)
+        self._spent = {"screened": 0, "exact": 0}
+
+    def evaluate(self, trials: Sequence[int]) -> list[Row]:
+        """See `Evaluator`."""
+        found = self._draws.faults(trials)
+        wrong = patches(self._draws.population, self._setting.stored, found)
+        screened = self._screen.score(wrong, trials=trials)
+        audited = [k for k, trial in enumerate(trials) if is_whole(trial)]
+        exact = dict(zip(audited, self._sweep.score([wrong[k] for k in audited]) if audited else (), strict=True))
+        rows: list[Row] = []
+        for k, (trial, tally) in enumerate(zip(trials, screened, strict=True)):
+            fault = tuple(int(part[k, 0]) for part in found)
+            if k in exact:
+                *counts, loss = row_of(self._draws, trial, fault, exact[k])
+            else:
+                *counts, loss = int(trial), 0, *fault, tally.n, *(0,) * 7, float("nan")
+            rows.append((*counts, int(k in exact), *(getattr(tally, name) for name in _TALLY), loss))
+            self._spent["exact" if tally.is_exact else "screened"] += 1
+        return rows
+
+    @property
+    def spent(self) -> Mapping[str, int]:
+        """See `Evaluator`: ``screened``, and ``exact`` where no image was left to the screen unseen."""
+        spent, self._spent = self._spent, {"screened": 0, "exact": 0}
+        return spent
+
+
+def is_whole(trial: int) -> bool:
+    """Return whether a trial is evaluated on every image: one in `WHOLE_EVERY`, in every shard."""
+    return (trial + trial // WHOLE_EVERY) % WHOLE_EVERY == 0
+
+
+def screen_facts() -> dict[str, int | float]:
+    """Return what of the screen belongs to a campaign's identity."""
+    options = ScreenOptions()
+    names = ("rivals", "fall", "reach", "audit", "suspects")
+    chosen = {name: getattr(options, name) for name in names}
+    return {"version": SCREEN_VERSION, "whole_every": WHOLE_EVERY, **chosen}
+
+
+def tallies(rows: Table) -> list[ScreenedTally]:
+    """Return what the screen counted in each row."""
+    columns = [rows["n"].tolist(), *(rows[f"screen_{name}"].tolist() for name in _TALLY)]
+    return [ScreenedTally(**dict(zip(("n", *_TALLY), one, strict=True))) for one in zip(*columns, strict=True)]
+
+
+def changed_shares(rows: Table) -> ScreenedShares:
+    """Return each trial's share of changed predictions; a trial evaluated whole leaves nothing to the screen."""
+    seen = tallies(rows)
+    whole = rows["whole"] > 0
+    exact = rows["mismatch"] / np.maximum(rows["n"], 1)
+    return ScreenedShares(
+        np.where(whole, exact, [one.predicted for one in seen]),
+        np.where(whole, 0.0, [one.left for one in seen]),
+        np.where(whole, 0.0, [one.difference for one in seen]),
+    )
+
+
+def accuracy_shares(rows: Table) -> ScreenedShares:
+    """Return each trial's accuracy; differences lie in [-1, 1]."""
+    whole = rows["whole"] > 0
+    n = np.maximum(rows["n"], 1)
+    every = rows["screen_evaluated"] == rows["screen_suspects"]
+    sure = rows["screen_clean_correct"] + np.where(every, rows["screen_correct"], 0)
+    audit = rows["screen_audit_correct"] * _weight(rows, "screened", "audited")
+    suspect = np.where(every, 0.0, rows["screen_correct"] * _weight(rows, "suspects", "evaluated"))
+    left = rows["screen_screened"] + np.where(every, 0, rows["screen_suspects"])
+    difference = (audit + suspect) / np.maximum(left, 1)
+    return ScreenedShares(
+        np.where(whole, rows["correct"], sure) / n, np.where(whole, 0, left) / n, np.where(whole, 0.0, difference)
+    )
+
+
+def _weight(rows: Table, population: str, sampled: str) -> NDArray[np.float64]:
+    return np.asarray(rows[f"screen_{population}"] / np.maximum(rows[f"screen_{sampled}"], 1), dtype=np.float64)

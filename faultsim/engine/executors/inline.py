@@ -1,0 +1,33 @@
+"""`Inline`: chunks are evaluated in this process. Nothing is started here."""
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from faultsim.engine.executors.base import Chunk, Job
+
+
+class Inline:
+    """Runs a job in this process.
+
+    Attributes:
+        name: ``one process``.
+    """
+
+    name = "one process"
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def map(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
+        """Yield each chunk with its answer, in order."""
+        for chunk in chunks:
+            yield chunk, self._job(chunk)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing was started."""

@@ -1,0 +1,156 @@
+"""`Ray`: chunks are evaluated by actors on a Ray cluster (extra ``ray``). Nothing of Ray is imported until one starts.
+
+The work, model and data included, is put into Ray's object store once; every actor takes it from there.
+"""
+
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from faultsim.engine.executors.base import TRIES, Chunk, Work, WorkerError, gave_up
+from faultsim.errors import FaultsimError
+
+_CONNECT_S = 10.0
+
+
+class Ray:
+    """Runs a job in *workers* actors, each of which loads it once; an actor that dies is replaced.
+
+    Args:
+        work: Makes the job in each actor; it holds all that it needs, as no file of this machine is there.
+        workers: Actors, at least 1.
+        address: Of the cluster; None starts one on this machine, with *workers* CPUs.
+        threads: CPUs an actor reserves.
+
+    Attributes:
+        name: Such as ``2 Ray actors``.
+        deaths: Actors that died and were replaced.
+
+    Raises:
+        WorkerError: If Ray is not installed, or the cluster cannot be reached.
+    """
+
+    def __init__(self, work: Work, workers: int, *, address: str | None = None, threads: int = 1) -> None:
+        try:
+            import ray  # type: ignore[import-not-found,unused-ignore]
+        except ImportError:
+            raise WorkerError(
+                "--executor ray needs Ray, which is not installed; pip install 'faultsim-nn[ray]', or leave it out"
+            ) from None
+        self.name = f"{workers} Ray actor{'' if workers == 1 else 's'}"
+        self.deaths = 0
+        self._ray: Any = ray
+        self._work, self._count, self._address, self._threads = work, workers, address, threads
+        self._started = False
+        self._actors: list[Any] = []
+
+    def __enter__(self) -> Self:
+        ray = self._ray
+        if not ray.is_initialized():
+            self._connect()
+            self._started = True
+        self._kind = ray.remote(num_cpus=self._threads, max_restarts=0)(_Actor)
+        self._reference = ray.put(self._work)
+        self._actors = [self._kind.remote(self._reference) for _ in range(self._count)]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Kill the actors, and the cluster where it was started here."""
+        for actor in self._actors:
+            with contextlib.suppress(Exception):
+                self._ray.kill(actor)
+        self._actors = []
+        if self._started:
+            self._ray.shutdown()
+            self._started = False
+
+    def _connect(self) -> None:
+        """Start Ray, or join the cluster.
+
+        Raises:
+            WorkerError: If that fails.
+        """
+        room: dict[str, Any] = {"address": self._address}
+        where = f"--ray-address {self._address}: the cluster cannot be reached"
+        if self._address is None:
+            room = {"num_cpus": self._count * self._threads, "include_dashboard": False}
+            where = "--executor ray: Ray cannot be started on this machine"
+        try:
+            if self._address is not None:
+                _check_host(self._address)
+            self._ray.init(**room, logging_level="ERROR", log_to_driver=False)
+        except Exception as error:
+            text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise WorkerError(f"{where} ({text}); look at 'ray status' there, or leave the option out") from None
+
+    def map(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
+        """Yield each chunk with its answer, as they come.
+
+        Raises:
+            FaultsimError: If the job refuses a chunk, or a chunk's actors die again and again.
+        """
+        ray, source = self._ray, iter(chunks)
+        errors = ray.exceptions  # a lost answer is one of a machine that went away with it
+        deaths = (errors.RayActorError, errors.OutOfMemoryError, errors.ObjectLostError, errors.WorkerCrashedError)
+        again: deque[tuple[Chunk, int]] = deque()
+        free = list(range(len(self._actors)))
+        running: dict[Any, tuple[int, Chunk, int]] = {}
+        while True:
+            while free:
+                chunk, tries = again.popleft() if again else (next(source, ()), 1)
+                if not chunk:
+                    break
+                actor = free.pop()
+                running[self._actors[actor].evaluate.remote(chunk)] = actor, chunk, tries
+            if not running:
+                return
+            (done,), _ = ray.wait(list(running), num_returns=1)
+            actor, chunk, tries = running.pop(done)
+            try:
+                kind, value = ray.get(done)
+            except deaths as error:
+                self.deaths += 1
+                with contextlib.suppress(Exception):
+                    ray.kill(self._actors[actor])
+                if tries >= TRIES:
+                    raise gave_up(chunk, tries, type(error).__name__) from None
+                again.append((chunk, tries + 1))
+                self._actors[actor] = self._kind.remote(self._reference)
+                free.append(actor)
+                continue
+            free.append(actor)
+            if kind == "refused":
+                raise FaultsimError(value)
+            yield chunk, value
+
+
+class _Actor:
+    """One worker on the cluster."""
+
+    def __init__(self, work: Work) -> None:
+        self._work, self._job = work, None
+
+    def evaluate(self, chunk: Chunk) -> tuple[str, Any]:
+        """Return the answer, or the sentence with which the chunk was refused."""
+        try:
+            if self._job is None:
+                self._job = self._work()  # type: ignore[assignment]
+            return "answer", self._job(chunk)  # type: ignore[misc]
+        except FaultsimError as error:
+            return "refused", str(error)
+
+
+def _check_host(address: str) -> None:
+    """Refuse a cluster whose host does not answer: Ray would try for minutes.
+
+    Raises:
+        OSError: If nothing listens there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isascii() and port.isdecimal() and int(port) < 1 << 16:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S).close()
