@@ -1,0 +1,268 @@
+"""The worst flipped bits, confused levels or stuck cells: options to a search of `search.bits`. No files here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultsim.attacks.limits import limits_of
+from faultsim.attacks.many import SweepScorer
+from faultsim.attacks.options import Cells, Search
+from faultsim.attacks.prepare import Prepared, all_labels, classes_of, picked
+from faultsim.attacks.watched import WatchedAim
+from faultsim.corruption import Stored, apply_edit
+from faultsim.engine.edits import NetworkEdits
+from faultsim.engine.evaluate import Scorer
+from faultsim.errors import DataError, DeviceError, OptionError
+from faultsim.formats import ConductanceMapping
+from faultsim.rng import generator
+from faultsim.search import Loss, Score
+from faultsim.search.bits import (
+    Aim,
+    BitFlips,
+    Changed,
+    Choices,
+    Judged,
+    Levels,
+    Pick,
+    Screen,
+    Stealthy,
+    StuckDevices,
+    StuckWords,
+    Targeted,
+    Untargeted,
+    WorstCells,
+    worst_cells,
+)
+
+GRADIENTS, FORWARDS = 200, 3000
+"""What a search for cells spends at most, where nothing is asked for."""
+
+
+SCREENED, _PART = 400, 8
+"""Samples from which on candidates are looked at on a part of them first, one in so many."""
+
+
+class Size(NamedTuple):
+    """The worst corruption of so many cells.
+
+    Attributes:
+        changed: As the search has it, judged on the search's samples.
+        judged: As the attacker sees it on the samples scored on.
+        score: All samples scored on, by their true labels.
+        gradients: Gradients spent until it was found.
+        forwards: Forward passes spent until then.
+    """
+
+    changed: Changed
+    judged: Judged
+    score: Score
+    gradients: int
+    forwards: int
+
+
+class Cell(NamedTuple):
+    """One changed cell: where, and the number of its element before and with all changes."""
+
+    pick: Pick
+    low_bit: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, eq=False)
+class FoundCells:
+    """What the search for cells came to.
+
+    Attributes:
+        aim: What the attacker wants, in words.
+        limits: What he cannot do, in words; empty for nothing.
+        clean: The fault-free model on the samples scored on.
+        clean_aimed: The same as the attacker sees it.
+        sizes: One for each number of cells, ascending.
+        best: The one that is handed on: fewest cells that reach the goal, else the worst of all.
+        reached: Whether it reaches the goal on the samples scored on; None without a goal.
+        cells: The changed cells of the best.
+        gradients: Gradients in all.
+        forwards: Forward passes of the search.
+        nonfinite: Corruptions tried with an output that is not finite.
+        spent: Whether the search ended for want of gradients or forward passes.
+        stopped: Whether the user ended it.
+    """
+
+    aim: str
+    limits: str
+    clean: Score
+    clean_aimed: Judged
+    sizes: tuple[Size, ...]
+    best: Size | None
+    reached: bool | None
+    cells: tuple[Cell, ...]
+    gradients: int
+    forwards: int
+    nonfinite: int
+    spent: bool
+    stopped: bool
+
+
+def find_cells(prepared: Prepared, cells: Cells, search: Search, *, seed: int) -> FoundCells:
+    """Search for the cells whose change does most, and score every number of them on the evaluation samples.
+
+    Raises:
+        OptionError: If classes, limits or storage do not go with the model.
+    """
+    setting = prepared.setting
+    if not prepared.counted:
+        raise OptionError(f"the task {setting.task.name} counts no correct answers, and cells are searched by them")
+    choices = {name: _choices(one, cells) for name, one in setting.stored.items()}
+    limits, limited = limits_of(setting, prepared.device, cells)
+    loss: Loss = "margin" if search.objective == "margin" else "cross_entropy"
+    aim, words = _aim(prepared, prepared.search, cells, loss)
+    judge = aim if prepared.whole else _aim(prepared, setting.scorer, cells, loss)[0]
+    most = search.forwards or FORWARDS
+    watched = WatchedAim(aim, prepared.stopped, lambda done: prepared.tell("cells", min(done, most), most))
+    found = worst_cells(
+        watched,
+        choices,
+        cells.count,
+        limits=limits,
+        until_accuracy=cells.until_accuracy,
+        screen=_screen(prepared, cells, loss, seed),
+        budget_gradients=search.most_gradients(GRADIENTS),
+        budget_forwards=most,
+        restarts=min(search.restarts, 1),
+        seed=seed,
+    )
+    plain = NetworkEdits(setting.model, setting.stored, setting.scorer)
+    sizes = _sizes(found, judge, plain, same=prepared.whole)
+    best, reached = _best(found, sizes, cells.until_accuracy)
+    return FoundCells(
+        aim=words,
+        limits=limited,
+        clean=plain.score({}),
+        clean_aimed=judge.judge([{}])[0],
+        sizes=tuple(sizes),
+        best=best,
+        reached=reached,
+        cells=() if best is None else tuple(_cells(best.changed, choices)),
+        gradients=found.gradients,
+        forwards=found.forwards,
+        nonfinite=found.nonfinite,
+        spent=found.forwards >= most or found.gradients >= search.most_gradients(GRADIENTS),
+        stopped=prepared.stopped(),
+    )
+
+
+def numbers_of(stored: Mapping[str, Stored], changed: Changed) -> dict[str, NDArray[Any]]:
+    """Return the numbers of the chip with some cells changed, by site."""
+    numbers = {name: one.values for name, one in stored.items()}
+    for name, edit in changed.corruption.items():
+        numbers[name] = apply_edit(edit, stored[name])
+    return numbers
+
+
+def _sizes(found: WorstCells, judge: Aim, plain: NetworkEdits, *, same: bool) -> list[Size]:
+    sizes = []
+    spent = {row.cells: row for row in found.trace}
+    for one in found.sizes:
+        if one.cells == 0:
+            continue
+        judged = one.judged if same else judge.judge([one.corruption])[0]
+        row = spent.get(one.cells)
+        cost = (row.gradients, row.forwards) if row else (found.gradients, found.forwards)
+        sizes.append(Size(one, judged, plain.score(one.corruption), *cost))
+    return sizes
+
+
+def _best(found: WorstCells, sizes: Sequence[Size], goal: float | None) -> tuple[Size | None, bool | None]:
+    """Return the fewest cells that reach the goal on the samples scored on, else the least accurate of all."""
+    if goal is not None:
+        for one in sizes:
+            if one.judged.accuracy <= goal and one.judged.allowed:
+                return one, True
+    allowed = [one for one in sizes if one.judged.allowed] or list(sizes)
+    best = min(allowed, key=lambda one: (one.judged.accuracy, -one.judged.value, one.changed.cells), default=None)
+    return best, None if goal is None else False
+
+
+def _cells(changed: Changed, choices: Mapping[str, Choices]) -> list[Cell]:
+    found = []
+    for pick in changed.picks:
+        choice = choices[pick.site]
+        before = float(choice.stored.values.reshape(-1)[pick.element])
+        with np.errstate(over="ignore", invalid="ignore"):
+            after = float(apply_edit(changed.corruption[pick.site], choice.stored).reshape(-1)[pick.element])
+        found.append(Cell(pick, int(choice.low_bit[pick.option]), before, after))
+    return found
+
+
+def _choices(stored: Stored, cells: Cells) -> Choices:
+    if isinstance(stored.format, ConductanceMapping):
+        if cells.what != "stuck":
+            raise DeviceError(
+                f"{stored.site.name} is stored as conductances, in which no bit flips and no level is confused; "
+                "use --stuck, or a digital device"
+            )
+        return StuckDevices(stored, cells.stuck_at)
+    if cells.what == "bits":
+        return BitFlips(stored)
+    if cells.what == "levels":
+        return Levels(stored, cells.bits_per_cell, cell_code=cells.cell_code)
+    return StuckWords(stored, cells.stuck_at, bits_per_cell=cells.bits_per_cell, cell_code=cells.cell_code)
+
+
+def _aim(prepared: Prepared, scorer: Scorer, cells: Cells, loss: Loss) -> tuple[Aim, str]:
+    setting = prepared.setting
+    network = _network(prepared, scorer)
+    if cells.target is None and cells.victim is None:
+        many = SweepScorer(setting, scorer) if loss == "cross_entropy" else None
+        return Untargeted(objective=network, loss=loss, scorer=many, finite_only=cells.finite_only), "any error"
+    classes = classes_of(setting)
+    for option, given in (("--target", cells.target), ("--victim", cells.victim)):
+        if given is not None and not 0 <= given < classes:
+            raise OptionError(f"{option} is {given}, the model has the classes 0 to {classes - 1}; give one of them")
+    labels = all_labels(scorer)
+    ours = np.flatnonzero(labels != cells.target if cells.victim is None else labels == cells.victim)
+    theirs = np.flatnonzero(labels != cells.victim)
+    if not ours.size or (cells.stealthy and not theirs.size):
+        raise DataError(
+            f"{scorer.data.source} has no sample {'of' if cells.victim is not None else 'outside'} class "
+            f"{cells.victim if cells.victim is not None else cells.target}; give more samples, or another class"
+        )
+    aim: Untargeted | Targeted
+    if cells.target is None:
+        part = picked(setting, scorer, ours)
+        aim = Untargeted(objective=_network(prepared, part), loss=loss, finite_only=cells.finite_only)
+        words = f"any error in samples of class {cells.victim}"
+    else:
+        part = picked(setting, scorer, ours, np.full(ours.size, cells.target, dtype=np.int64))
+        aim = Targeted(objective=_network(prepared, part), loss=loss, finite_only=cells.finite_only)
+        whose = "all samples" if cells.victim is None else f"samples of class {cells.victim}"
+        words = f"{whose} taken for class {cells.target}"
+    if not cells.stealthy:
+        return aim, words
+    others = _network(prepared, picked(setting, scorer, theirs))
+    clean = others.score({}).accuracy
+    spared = Stealthy(aim=aim, others=others, clean_accuracy=clean, tolerance=cells.tolerance)
+    return spared, f"{words}; accuracy of all others at most {100 * cells.tolerance:g} points lower"
+
+
+def _screen(prepared: Prepared, cells: Cells, loss: Loss, seed: int) -> Screen | None:
+    """Return a first look at some of the search's samples, so that hopeless candidates cost little; None for few."""
+    samples = len(prepared.search.data)
+    if samples < SCREENED:
+        return None
+    few = max(samples // _PART, SCREENED // _PART)
+    rows = np.sort(generator(seed, -1, "screen").permutation(samples)[:few])
+    try:
+        aim, _ = _aim(prepared, picked(prepared.setting, prepared.search, rows), cells, loss)
+    except DataError:  # none of these is of the victim's class
+        return None
+    return Screen(aim=WatchedAim(aim, prepared.stopped, lambda done: None), share=few / samples)
+
+
+def _network(prepared: Prepared, scorer: Scorer) -> NetworkEdits:
+    setting = prepared.setting
+    return NetworkEdits(setting.model, setting.stored, scorer)

@@ -1,0 +1,195 @@
+"""Accuracy over the radius or the number of elements, and where it breaks. The search of one set lives in `worst`."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from faultsim.attacks.ball import Corruptions, scaled, with_n
+from faultsim.attacks.options import Curve, Search
+from faultsim.attacks.prepare import Prepared
+from faultsim.attacks.worst import Found, find, prove
+from faultsim.constraints import Tensors, TensorSet
+from faultsim.engine.objective import NetworkObjective
+from faultsim.errors import OptionError
+from faultsim.rng import generator
+from faultsim.search import BudgetSpentError
+from faultsim.search.radius import CriticalRadius, critical_radius
+
+RADIUS_SEARCH = Search(methods=("one-step", "random", "fixed-point"), gradients=12, restarts=0)
+"""What each step of the search for a critical radius spends."""
+_RANDOMS = 20
+_WIDEST = 2.0**12
+_EVALUATIONS = 24
+
+
+class Point(NamedTuple):
+    """One value of a curve."""
+
+    value: float
+    found: Found
+
+
+class Radii(NamedTuple):
+    """Critical radii of some tensors.
+
+    Attributes:
+        name: ``all``, or the layer.
+        sites: The tensors.
+        worst: For the worst case found.
+        random: For the mean random corruption; None where the user stopped before.
+    """
+
+    name: str
+    sites: tuple[str, ...]
+    worst: CriticalRadius
+    random: CriticalRadius | None
+
+
+def values_of(curve: Curve) -> tuple[float, ...]:
+    """Return the values of a curve, ascending; whole numbers, each once, for *n*."""
+    spaced = np.geomspace(curve.start, curve.stop, curve.points)
+    if curve.over == "n":
+        return tuple(float(n) for n in dict.fromkeys(max(1, round(v)) for v in spaced))
+    return tuple(float(f"{value:.10g}") for value in spaced)
+
+
+def draw_curve(
+    prepared: Prepared, unit: Corruptions, curve: Curve, search: Search, *, seed: int, elements: int
+) -> list[Point]:
+    """Search the set at every value; a smaller set's worst corruption competes in every larger one.
+
+    Args:
+        prepared: What the attack stands on.
+        unit: The set of radius 1 (in the unit of the values), or the set whose *n* changes.
+        curve: The values.
+        search: What each value may spend.
+        seed: Of everything random.
+        elements: Most numbers that *n* can be.
+
+    Raises:
+        OptionError: If a value of *n* is more than there are numbers.
+    """
+    values = values_of(curve)
+    if curve.over == "n" and values[-1] > elements:
+        raise OptionError(f"--to is {values[-1]:g}, and at most {elements} numbers can move; give --to {elements}")
+    points: list[Point] = []
+    for place, value in enumerate(values):
+        prepared.tell("curve", place, len(values))
+        known = (
+            tuple(one.delta for one in (points[-1].found.worst, points[-1].found.largest) if one.delta)
+            if points
+            else ()
+        )
+        found = find(prepared, at(unit.constraint, curve, value), search, seed=seed, known=known[:1])
+        if found.search is None:
+            break
+        points.append(Point(value, found))
+        if found.stopped:
+            break
+    prepared.tell("curve", len(values), len(values))
+    return points
+
+
+def _known(found: Found) -> tuple[Tensors, ...]:
+    """Return what of a smaller set is worth scoring in a larger one, each once."""
+    both = {id(one.delta): one.delta for one in (found.worst, found.largest) if one.delta}
+    return tuple(both.values())
+
+
+def at(constraint: TensorSet, curve: Curve, value: float) -> TensorSet:
+    """Return the set at one value of a curve."""
+    return scaled(constraint, value) if curve.over == "eps" else with_n(constraint, int(value))
+
+
+def radii(
+    prepared: Prepared,
+    make: Callable[[tuple[str, ...] | None], Corruptions],
+    keep: float,
+    *,
+    start: float,
+    per_layer: bool,
+    seed: int,
+    certify: bool,
+) -> list[Radii]:
+    """Return the critical radii of all tensors together and, where asked for, of every layer alone.
+
+    Searched and scored on the samples that are scored on; an upper bound of the true radius, as all that is found.
+
+    Args:
+        prepared: What the attack stands on.
+        make: Returns the set of radius 1 over some tensors (all where None).
+        keep: The accuracy that must hold.
+        start: First radius tried.
+        per_layer: Whether layers are searched alone.
+        seed: Of everything random.
+        certify: Whether to prove a radius too.
+    """
+    setting = prepared.setting
+    groups: list[tuple[str, tuple[str, ...] | None]] = [("all", None)]
+    if per_layer:
+        layers: dict[str, list[str]] = {}
+        for name, one in setting.stored.items():
+            layers.setdefault(one.site.layer, []).append(name)
+        groups += [(layer, tuple(names)) for layer, names in layers.items()]
+    found: list[Radii] = []
+    alike = replace(prepared, search=setting.scorer)
+    for place, (name, names) in enumerate(groups):
+        if prepared.stopped():
+            break
+        prepared.tell("critical radii", place, len(groups))
+        unit = make(names)
+        limits = {"start": start, "largest": start * _WIDEST, "smallest": start / _WIDEST, "evaluations": _EVALUATIONS}
+        proof = _proven(alike, unit.constraint) if certify else None
+        try:
+            worst = critical_radius(_worst(alike, unit.constraint, seed), keep, rtol=0.02, proven=proof, **limits)  # type: ignore[arg-type]
+        except BudgetSpentError:
+            break
+        try:
+            random = critical_radius(_random(alike, unit.constraint, seed), keep, rtol=0.05, **limits)  # type: ignore[arg-type]
+        except BudgetSpentError:
+            random = None
+        found.append(Radii(name, unit.constraint.names, worst, random))
+    prepared.tell("critical radii", len(groups), len(groups))
+    return found
+
+
+def _worst(prepared: Prepared, constraint: TensorSet, seed: int) -> Callable[[float], float]:
+    def accuracy(eps: float) -> float:
+        if prepared.stopped():
+            raise BudgetSpentError
+        found = find(
+            prepared, scaled(constraint, eps), RADIUS_SEARCH, seed=seed, phase="critical radius", randoms=False
+        )
+        return found.worst.score.accuracy
+
+    return accuracy
+
+
+def _proven(prepared: Prepared, constraint: TensorSet) -> Callable[[float], float]:
+    def accuracy(eps: float) -> float:
+        if prepared.stopped():
+            raise BudgetSpentError
+        found = prove(prepared, scaled(constraint, eps), True).certificate
+        return found.accuracy_lower if found.proven else 0.0
+
+    return accuracy
+
+
+def _random(prepared: Prepared, constraint: TensorSet, seed: int) -> Callable[[float], float]:
+    setting = prepared.setting
+    objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
+    shapes = {name: one.site.shape for name, one in setting.stored.items()}
+
+    def accuracy(eps: float) -> float:
+        found = []
+        for trial in range(_RANDOMS):
+            if prepared.stopped():
+                raise BudgetSpentError
+            delta = scaled(constraint, eps).random(generator(seed, trial, "random_in_set"), shapes)
+            found.append(objective.score(delta).accuracy)
+        return math.fsum(found) / len(found)
+
+    return accuracy

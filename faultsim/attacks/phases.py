@@ -1,0 +1,152 @@
+"""The kinds of attack, from what was asked to a result: one set, a curve over sets, cells. No search lives here."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from faultsim.attacks.assemble import (
+    band,
+    cells_entry,
+    curve_entry,
+    frame,
+    methods_entry,
+    proof_entry,
+    score_entry,
+    set_entry,
+)
+from faultsim.attacks.ball import Corruptions, asked, corruptions, size_of
+from faultsim.attacks.cells import find_cells, numbers_of
+from faultsim.attacks.curve import draw_curve, radii, values_of
+from faultsim.attacks.options import Ball, Cells, Curve, Search
+from faultsim.attacks.prepare import Prepared, finite
+from faultsim.attacks.worst import find, prove
+from faultsim.engine.objective import NetworkObjective
+from faultsim.errors import OptionError
+from faultsim.results.attack import AttackResult
+
+Numbers = Callable[[], Any]
+"""Makes the numbers of the worst chip, by site."""
+_DROP = 0.05  # accuracy that a critical radius costs where no accuracy to keep is given
+_ROUNDED = 1e-3  # by how much more than the radius a rounded corruption may reach before it is worth a note
+
+
+class StoppedEarlyError(Exception):
+    """The user stopped before there was anything to show."""
+
+
+def one_set(prepared: Prepared, ball: Ball | None, search: Search) -> tuple[AttackResult, Numbers | None]:
+    """Search one set.
+
+    Raises:
+        StoppedEarlyError: If nothing was found before the user stopped.
+    """
+    setting = prepared.setting
+    over = corruptions(setting, ball)
+    found = find(prepared, over.constraint, search, seed=setting.options.seed)
+    if found.search is None and not found.randoms:
+        raise StoppedEarlyError
+    proof = prove(prepared, over.constraint, search.certify)
+    objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
+    size = size_of(over.constraint, setting.stored, objective.numbers(found.worst.delta)) if found.worst.delta else None
+    result = frame(prepared, seconds=0.0, command="").model_copy(
+        update={
+            "set": set_entry(prepared, over),
+            "worst": score_entry(prepared, found.worst, found.clean),
+            "largest": score_entry(prepared, found.largest, found.clean),
+            "deployed_size": size,
+            "random": band(prepared, found.randoms),
+            "methods": methods_entry(prepared, found),
+            "indicator": None if found.first_order is None else finite(found.first_order.worst),
+            "forecast_log10_trials": None if found.first_order is None else found.first_order.log10_trials,
+            "certificate": proof_entry(proof),
+            "gradients": 0 if found.search is None else found.search.gradients,
+            "forwards": found.forwards,
+        }
+    )
+    if found.worst.score.nonfinite:
+        bad = found.worst.score.nonfinite
+        prepared.notes.append(f"The worst corruption makes outputs of {bad} samples non-finite; they count as wrong.")
+    if size is not None and size > 1 + _ROUNDED:
+        prepared.notes.append(
+            f"Rounded to the stored codes the worst corruption is {size:.3g} times as large as eps: the format holds "
+            "nothing between two codes."
+        )
+    if size == 0:
+        prepared.notes.append("The set is finer than the stored codes: every corruption tried rounds to no change.")
+    return result, lambda: objective.numbers(found.worst.delta)
+
+
+def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Search) -> AttackResult:
+    """Search at every value of a curve, then for the radius at which the accuracy breaks.
+
+    Raises:
+        OptionError: If the accuracy to keep is above the clean one, or more numbers are to move than there are.
+        StoppedEarlyError: If nothing was found before the user stopped.
+    """
+    setting = prepared.setting
+    elements = [one.site.elements for one in setting.stored.values()]
+    most = max(elements) if ball is not None and ball.scope == "tensor" else sum(elements)
+    keep = None
+    if curve.over == "eps" and prepared.counted:
+        clean = prepared.clean.counts.accuracy
+        keep = curve.keep if curve.keep is not None else max(clean - _DROP, 0.0)
+        if keep > clean:
+            raise OptionError(f"--keep is {keep:g}, and the model without faults has {clean:.4g}; give less")
+
+    def make(names: tuple[str, ...] | None) -> Corruptions:
+        if ball is None:
+            return corruptions(setting, None, names)
+        kept = {name: one for name, one in setting.stored.items() if names is None or name in names}
+        n = ball.n
+        if names is not None and n is not None:  # a layer can have fewer numbers than the whole
+            n = min(n, max(one.site.elements for one in kept.values()))
+        return asked(kept, replace(ball, eps=1.0 if curve.over == "eps" else ball.eps, n=n), setting.model)
+
+    unit = make(None)
+    points = draw_curve(prepared, unit, curve, search, seed=setting.options.seed, elements=most)
+    if not points:
+        raise StoppedEarlyError
+    found = []
+    if keep is not None:
+        middle = values_of(curve)[curve.points // 2]
+        prove_too = search.certify is True
+        seed = setting.options.seed
+        found = radii(prepared, make, keep, start=middle, per_layer=curve.per_layer, seed=seed, certify=prove_too)
+        prepared.notes.append(
+            "Critical radii are searched and scored on the samples of --data; they are upper bounds of the true ones."
+        )
+    own = 1.0 if ball is None else ball.eps
+    said = "numbers" if curve.over == "n" else "radii of the device" if ball is None else _unit(ball)
+    entry = curve_entry(prepared, curve, said, points, keep, found, own if curve.over == "eps" else None)
+    cost = {
+        "gradients": sum(0 if p.found.search is None else p.found.search.gradients for p in points),
+        "forwards": sum(p.found.forwards for p in points),
+    }
+    varies = ball is not None and curve.over == "eps"
+    whole = unit._replace(words=unit.words.replace("eps = 1", "eps varies")) if varies else unit
+    held = set_entry(prepared, whole).model_copy(update={"eps": None} if curve.over == "eps" else {})
+    entries = {"set": held, "curve": entry}
+    return frame(prepared, seconds=0.0, command="").model_copy(update={**entries, **cost})
+
+
+def worst_few_cells(prepared: Prepared, cells: Cells, search: Search) -> tuple[AttackResult, Numbers | None]:
+    """Search flipped bits, confused levels or stuck cells.
+
+    Raises:
+        StoppedEarlyError: If nothing was found before the user stopped.
+    """
+    setting = prepared.setting
+    found = find_cells(prepared, cells, search, seed=setting.options.seed)
+    best = found.best
+    if found.stopped and best is None:
+        raise StoppedEarlyError
+    if best is None:
+        prepared.notes.append("No change of the allowed cells did any damage.")
+    result = frame(prepared, seconds=0.0, command="").model_copy(
+        update={"cells": cells_entry(found, cells), "gradients": found.gradients, "forwards": found.forwards}
+    )
+    return result, None if best is None else lambda: numbers_of(setting.stored, best.changed)
+
+
+def _unit(ball: Ball) -> str:
+    return {"none": "units of the weights", "rms": "tensor RMS", "norm": "parts of the norm"}[ball.relative]

@@ -1,0 +1,226 @@
+"""Which layers and kinds of layer are fragile, and to what: `probe_parts`. No search, no files here.
+
+References:
+    .. [Sun2021] Sun, Zhang et al. AAAI 2021, arXiv 2006.05620: figure 4, gradient corruption by component and layer.
+    .. [Cheney2017] N. Cheney, M. Schrimpf, G. Kreiman. On the robustness of convolutional neural networks to internal
+       architecture and weight perturbations. arXiv 1703.08245: weights and units removed layer by layer.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faultsim.assessment.setting import Setting
+from faultsim.attacks.ball import asked
+from faultsim.attacks.options import Ball, ProbeOptions
+from faultsim.attacks.prepare import Prepared
+from faultsim.attacks.real import zero_code
+from faultsim.constraints import NoMaximiserError, Tensors
+from faultsim.corruption import Stored
+from faultsim.engine.objective import NetworkObjective
+from faultsim.engine.summary import share_interval
+from faultsim.metrics import Tally
+from faultsim.rng import generator
+
+_THIRDS = ("first third", "middle third", "last third")
+
+
+class Part(NamedTuple):
+    """Some tensors that are probed together."""
+
+    group: str
+    name: str
+    sites: tuple[str, ...]
+    depth: float
+
+
+class Measured(NamedTuple):
+    """One part under one kind of corruption of one strength.
+
+    Attributes:
+        part: Which tensors.
+        mode: What is done to them.
+        strength: Radius as a part of the tensor's norm, or share that is removed.
+        accuracies: One for each draw; one alone for the gradient.
+        losses: The same; not finite where an output is not.
+    """
+
+    part: Part
+    mode: str
+    strength: float
+    accuracies: tuple[float, ...]
+    losses: tuple[float, ...]
+
+    def accuracy(self, level: float) -> tuple[float, float | None, float | None]:
+        """Return mean and interval over draws; a gradient has no draws and no interval."""
+        return share_interval(self.accuracies, level)
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return math.fsum(self.losses) / len(self.losses) if all(map(math.isfinite, self.losses)) else math.inf
+
+
+def parts_of(setting: Setting) -> list[Part]:
+    """Return layer kinds, thirds of the depth, and layers, in this order; a group of one part alone is left out."""
+    by_kind: dict[str, list[str]] = {}
+    by_layer: dict[str, list[str]] = {}
+    depths = sorted({one.site.depth for one in setting.stored.values()})
+    by_third: dict[str, list[str]] = {}
+    for name, one in setting.stored.items():
+        by_kind.setdefault(one.site.kind, []).append(name)
+        by_layer.setdefault(one.site.layer, []).append(name)
+        third = min(3 * depths.index(one.site.depth) // max(len(depths), 1), 2)
+        by_third.setdefault(_THIRDS[third], []).append(name)
+    found = []
+    for group, parts in (("kind", by_kind), ("position", by_third), ("layer", by_layer)):
+        if group == "position" and len(depths) < 3:
+            continue
+        for name, sites in parts.items():
+            depth = float(np.mean([setting.stored[site].site.depth for site in sites]))
+            found.append(Part(group, name, tuple(sites), depth))
+    return found
+
+
+def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iterator[Measured]:
+    """Corrupt each part alone, in every mode and strength, and yield what it does.
+
+    The radius of every tensor is the same part of its own L2 norm; biases count as tensors of their own. Removed
+    weights are set to 0 (codes to their zero point), drawn without replacement; a removed unit loses its row of the
+    weight and its elements of every other tensor of the layer that has one for each unit.
+
+    Args:
+        prepared: What the probe stands on; scores are of the search's samples.
+        options: How.
+        seed: Of every draw; the same draw of a tensor in whatever part it is.
+    """
+    setting = prepared.setting
+    objective = NetworkObjective(setting.model, setting.stored, prepared.search)
+    parts = parts_of(setting)
+    modes = [(mode, strength) for mode in options.modes for strength in _strengths(mode, options)]
+    plan = [(part, *one) for part in parts for one in modes]
+    for place, (part, mode, strength) in enumerate(plan):
+        if prepared.stopped():
+            return
+        prepared.tell("probe", place, len(plan))
+        stored = {name: setting.stored[name] for name in part.sites}
+        if mode == "gradient":
+            tallies = [t for t in [_gradient(prepared, objective, stored, strength)] if t is not None]
+        elif mode == "random":
+            tallies = [_random(prepared, objective, stored, strength, seed, d) for d in range(options.draws)]
+        else:
+            units = mode == "units"
+            if not any(_has_units(one) if units else _has_weights(one) for one in stored.values()):
+                continue
+            draws = range(options.draws)
+            tallies = [_removed(prepared, stored, strength, seed, d, units=units) for d in draws]
+        if tallies:
+            yield Measured(
+                part,
+                mode,
+                strength,
+                tuple(t.counts.accuracy for t in tallies),
+                tuple(t.mean_loss if t.counts.nonfinite == 0 else math.inf for t in tallies),
+            )
+    prepared.tell("probe", len(plan), len(plan))
+
+
+def removed(
+    stored: Mapping[str, Stored], share: float, seed: int, draw: int, *, units: bool, model: Any = None
+) -> dict[str, NDArray[Any]]:
+    """Return the numbers of tensors with a share of their weights or units removed, at least one of each.
+
+    Args:
+        stored: The tensors.
+        share: Part that is removed, 0 to 1.
+        seed: Of the draw.
+        draw: Its number.
+        units: Whether whole output units go, and not single weights.
+        model: Tells zero points of integer codes.
+    """
+    gone: dict[str, NDArray[np.int64]] = {}
+    for one in stored.values():
+        site = one.site
+        if units and _has_units(one) and site.layer not in gone:
+            count = site.shape[site.channel_axis]
+            rng = generator(seed, draw, "units", site.layer)
+            gone[site.layer] = rng.permutation(count)[: max(1, round(share * count))]
+    numbers = {}
+    for name, one in stored.items():
+        site, values = one.site, one.values.copy()
+        zero = np.broadcast_to(zero_code(one, model), site.shape).astype(values.dtype)
+        if not units:
+            if _has_weights(one):
+                rng = generator(seed, draw, "weights", name)
+                taken = rng.permutation(site.elements)[: max(1, round(share * site.elements))]
+                values.reshape(-1)[taken] = zero.reshape(-1)[taken]
+        elif site.layer in gone:
+            axis = _unit_axis(one, stored)
+            if axis is not None:
+                place = [slice(None)] * values.ndim
+                place[axis] = gone[site.layer]  # type: ignore[call-overload]
+                values[tuple(place)] = zero[tuple(place)]
+        numbers[name] = values
+    return numbers
+
+
+def _unit_axis(one: Stored, stored: Mapping[str, Stored]) -> int | None:
+    """Return the axis that counts the units: the weight's own, or that of a vector with one element for each."""
+    if _has_units(one):
+        return one.site.channel_axis % len(one.site.shape)
+    counts = {
+        s.site.shape[s.site.channel_axis] for s in stored.values() if s.site.layer == one.site.layer and _has_units(s)
+    }
+    return 0 if len(one.site.shape) == 1 and one.site.shape[0] in counts else None
+
+
+def _has_weights(one: Stored) -> bool:
+    return one.site.role == "weight" and one.site.elements > 0
+
+
+def _has_units(one: Stored) -> bool:
+    axis = one.site.channel_axis
+    return one.site.role == "weight" and len(one.site.shape) > 1 and -len(one.site.shape) <= axis < len(one.site.shape)
+
+
+def _strengths(mode: str, options: ProbeOptions) -> Sequence[float]:
+    return options.radii if mode in ("gradient", "random") else options.removed
+
+
+def _gradient(
+    prepared: Prepared, objective: NetworkObjective, stored: Mapping[str, Stored], radius: float
+) -> Tally | None:
+    gradient = objective.gradient(None, "cross_entropy")
+    if not gradient.usable:
+        return None
+    constraint = asked(stored, Ball(p=2.0, eps=radius, relative="norm"), prepared.setting.model).constraint
+    try:
+        delta = constraint.argmax(gradient.grads)
+    except NoMaximiserError:
+        return prepared.search.score(prepared.setting.fault_free())
+    return prepared.search.score(objective.numbers(delta))
+
+
+def _random(
+    prepared: Prepared, objective: NetworkObjective, stored: Mapping[str, Stored], radius: float, seed: int, draw: int
+) -> Tally:
+    delta: Tensors = {}
+    for name, one in stored.items():
+        ball = asked({name: one}, Ball(p=2.0, eps=radius, relative="norm", scope="global"), prepared.setting.model)
+        try:
+            delta |= ball.constraint.random(generator(seed, draw, "probe", name), {name: one.site.shape})
+        except NoMaximiserError:
+            continue
+    return prepared.search.score(objective.numbers(delta))
+
+
+def _removed(
+    prepared: Prepared, stored: Mapping[str, Stored], share: float, seed: int, draw: int, *, units: bool
+) -> Tally:
+    model = prepared.setting.model
+    numbers = prepared.setting.fault_free()
+    numbers.update(removed(stored, share, seed, draw, units=units, model=model))
+    return prepared.search.score(numbers)

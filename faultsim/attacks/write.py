@@ -1,0 +1,42 @@
+"""The worst corruption as a model file, scored by itself in onnxruntime. What is wrong in it is found elsewhere."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from faultsim.assessment.setting import Setting
+from faultsim.engine.evaluate import Scorer
+from faultsim.engine.runner import Runner
+from faultsim.errors import OptionError
+from faultsim.model import load_model
+from faultsim.results.attack import Written
+
+
+def write_model(setting: Setting, numbers: Mapping[str, NDArray[Any]], target: Path) -> Written:
+    """Write the graph with new *numbers*, load that file again and score it.
+
+    Raises:
+        OptionError: If the file cannot be written.
+        ModelError: If a number does not fit the file (an analog value behind an integer code).
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        setting.model.write(target, numbers)
+    except OSError as error:
+        raise OptionError(f"-o {target}: cannot be written ({error.strerror})") from None
+    broken = load_model(target)
+    full = setting.scorer
+    runner = Runner(broken, full.output.name, threads=full.runner.threads)
+    alone = Scorer(runner, full.output, full.task, full.data, full.batch_size, golden=full.golden, labels=full.labels)
+    tally, expected = alone.score(), full.score(numbers)
+    same = (tally.counts.correct, tally.counts.nonfinite) == (expected.counts.correct, expected.counts.nonfinite)
+    return Written(
+        path=str(target),
+        sha256=broken.sha256,
+        runtime=runner.runtime,
+        accuracy=tally.counts.accuracy if full.task.counts_correct else None,
+        loss=tally.mean_loss,
+        same=same,
+    )

@@ -1,0 +1,267 @@
+"""``faultsim attack``: options in, result.json, report and the worst model out. Nothing is computed here."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from faultsim.cli.conditions import condition_options, take_conditions
+from faultsim.cli.files import check_out, write_text
+
+if TYPE_CHECKING:
+    from faultsim.attacks import Ball, Cells, Curve
+
+_OPTIONS = ("seed", "batch_size", "level", "confidence", "sites", "exclude", "task", "output", "preprocess", "limit",
+            "threads", "input_shape", "batch_axis")  # fmt: skip
+_SEARCH = ("objective", "gradients", "forwards", "restarts", "trials", "certify")
+_CELLS = ("until_accuracy", "target", "victim", "stealthy", "tolerance", "one_per_word", "row", "flippable",
+          "bits_per_cell", "cell_code", "stuck_at")  # fmt: skip
+_PLAIN: dict[str, Any] = {"stealthy": False, "one_per_word": False}
+_UNITS = {"rms": "rel:", "norm": "norm:", "none": "no prefix"}
+
+
+@click.command("attack")
+@click.argument("model")
+@click.option("--p", "p", metavar="P", help="Order of the norm, 1 to inf; 2 by default.")
+@click.option("--eps", metavar="RADIUS", help="Radius of the set: 0.1 in units of the weights, rel:0.1 of each "
+              "tensor's root mean square, norm:0.1 of its own norm.")  # fmt: skip
+@click.option("--n", type=int, help="Most numbers that move; all by default.")
+@click.option("--scope", type=click.Choice(["tensor", "global"]), help="Whether each tensor has the budget for itself "
+              "(default) or all share one.")  # fmt: skip
+@click.option("--device", "-d", help="Search the set of this profile, or the cells of its memory: name or YAML file.")
+@click.option("--bits", type=int, metavar="N", help="Search the worst N flipped bits of the stored format instead.")
+@click.option("--levels", type=int, metavar="N", help="Search the worst N confused levels of multi-level cells.")
+@click.option("--stuck", type=int, metavar="N", help="Search the worst N stuck cells.")
+@click.option("--until-accuracy", type=float, metavar="A", help="Stop at this accuracy, and look for fewer cells.")
+@click.option("--target", type=int, metavar="CLASS", help="Have samples taken for this class; any error by default.")
+@click.option("--victim", type=int, metavar="CLASS", help="Aim at samples of this class alone.")
+@click.option("--stealthy", is_flag=True, help="Keep the accuracy of all other samples (with --victim).")
+@click.option("--tolerance", type=float, help="Most accuracy that those may lose with --stealthy; 0.02 by default.")
+@click.option("--one-per-word", is_flag=True, help="At most one changed cell a memory word.")
+@click.option("--row", metavar="any|BANK:ROW", help="All cells in one row of the device's memory.")
+@click.option(
+    "--flippable", type=click.Path(path_type=Path), help="CSV of bits that can flip: tensor,element,bit[,to]."
+)
+@click.option("--bits-per-cell", type=int, help="Of levels and stuck cells, 1 to 8; 2 by default.")
+@click.option("--cell-code", type=click.Choice(["binary", "gray"]), help="Bit pattern of a level; binary by default.")
+@click.option("--stuck-at", type=click.Choice(["low", "high", "either"]), help="Where cells stick; either by default.")
+@click.option("--allow-nonfinite", is_flag=True, help="Count outputs that are not finite as damage.")
+@click.option("--curve", type=click.Choice(["eps", "n"]), help="Search at several radii, or numbers of elements.")
+@click.option("--from", "start", metavar="X", help="First value of the curve, such as 0.01 or rel:0.01.")
+@click.option("--to", "stop", metavar="X", help="Last value of the curve.")
+@click.option("--points", type=int, default=7, show_default=True, help="Values of the curve.")
+@click.option("--keep", type=float, help="Accuracy of the critical radius; 5 points below the clean one by default.")
+@click.option("--per-layer", is_flag=True, help="A critical radius for every layer alone as well.")
+@click.option("--method", "methods", multiple=True, metavar="NAME", help="one-step, random, fixed-point, pgd, greedy, "
+              "swap, vertices, exhaustive, or all: those that suit the set (repeatable).")  # fmt: skip
+@click.option("--objective", type=click.Choice(["cross-entropy", "margin", "both"]), default="both", show_default=True,
+              help="What is raised.")  # fmt: skip
+@click.option("--gradients", type=int, help="Most gradients; 60, for cells 200. On a curve for each value.")
+@click.option("--forwards", type=int, help="Most forward passes of the search; no limit, for cells 3000.")
+@click.option("--restarts", type=int, default=2, show_default=True, help="Random starts of searches that have one.")
+@click.option(
+    "--trials", type=int, default=50, show_default=True, help="Random corruptions of the set to compare with."
+)
+@click.option("--search-samples", type=int, default=1000, show_default=True, help="Most samples that the search sees.")
+@click.option("--search-data", help="Other samples for gradients and search, so that --data only judges.")
+@click.option("--certify/--no-certify", default=None, help="Prove a bound over the whole set; by default where quick.")
+@click.option("--data", help="Samples with labels, as for 'faultsim assess'.")
+@click.option("--preprocess", type=click.Path(path_type=Path), help="YAML that says how the data become inputs.")
+@click.option("--task", help="As for 'faultsim assess'.")
+@click.option("--output", help="Name of the output that is scored; the first one by default.")
+@click.option("--input-shape", multiple=True, metavar="NAME=SIZES", help="As for 'faultsim assess' (repeatable).")
+@click.option("--batch-axis", multiple=True, metavar="NAME=AXIS", help="As for 'faultsim assess' (repeatable).")
+@click.option("--limit", type=int, help="Use the first so many samples only.")
+@click.option("--sites", "--only", multiple=True, metavar="GLOB", help="Attack these tensors alone (repeatable).")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
+@click.option("--roles", help="Roles of the tensors, by commas: weight, bias, norm, scale, zero_point, constant; "
+              "weight,bias,norm by default, weight for cells.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+@click.option("--confidence", type=float, help="Part of the chips that a device's budget holds.")
+@click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
+@click.option("--batch-size", type=int, default=250, show_default=True, help="Samples a batch.")
+@click.option("--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default.")
+@click.option("--torch-device", default="cpu", show_default=True, help="Where gradients are computed: cpu, cuda.")
+@condition_options
+@click.option("--write", "-o", type=click.Path(path_type=Path), help="File for the worst model, ending in .onnx.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for result.json.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+def command(model: str, write: Path | None, out: Path | None, quiet: bool, **given: Any) -> int:
+    """Search for the corruption of MODEL's stored numbers that does most damage.
+
+    Every corruption is scored as the deployed number format holds it, and the worst of all that was tried is shown:
+    found, not proven. Where a bound over the whole set can be proven, it stands beside it (--certify).
+
+    \b
+    Examples:
+      faultsim attack digits --p 2 --eps 0.3
+      faultsim attack digits --curve eps --from rel:0.01 --to rel:1
+      faultsim attack digits_int8 --bits 20 --until-accuracy 0.12 -o worst.onnx
+      faultsim attack model.onnx --device reram --data test.npz \\
+          --search-data train.npz --out out
+
+    Exit code: 0, 2 for bad input, 130 after Ctrl-C, which shows and writes what was found until then.
+    """  # noqa: D301  (click needs the bare backspace)
+    from faultsim.assessment import Options
+    from faultsim.attacks import Search, StoppedEarlyError, attack
+    from faultsim.cli.interrupt import until_interrupted
+    from faultsim.cli.progress import progress_bar
+    from faultsim.device import load_device
+    from faultsim.device.knobs import conditions_from
+    from faultsim.library import find_model
+
+    check_out(out)
+    _check_write(write)
+    cells = _cells(given)
+    curve, ball = _curve_and_ball(given, cells)
+    chosen = () if "all" in given["methods"] else given["methods"]
+    search = Search(methods=chosen, samples=given["search_samples"], **{name: given[name] for name in _SEARCH})
+    device, asked = given["device"], take_conditions(given)
+    conditions = None
+    if device is not None:
+        device = load_device(device)
+        conditions = conditions_from(device.spec, asked)
+    elif asked:
+        from faultsim.errors import OptionError
+
+        raise OptionError(f"--{next(iter(asked))} is a condition of a device; give --device, or leave it out")
+    options = Options(conditions=conditions, **{name: given[name] for name in _OPTIONS})
+    path = find_model(model)
+    with progress_bar(quiet=quiet) as tell, until_interrupted() as stopped:
+        try:
+            result = attack(
+                path,
+                given["data"],
+                ball=ball,
+                device=device,
+                cells=cells,
+                curve=curve,
+                search_data=given["search_data"],
+                search=search,
+                options=options,
+                roles=() if given["roles"] is None else tuple(part.strip() for part in given["roles"].split(",")),
+                write=write,
+                progress=tell,
+                stopped=stopped,
+                torch_device=given["torch_device"],
+            )
+        except (StoppedEarlyError, KeyboardInterrupt):
+            raise click.Abort from None
+    return show(result, out)
+
+
+def show(result: Any, out: Path | None) -> int:
+    """Write result.json where asked for, print the report, and return the exit code."""
+    import contextlib
+    import json
+
+    from rich.console import Console
+
+    from faultsim.errors import OptionError
+    from faultsim.report.attack import render
+
+    def printed(folder: Path | None) -> None:
+        with contextlib.suppress(SystemExit):  # rich's end where the reader closed the pipe
+            console = Console(file=sys.stdout, highlight=False)
+            render(result, console, out=None if folder is None else str(folder))
+
+    try:
+        if out is not None:
+            write_text(out / "result.json", json.dumps(result.to_dict(), indent=2, allow_nan=False) + "\n")
+    except OSError as error:
+        printed(None)
+        raise OptionError(f"--out {out}: cannot be written ({error.strerror}); the report stands above") from None
+    printed(out)
+    if result.stopped is not None:
+        click.echo("faultsim: interrupted; what was found until then stands above", err=True)
+        return 130
+    return 0
+
+
+def _check_write(write: Path | None) -> None:
+    """Refuse a file that cannot be written now, and not after the search."""
+    from faultsim.errors import OptionError
+
+    if write is None:
+        return
+    if write.suffix != ".onnx":
+        raise OptionError(f"-o {write}: give a file ending in .onnx for the worst model; --out DIR is for result.json")
+    if write.is_dir():
+        raise OptionError(f"-o {write}: is a folder; give a file ending in .onnx")
+    try:
+        check_out(write.parent)
+    except OptionError:
+        raise OptionError(f"-o {write}: its folder cannot be written; give a file in a folder that can") from None
+
+
+def _cells(given: dict[str, Any]) -> "Cells | None":
+    from faultsim.attacks import Cells
+    from faultsim.errors import OptionError
+
+    kinds = [name for name in ("bits", "levels", "stuck") if given[name] is not None]
+    asked = {name: given[name] for name in _CELLS if given[name] != _PLAIN.get(name)}
+    if len(kinds) > 1:
+        raise OptionError(f"--{kinds[0]} and --{kinds[1]} are both given; search one kind of cell at a time")
+    if not kinds:
+        if asked or given["allow_nonfinite"]:
+            name = next(iter(asked), "allow_nonfinite").replace("_", "-")
+            raise OptionError(f"--{name} goes with --bits, --levels or --stuck: the most cells that change")
+        return None
+    what = kinds[0]
+    finite_only = not given["allow_nonfinite"]
+    return Cells(what=what, count=given[what], finite_only=finite_only, **asked)  # type: ignore[arg-type]
+
+
+def _curve_and_ball(given: dict[str, Any], cells: "Cells | None") -> "tuple[Curve | None, Ball | None]":
+    from faultsim.attacks import Ball, Curve
+    from faultsim.attacks.options import radius
+    from faultsim.errors import OptionError
+
+    over, ends = given["curve"], {"start": given["start"], "stop": given["stop"]}
+    eps, relative = (None, None) if given["eps"] is None else radius("--eps", given["eps"])
+    curve = None
+    if over is None:
+        for name, value in (("--from", ends["start"]), ("--to", ends["stop"]), ("--keep", given["keep"])):
+            if value is not None:
+                raise OptionError(f"{name} goes with --curve eps or --curve n: several values in place of one")
+    else:
+        read = {name: radius(f"--{'from' if name == 'start' else 'to'}", text) for name, text in ends.items() if text}
+        said = {unit for _, unit in read.values()} | ({relative} if eps is not None else set())
+        if over == "n" and any(unit != "none" for _, unit in read.values()):
+            raise OptionError("--from and --to of --curve n are numbers of elements; give plain numbers, such as 10")
+        if over == "eps" and len(said) > 1:
+            units = " and ".join(sorted(_UNITS[str(unit)] for unit in said))
+            raise OptionError(f"--eps, --from and --to are in different units ({units}); give all with the same prefix")
+        if over == "eps":
+            relative = next(iter(said), "none")
+        on_device = given["device"] is not None and eps is None
+        first, last = (1.0, 100.0) if over == "n" else (0.1, 10.0) if on_device else (0.001, 1.0)
+        values = {"start": first, "stop": last} | {name: value for name, (value, _) in read.items()}
+        points, keep, layers = given["points"], given["keep"], given["per_layer"]
+        curve = Curve(over=over, points=points, keep=keep, per_layer=layers, **values)
+    named = [name for name in ("p", "n", "scope") if given[name] is not None]
+    if cells is not None:
+        if named or eps is not None or curve is not None:
+            raise OptionError("--bits, --levels and --stuck go without --p, --eps, --n, --scope and --curve: cells "
+                              "are no ball; give one kind")  # fmt: skip
+        return None, None
+    if eps is None and given["device"] is not None:
+        if named:
+            raise OptionError(f"--{named[0]} belongs to a set of --eps; the set of --device is the device's own")
+        return curve, None
+    if eps is None and curve is None:
+        if named:
+            raise OptionError("the set has no radius; give --eps, such as 0.1 or rel:0.1 (of each tensor's RMS)")
+        return None, None
+    order = 2.0 if given["p"] is None else _order(given["p"])
+    return curve, Ball(p=order, eps=eps, relative=relative or "none", n=given["n"], scope=given["scope"] or "tensor")
+
+
+def _order(text: str) -> float:
+    from faultsim.errors import OptionError
+
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(f"--p {text[:40]!r} is no number; give 1, 2, inf or another number of at least 1") from None

@@ -1,0 +1,82 @@
+"""``faultsim probe``: options in, result.json and the heat map out. Nothing is computed here."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from faultsim.cli.files import check_out
+
+_OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output", "preprocess", "limit", "threads",
+            "input_shape", "batch_axis")  # fmt: skip
+
+
+@click.command("probe")
+@click.argument("model")
+@click.option("--eps", "radii", type=float, multiple=True, metavar="R", help="Radius as a part of each tensor's own L2 "
+              "norm (repeatable); 0.05 and 0.2 by default.")  # fmt: skip
+@click.option("--remove", "removed", type=float, multiple=True, metavar="SHARE", help="Share of weights, or of units, "
+              "that is removed (repeatable); 0.1 and 0.5 by default.")  # fmt: skip
+@click.option("--mode", "modes", multiple=True, metavar="NAME", help="gradient, random, weights, units; all by default "
+              "(repeatable).")  # fmt: skip
+@click.option("--draws", type=int, default=5, show_default=True, help="Draws of everything random.")
+@click.option("--samples", type=int, default=256, show_default=True, help="Most samples, evenly spaced.")
+@click.option("--device", "-d", help="Probe the numbers as this profile stores them; the deployed format by default.")
+@click.option("--data", help="Samples with labels, as for 'faultsim assess'.")
+@click.option("--preprocess", type=click.Path(path_type=Path), help="YAML that says how the data become inputs.")
+@click.option("--task", help="As for 'faultsim assess'.")
+@click.option("--output", help="Name of the output that is scored; the first one by default.")
+@click.option("--input-shape", multiple=True, metavar="NAME=SIZES", help="As for 'faultsim assess' (repeatable).")
+@click.option("--batch-axis", multiple=True, metavar="NAME=AXIS", help="As for 'faultsim assess' (repeatable).")
+@click.option("--limit", type=int, help="Use the first so many samples only.")
+@click.option("--sites", "--only", multiple=True, metavar="GLOB", help="Probe these tensors alone (repeatable).")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
+@click.option("--roles", help="Roles of the tensors, joined by commas; weight,bias,norm by default.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
+@click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
+@click.option("--batch-size", type=int, default=250, show_default=True, help="Samples a batch.")
+@click.option("--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default.")
+@click.option("--torch-device", default="cpu", show_default=True, help="Where gradients are computed: cpu, cuda.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for result.json.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+def command(model: str, out: Path | None, quiet: bool, **given: Any) -> int:
+    """Rank the layer kinds, positions and layers of MODEL by what corrupting each of them alone does.
+
+    Each is corrupted along the gradient and at random by the same part of every tensor's own norm, and has the same
+    share of its weights, or of whole units, removed. Rankings depend on that normalisation.
+
+    \b
+    Examples:
+      faultsim probe digits
+      faultsim probe model.onnx --data test.npz --eps 0.1 --remove 0.7 --mode gradient --mode units
+
+    Exit code: 0, 2 for bad input, 130 after Ctrl-C, which shows and writes what was measured until then.
+    """  # noqa: D301  (click needs the bare backspace)
+    from faultsim.assessment import Options
+    from faultsim.attacks import ProbeOptions, StoppedEarlyError, probe
+    from faultsim.cli.attack import show
+    from faultsim.cli.interrupt import until_interrupted
+    from faultsim.cli.progress import progress_bar
+    from faultsim.library import find_model
+
+    check_out(out)
+    asked = {name: given[name] for name in ("radii", "removed", "modes") if given[name]}
+    how = ProbeOptions(draws=given["draws"], samples=given["samples"], **asked)
+    options = Options(**{name: given[name] for name in _OPTIONS})
+    path = find_model(model)
+    with progress_bar(quiet=quiet) as tell, until_interrupted() as stopped:
+        try:
+            result = probe(
+                path,
+                given["data"],
+                how=how,
+                device=given["device"],
+                options=options,
+                roles=() if given["roles"] is None else tuple(part.strip() for part in given["roles"].split(",")),
+                progress=tell,
+                stopped=stopped,
+                torch_device=given["torch_device"],
+            )
+        except (StoppedEarlyError, KeyboardInterrupt):
+            raise click.Abort from None
+    return show(result, out)

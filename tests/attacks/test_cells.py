@@ -1,0 +1,170 @@
+"""`attack` on bits, levels and stuck cells: against brute force in onnxruntime, and within what the memory allows."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_nets
+from linear import QUICK, attacked, numbers, runtime_score, with_numbers
+
+import faultsim
+from faultsim.attacks import Cells, Search
+from faultsim.errors import FaultsimError
+from faultsim.results.attack import AttackResult
+
+BIAS = replace(QUICK, sites=("first.bias",))
+SHORT = Search(gradients=10, forwards=400)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_one_bit_is_the_worst_of_all_flips_in_onnxruntime(tmp_path: Path) -> None:
+    proto, data = tiny_nets.dense(), tiny_nets.samples()
+    bias = numbers(proto)["first.bias"]
+    worst = (2.0, 0.0)
+    for element in range(bias.size):
+        for bit in range(32):
+            words = bias.copy().view(np.uint32)
+            words[element] ^= np.uint32(1 << bit)
+            if not np.isfinite(words.view(np.float32)).all():
+                continue
+            accuracy, loss = runtime_score(with_numbers(proto, "first.bias", words.view(np.float32)), data)
+            if np.isfinite(loss):
+                worst = min(worst, (accuracy, -loss))
+    result = attacked(
+        tmp_path, proto, data, cells=Cells(count=1), roles=("bias",), options=BIAS, write=tmp_path / "worst.onnx"
+    )
+    (point,) = result.cells.points
+    assert point.cells == result.cells.needed == 1
+    assert point.accuracy == pytest.approx(worst[0])
+    assert runtime_score(tmp_path / "worst.onnx", data)[0] == pytest.approx(worst[0])
+    assert result.written.same
+    (cell,) = result.cells.changed
+    broken = faultsim.load_model(tmp_path / "worst.onnx").numbers["first.bias"]
+    moved = np.flatnonzero(broken.view(np.uint32) != bias.view(np.uint32))
+    assert moved.tolist() == [cell.element]
+    assert int(broken.view(np.uint32)[cell.element] ^ bias.view(np.uint32)[cell.element]) == 1 << cell.low_bit
+    assert (cell.before, cell.after) == pytest.approx((float(bias[cell.element]), float(broken[cell.element])))
+
+
+def test_bits_of_an_int8_graph_are_flipped_truly(tmp_path: Path) -> None:
+    options = replace(QUICK, limit=150)
+    result = faultsim.attack("digits_int8", cells=Cells(count=3), options=options, search=SHORT,
+                             write=tmp_path / "worst.onnx")  # fmt: skip
+    clean = faultsim.load_model(faultsim.library.find_model("digits_int8")).numbers
+    broken = faultsim.load_model(tmp_path / "worst.onnx").numbers
+    flipped = sum(
+        int(np.bitwise_count(clean[name].view(np.uint8) ^ broken[name].view(np.uint8)).sum())
+        for name in clean
+        if clean[name].dtype == np.int8
+    )
+    assert flipped == result.cells.needed <= 3
+    assert result.written.same
+    spent = [(one.cells, one.accuracy) for one in result.cells.points]
+    assert spent == sorted(spent, key=lambda one: one[0])
+    assert result.forwards <= 400
+    assert result.cells.points[-1].accuracy < result.clean.accuracy
+
+
+def test_many_samples_are_screened_and_every_figure_is_of_all_of_them(tmp_path: Path) -> None:
+    options, search = replace(QUICK, limit=450), Search(gradients=4, forwards=60)
+    found = [
+        faultsim.attack("digits_int8", cells=Cells(count=2), options=options, search=search, write=tmp_path / "w.onnx")
+        for _ in range(2)
+    ]
+    assert found[0].cells == found[1].cells
+    assert found[0].cells.points[-1].cells == 2  # a flip would cost more than 60 passes without a first look
+    assert found[0].forwards <= 60
+    assert found[0].written.same
+    assert found[0].written.accuracy == pytest.approx(
+        next(one.accuracy for one in found[0].cells.points if one.cells == found[0].cells.needed)
+    )
+
+
+def test_until_accuracy_stops_where_it_is_reached() -> None:
+    options, search = replace(QUICK, limit=150), Search(gradients=10, forwards=700)
+    cells = Cells(count=6, until_accuracy=0.9)
+    result = faultsim.attack("digits_int8", cells=cells, options=options, search=search)
+    assert result.cells.reached is True
+    last = next(one for one in result.cells.points if one.cells == result.cells.needed)
+    assert last.aimed_accuracy <= 0.9
+    assert result.cells.needed == len(result.cells.changed) < 6
+    out_of_reach = replace(cells, count=1, until_accuracy=0.0)
+    result = faultsim.attack("digits_int8", cells=out_of_reach, options=options, search=search)
+    assert result.cells.reached is False
+
+
+def test_a_stealthy_target_spares_the_other_samples() -> None:
+    cells = Cells(count=4, victim=3, target=8, stealthy=True, tolerance=0.05)
+    result = faultsim.attack("digits_int8", cells=cells, options=replace(QUICK, limit=100), search=SHORT)
+    assert result.cells.aim.startswith("samples of class 3 taken for class 8")
+    for point in result.cells.points:
+        assert point.kept >= result.cells.clean_kept - 0.05 - 1e-12
+    assert result.cells.points[-1].aimed_accuracy <= result.cells.clean_aimed
+
+
+def test_only_the_listed_bits_flip_and_only_as_they_can(tmp_path: Path) -> None:
+    listed = tmp_path / "cells.csv"
+    listed.write_text("tensor,element,bit\n" + "".join(f"conv1.weight_quantized,{i},7\n" for i in range(20)))
+    cells = Cells(count=3, flippable=listed, one_per_word=True)
+    result = faultsim.attack("digits_int8", cells=cells, options=replace(QUICK, limit=100), search=SHORT)
+    assert "20 flippable cells of cells.csv" in result.cells.limits
+    assert result.cells.changed
+    assert all((c.site, c.low_bit) == ("conv1.weight_quantized", 7) and c.element < 20 for c in result.cells.changed)
+    listed.write_text("".join(f"conv1.weight_quantized,{i},7,0\n" for i in range(20)))
+    result = faultsim.attack("digits_int8", cells=cells, options=replace(QUICK, limit=100), search=SHORT)
+    for cell in result.cells.changed:  # a sign bit that can only fall to 0 was 1: the number was negative
+        assert cell.before < 0 <= cell.after
+
+
+def test_one_row_of_a_memory_and_one_cell_a_word() -> None:
+    cells = Cells(count=4, row="any", one_per_word=True)
+    result = faultsim.attack("digits_int8", cells=cells, device="sram", options=replace(QUICK, limit=100), search=SHORT)
+    assert result.cells.limits == "at most one cell a memory word; all in one row of the memory"
+    assert len({(c.site, c.element) for c in result.cells.changed}) == len(result.cells.changed) >= 1
+
+
+@pytest.mark.parametrize("what", ["levels", "stuck"])
+def test_levels_and_stuck_cells_are_searched_too(what: str) -> None:
+    result: AttackResult = faultsim.attack(
+        "digits_int8", cells=Cells(what=what, count=2), options=replace(QUICK, limit=100), search=SHORT
+    )
+    assert result.cells.what == what
+    assert 1 <= result.cells.needed <= 2
+    assert result.worst is None
+    for cell in result.cells.changed:
+        assert cell.before != cell.after
+        assert cell.low_bit % 2 == 0  # cells of two bits
+
+
+@pytest.mark.parametrize(
+    ("cells", "text", "said"),
+    [
+        (Cells(row="0:7"), None, "--row needs --device"),
+        (Cells(target=4), None, "--target is 4, the model has the classes 0 to 3"),
+        (Cells(flippable=Path("no.csv")), None, "cannot be read (No such file or directory)"),
+        (Cells(), "first.weight,0\n", "is not understood; give lines of tensor,element,bit"),
+        (Cells(), "first.weight,0,-1\n", "is not understood; give lines of tensor,element,bit"),
+        (Cells(), "first.weight,0,40\n", "cells.csv:1:"),
+        (Cells(), "other,0,1\n", "cells.csv:1: no tensor under test is named 'other'"),
+        (Cells(), "first.weight,0,1\nfirst.weight,1,1,0\n", "say it in all or in none"),
+        (Cells(), "tensor,element,bit\n", "lists no cell"),
+        (Cells(), "\xff", "not UTF-8 text at byte 0"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_in_one_sentence(
+    tmp_path: Path, cells: Cells, text: str | None, said: str
+) -> None:
+    if text is not None:
+        listed = tmp_path / "cells.csv"
+        listed.write_bytes(text.encode("latin-1"))
+        cells = replace(cells, flippable=listed)
+    with pytest.raises(FaultsimError) as caught:
+        attacked(tmp_path, tiny_nets.dense(), tiny_nets.samples(), cells=cells)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_conductances_have_no_bits(tmp_path: Path) -> None:
+    with pytest.raises(FaultsimError, match="is stored as conductances, in which no bit flips"):
+        attacked(tmp_path, tiny_nets.dense(), tiny_nets.samples(), cells=Cells(), device="reram")
