@@ -11,11 +11,15 @@ _NAMES = {
     "Model": "faultsim.model",
     "Options": "faultsim.assessment",
     "Result": "faultsim.results",
+    "Scenario": "faultsim.scenario",
     "assess": "faultsim.assessment",
+    "attack": "faultsim.attacks",
+    "harden": "faultsim.harden",
     "load_data": "faultsim.data",
     "load_device": "faultsim.device",
     "load_model": "faultsim.model",
     "load_result": "faultsim.results",
+    "probe": "faultsim.attacks",
 }
 __all__ = sorted(_NAMES)
 

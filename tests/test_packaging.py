@@ -66,6 +66,7 @@ def test_the_wheel_holds_the_package_its_library_and_nothing_else(built):
     assert "faultsim/_library/devices/reram_1t1r.yaml" in names
     assert "faultsim/_library/scenarios/digits/digits_float.onnx" in names
     assert "faultsim/_library/scenarios/digits/digits_float.npz" in names
+    assert {"faultsim/report/html/templates/report.html.j2", "faultsim/report/html/templates/report.css"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if "__pycache__" in name or "tests/" in name]
 
@@ -93,6 +94,7 @@ def test_the_installed_command_assesses_the_demo_by_name(installed, tmp_path):
     assert result.random.trials == 3
     assert result.data.labels == "given"
     assert json.loads((tmp_path / "out" / "result.json").read_text())["schema_version"] == 1
+    assert "found, not proven" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_an_editable_install_sees_the_checkout(root, tmp_path):

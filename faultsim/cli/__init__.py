@@ -14,8 +14,26 @@ _COMMANDS = {
         "faultsim.cli.assess",
         "Random hardware noise against the worst case, for one model on one chip.",
     ),
+    "campaign": (
+        "faultsim.cli.campaign",
+        "Flip stored bits drawn at random, and estimate how often an answer changes.",
+    ),
+    "merge": ("faultsim.cli.merge", "Unite the shards of a campaign."),
+    "bitmap": ("faultsim.cli.bitmap", "Which stored bits matter: the share of answers that each flip changes."),
+    "attack": (
+        "faultsim.cli.attack",
+        "The worst corruption, flipped bits or stuck cells: found, and proven where it can be.",
+    ),
+    "probe": ("faultsim.cli.probe", "Which kinds of layer and which layers are fragile, and to what."),
     "sweep": ("faultsim.cli.sweep", "The same chips over voltage, time, flux, exposure or temperature."),
     "replay": ("faultsim.cli.replay", "One chip of a result again, as a faulty model file."),
+    "harden": ("faultsim.cli.harden", "Train a model against a chip; the same graph, before and after."),
+    "report": ("faultsim.cli.report", "A result as one HTML page, as figures, JUnit XML or Markdown."),
+    "compare": ("faultsim.cli.compare", "Two results: is the second better or worse, and may that be claimed?"),
+    "run": ("faultsim.cli.run", "A scenario: models, devices and corners with requirements, a verdict for each."),
+    "scenarios": ("faultsim.cli.scenarios", "List the scenario library, show or check a scenario."),
+    "init": ("faultsim.cli.init", "Write a scenario to start from, for a model of yours."),
+    "doctor": ("faultsim.cli.doctor", "What is installed, what is missing, and shell completion."),
     "devices": ("faultsim.cli.devices", "List the device library, show or check a profile."),
 }
 

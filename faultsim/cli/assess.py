@@ -76,7 +76,7 @@ from faultsim.cli.files import check_out, write_text
     show_default=True,
     help="Where gradients are computed: cpu, cuda, cuda:1.",
 )
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for result.json.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for result.json and report.html.")
 @click.option(
     "--fault-list", type=click.Path(path_type=Path), help="Write every fault of every chip, one JSON object a line."
 )
@@ -155,9 +155,11 @@ def command(
 
 
 def _write(result: Any, out: Path) -> None:
+    from faultsim.report.html import Bundle, render_page
     from faultsim.results import to_json
 
     write_text(out / "result.json", to_json(result))
+    write_text(out / "report.html", render_page(Bundle(result=result, path=str(out / "result.json"))))
 
 
 def _show(result: Any, out: Path | None) -> None:

@@ -31,3 +31,15 @@ def write_text(target: Path, text: str) -> None:
     partial = target.with_name(target.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, target)
+
+
+def write_for(option: str, target: Path, text: str) -> None:
+    """Write a file that an option named.
+
+    Raises:
+        OptionError: If it cannot be written.
+    """
+    try:
+        write_text(target, text)
+    except OSError as error:
+        raise OptionError(f"{option} {target}: cannot be written ({error.strerror}); give another place") from None

@@ -31,7 +31,7 @@ def render(result: Result, console: Console | None = None, *, out: str | None = 
     Args:
         result: What to show.
         console: Where to; its width is used between 80 and 100 columns.
-        out: The folder that ``result.json`` was written to, for the last line; ``None`` leaves it out.
+        out: The folder that ``result.json`` and ``report.html`` were written to; ``None`` leaves their lines out.
     """
     console = console or Console()
     width = min(max(console.width, _NARROW), _WIDE)
@@ -201,7 +201,8 @@ def _trust(one: Assumption) -> str:
 
 def _foot(result: Result, width: int, out: str | None) -> Iterable[Line]:
     if out is not None:
-        yield from _styled(block("result", [plain(str(PurePath(out) / "result.json"))], width, indent=8), "dim")
+        for label, name in (("result", "result.json"), ("report", "report.html")):
+            yield from _styled(block(label, [plain(str(PurePath(out) / name))], width, indent=8), "dim")
     yield f"next    {next_command(result)}", "dim"  # unbroken, to be copied
 
 

@@ -47,7 +47,7 @@ def test_the_report_is_on_stdout_and_nothing_on_stderr(faultsim):
 def test_the_result_is_written_where_out_says(faultsim, tmp_path):
     out = tmp_path / "deep" / "out"
     assert faultsim("assess", "digits_int8", "-d", "sram", *QUICK, "--out", out).code == 0
-    assert sorted(path.name for path in out.iterdir()) == ["outcomes.npy", "result.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["outcomes.npy", "report.html", "result.json"]
     document = json.loads((out / "result.json").read_text())
     jsonschema.validate(document, result_schema())
     result = load_result(out / "result.json")

@@ -1,0 +1,98 @@
+"""``faultsim compare``: two results in, a table and a gate out. Nothing is compared here."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from faultsim.results import Result
+
+
+@click.command("compare")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option(
+    "--fail-on-regression",
+    is_flag=True,
+    help="Exit code 1 where a test shows that the second's main figure (accuracy, score or loss of the mean chip) is "
+    "worse, by more than --tolerance.",
+)
+@click.option(
+    "--tolerance", metavar="NUMBER", help="By how much it may be worse: 0.005 or 0.5% of an accuracy.  [default: 0]"
+)
+@click.option(
+    "--fail-if",
+    multiple=True,
+    metavar="TEXT",
+    help="A limit of one figure, such as 'accuracy_drop>0.5%' or 'worst_case_drop>2%' (repeatable).",
+)
+@click.option("--json", "to_json", type=click.Path(path_type=Path), help="Write the comparison as JSON.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write the gates as JUnit XML.")
+@click.option(
+    "--markdown",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Write a summary as Markdown; - for the standard output, in place of the table.",
+)
+def command(
+    first: Path,
+    second: Path,
+    fail_on_regression: bool,
+    tolerance: str | None,
+    fail_if: tuple[str, ...],
+    to_json: Path | None,
+    junit: Path | None,
+    markdown: Path | None,
+) -> int:
+    """Compare two results of 'faultsim assess'; a difference is second minus first, and claimed only after a test.
+
+    FIRST and SECOND are result.json files, or folders that hold one. Assessed with the same seed, device and tensors,
+    they are of the same chips: chip by chip is then compared, which shows far smaller differences.
+
+    \b
+    Examples:
+      faultsim compare main/result.json branch/result.json --fail-on-regression
+      faultsim compare a b --tolerance 0.5% --fail-on-regression --fail-if 'worst_case_drop>2%'
+
+    Exit code: 0, 1 if a gate fails, 2 for bad input.
+    """  # noqa: D301  (click needs the bare backspace)
+    from faultsim.cli.files import write_for
+    from faultsim.errors import OptionError
+    from faultsim.report.comparison import lines
+    from faultsim.report.comparison import markdown as as_markdown
+    from faultsim.report.junit import junit_of_comparison
+    from faultsim.report.words import speakable
+    from faultsim.results.compare import compare, main_figure
+    from faultsim.results.gates import parse_gate, regression_limit
+
+    if tolerance is not None and not fail_on_regression:
+        raise OptionError("--tolerance is of --fail-on-regression; give both, or a limit with --fail-if")
+    limits = [parse_gate(text) for text in fail_if]
+    results = [_load(place) for place in (first, second)]
+    if fail_on_regression:
+        limits.insert(0, regression_limit(main_figure(results[0]), tolerance or "0"))
+    found = compare(results[0], results[1], names=(str(first), str(second)), limits=limits)
+    if to_json is not None:
+        write_for("--json", to_json, found.model_dump_json(indent=2, by_alias=True) + "\n")
+    if junit is not None:
+        write_for("--junit", junit, junit_of_comparison(found))
+    if markdown is not None and str(markdown) != "-":
+        write_for("--markdown", markdown, as_markdown(found))
+    text = as_markdown(found) if str(markdown) == "-" else "\n".join(lines(found))
+    click.echo(speakable(text, sys.stdout.encoding or "utf-8"))
+    return 1 if found.failed else 0
+
+
+def _load(place: Path) -> "Result":
+    from faultsim.errors import OptionError
+    from faultsim.results.kinds import NAMES, load_any
+
+    path = place / "result.json" if place.is_dir() else place
+    kind, section = load_any(path)
+    if kind != "result":
+        own = {"harden": "; it compares before and after itself: faultsim report shows it",
+               "campaign": "; compare campaigns with faultsim campaign --paired-with"}  # fmt: skip
+        raise OptionError(f"{path}: is {NAMES[kind]}; give two results of faultsim assess{own.get(kind, '')}")
+    result: Result = section
+    return result

@@ -1,0 +1,150 @@
+"""The summary of a scenario for a terminal: a row a case, what was missed, the verdict. No figure is computed here."""
+
+import shlex
+from collections.abc import Iterable
+from pathlib import PurePath
+
+from rich.console import Console
+from rich.text import Text
+
+from faultsim.report.verdict import Line
+from faultsim.report.words import block, counted, pad, percent, plain, speakable
+from faultsim.results.scenario import CaseRow, ScenarioResult
+
+WIDTH = 80
+_WORDS = {"passed": "PASSED", "failed": "FAILED", "no verdict": "-", "error": "ERROR", "not run": "not run"}
+_STYLES = {"passed": "green", "failed": "bold red", "error": "bold red", "not run": "yellow", "no verdict": ""}
+_LABEL, _FIGURE = 8, 9
+_MOST = 40  # cases whose misses are told one by one
+
+
+def render_scenario(result: ScenarioResult, console: Console | None = None, *, out: str | None = None) -> None:
+    """Print a scenario's summary to *console*, by default standard output, 80 columns wide.
+
+    Args:
+        result: What to show.
+        console: Where to.
+        out: The folder of ``summary.json``, for the last line; None leaves it out.
+    """
+    console = console or Console()
+    for text, style in scenario_lines(result, out=out):
+        console.print(
+            Text(speakable(text, console.encoding), style=style), soft_wrap=True, highlight=False, emoji=False
+        )
+
+
+def scenario_lines(result: ScenarioResult, *, out: str | None = None) -> list[Line]:
+    """Return the lines of the summary, each with its style; none is wider than 80 columns but those of paths."""
+    found: list[Line] = [*_head(result), *(line for row in result.cases for line in _row(row)), *_misses(result)]
+    found += [("", ""), *_about(result), *_verdict(result)]
+    if out is not None:
+        summary = plain(str(PurePath(out) / "summary.json"))
+        found.append((f"written: {summary} and a result.json for each finished case", "dim"))
+        page = next((row for row in result.cases if row.result and row.status == "failed"), None)
+        page = page or next((row for row in result.cases if row.result), None)
+        if page is not None:
+            found.append(
+                (f"a page of one: faultsim report {shlex.quote(plain(str(PurePath(out) / page.name)))}", "dim")
+            )
+    return found
+
+
+def case_line(number: int, of: int, row: CaseRow) -> str:
+    """Return one finished case as a line of progress."""
+    spent = "as before" if row.reused else f"{row.seconds:.1f} s"
+    return f"[{number}/{of}] {plain(row.name)}: {row.status}, {spent}"
+
+
+def figure(row: CaseRow, value: float | None) -> str:
+    """Return a figure of a case as people know its task: per cent for an accuracy, else a number."""
+    if value is None:
+        return "-"
+    return percent(value) if row.headline == "accuracy" else f"{value:.4g}"
+
+
+def verdict_sentence(result: ScenarioResult) -> tuple[str, str]:
+    """Return the word and the sentence that a scenario comes to."""
+    count = {status: sum(row.status == status for row in result.cases) for status in _WORDS}
+    said = []
+    if count["failed"]:
+        said.append(f"{counted(count['failed'], 'case')} of {len(result.cases)} missed a requirement")
+    if count["error"]:
+        said.append(f"{counted(count['error'], 'case')} of {len(result.cases)} could not be run")
+    if count["not run"]:
+        said.append(f"{counted(count['not run'], 'case')} not run: interrupted")
+    if said:
+        return ("FAILED" if count["failed"] or count["error"] else "NO VERDICT"), "; ".join(said)
+    if count["passed"]:
+        open_ = sum(one.inconclusive for row in result.cases for one in row.criteria)
+        doubt = f"; {counted(open_, 'answer')} could turn with more chips" if open_ else ""
+        rest = f", {counted(count['no verdict'], 'case')} without one" if count["no verdict"] else ""
+        return "PASSED", f"{counted(count['passed'], 'case')} met every requirement{rest}{doubt}"
+    return "NO VERDICT", "the scenario states no requirement"
+
+
+def _head(result: ScenarioResult) -> Iterable[Line]:
+    title = f": {plain(result.title)}" if result.title else ""
+    yield from ((text, "bold") for text in block("", [f"{plain(result.name)}{title}"], WIDTH, indent=0))
+    yield f"{counted(len(result.cases), 'case')}, {result.seconds:.1f} s", "dim"
+    names = "".join(f"{name:>{_FIGURE}}" for name in ("clean", "mean", "p05", "worst"))
+    yield "", ""
+    yield f"{'':{_LABEL}}{pad('case', WIDTH - _LABEL - 4 * _FIGURE)}{names}", "bold"
+
+
+def _row(row: CaseRow) -> Iterable[Line]:
+    name = pad(plain(row.name), WIDTH - _LABEL - 4 * _FIGURE)
+    figures = "".join(f"{figure(row, value):>{_FIGURE}}" for value in (row.clean, row.mean, row.tail, row.worst))
+    if row.event_probability is not None:
+        name = pad(f"{plain(row.name)} *", WIDTH - _LABEL - 4 * _FIGURE)
+    if row.status in ("error", "not run"):
+        figures = ""
+    yield f"{_WORDS[row.status]:<{_LABEL}}{name}{figures}".rstrip(), _STYLES[row.status]
+
+
+def _misses(result: ScenarioResult) -> Iterable[Line]:
+    rows = [row for row in result.cases if row.status in ("failed", "error")]
+    for row in rows[:_MOST]:
+        yield "", ""
+        yield from ((text, "bold") for text in block("", [plain(row.name)], WIDTH, indent=0))
+        if row.error is not None:
+            yield from ((text, "") for text in block("ERROR", [plain(row.error)], WIDTH, indent=_LABEL))
+        for one in row.criteria:
+            doubt = " (inconclusive: more chips would tell)" if one.inconclusive else ""
+            said = f"{plain(one.text)}: {plain(one.explanation)}{doubt} [{plain(one.source)}]"
+            word = "met" if one.passed else "MISSED"
+            yield from ((text, "") for text in block(word, [said], WIDTH, indent=_LABEL))
+    if len(rows) > _MOST:
+        yield f"and {len(rows) - _MOST} more, in summary.json", ""
+
+
+def _about(result: ScenarioResult) -> Iterable[Line]:
+    ran = [row for row in result.cases if row.status not in ("error", "not run")]
+    said = []
+    if ran:
+        least, most = min(row.chips for row in ran), max(row.chips for row in ran)
+        chips = f"{least}" if least == most else f"{least} to {most}"
+        said.append(f"mean and p05 over {chips} chips a case; worst: found, not proven")
+    if any(row.headline != "accuracy" for row in ran):
+        said.append(
+            "some figures are the task's loss or score; p05 is then what 95 % of the chips do at least as well as"
+        )
+    if any(row.labels == "golden" for row in ran):
+        said.append("no labels: accuracy is agreement with the clean model, not with the truth")
+    rare = [row.event_probability for row in ran if row.event_probability is not None]
+    if rare:
+        ends = dict.fromkeys(f"{one:.2g}" for one in (min(rare), max(rare)))
+        said.append(f"* given a fault event, which a chip meets with probability {' to '.join(ends)}")
+    unsure = {row.device: row for row in ran if row.unsure}
+    if unsure:
+        devices = ", ".join(f"{plain(name)} ({row.unsure} of {row.assumptions})" for name, row in unsure.items())
+        said.append(f"assumptions that are recalled or illustrative: {devices}")
+    for row in ran:
+        if row.hardened is not None:
+            said.append(f"{plain(row.name)} hardened: {plain(row.hardened.sentence)}")
+    return [(text, "") for text in block("note", said, WIDTH, indent=_LABEL)]
+
+
+def _verdict(result: ScenarioResult) -> Iterable[Line]:
+    word, said = verdict_sentence(result)
+    style = {"PASSED": "bold green", "FAILED": "bold red"}.get(word, "bold")
+    return [(text, style) for text in block(word, [said], WIDTH, indent=12 if word == "NO VERDICT" else _LABEL)]

@@ -1,0 +1,32 @@
+"""The summary of a scenario as Markdown, for the page of a CI job. Nothing is judged here; foreign text is escaped."""
+
+from faultsim.report.markdown import code, escape
+from faultsim.report.scenario import figure, verdict_sentence
+from faultsim.results.scenario import ScenarioResult
+
+_MARKS = {"PASSED": "✅", "FAILED": "❌", "NO VERDICT": "ℹ️"}
+
+
+def scenario_markdown(result: ScenarioResult) -> str:
+    """Return the summary as GitHub's Markdown, for the page of a CI job."""
+    word, said = verdict_sentence(result)
+    title = f": {escape(result.title)}" if result.title else ""
+    lines = [f"## {_MARKS[word]} {escape(result.name)}{title}", "", f"**{word}**: {escape(said)}.", ""]
+    lines += ["| | case | clean | mean | p05 | worst (found, not proven) |", "|---|---|--:|--:|--:|--:|"]
+    for row in result.cases:
+        mark = {"passed": "✅", "failed": "❌", "error": "❌"}.get(row.status, "ℹ️")
+        figures = " | ".join(figure(row, value) for value in (row.clean, row.mean, row.tail, row.worst))
+        given = " \\*" if row.event_probability is not None else ""
+        lines.append(f"| {mark} {row.status} | {code(row.name)}{given} | {figures} |")
+    for row in result.cases:
+        missed = [one for one in row.criteria if not one.passed]
+        if row.error is not None:
+            lines += ["", f"- {code(row.name)} could not be run: {escape(row.error)}"]
+        if missed:
+            lines.append("")
+        lines += [f"- {code(row.name)} missed {code(one.text)}: {escape(one.explanation)}" for one in missed]
+    if any(row.event_probability is not None for row in result.cases):
+        lines += ["", "\\* given a fault event; summary.json holds its probability."]
+    if any(row.labels == "golden" for row in result.cases):
+        lines += ["", "No labels: accuracy is agreement with the clean model, not with the truth."]
+    return "\n".join([*lines, ""])

@@ -1,0 +1,91 @@
+"""`load_any`: whichever result a file holds, told by its own fields. A file is foreign input, not trusted."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pydantic
+
+from faultsim.errors import SpecError
+from faultsim.results.attack import AttackResult
+from faultsim.results.base import Section
+from faultsim.results.bitmap import BitMapResult
+from faultsim.results.contract import Result
+from faultsim.results.files import LIMIT_BYTES, _check_version, _parse, _problems, _read, _shown
+from faultsim.results.hardening import HardenResult
+from faultsim.results.injection import InjectionResult
+from faultsim.results.probing import ProbeResult
+from faultsim.results.sweep import SweepResult
+
+Kind = Literal["result", "harden", "sweep", "campaign", "attack", "probe", "bitmap"]
+_SECTIONS: dict[Kind, type[Section]] = {
+    "result": Result,
+    "harden": HardenResult,
+    "sweep": SweepResult,
+    "campaign": InjectionResult,
+    "attack": AttackResult,
+    "probe": ProbeResult,
+    "bitmap": BitMapResult,
+}
+_TELLING: dict[Kind, tuple[str, ...]] = {
+    "harden": ("before", "after"),
+    "sweep": ("points", "over"),
+    "attack": ("searched_on", "separate"),
+    "probe": ("parts", "normalisation"),
+    "bitmap": ("audit", "rivals"),
+}
+_OTHERS = {"figures": "a comparison", "cases": "the summary of a scenario"}
+NAMES: dict[Kind, str] = {
+    "result": "an assessment",
+    "harden": "a hardening",
+    "sweep": "a sweep",
+    "campaign": "a campaign of bit flips",
+    "attack": "an attack",
+    "probe": "a probe",
+    "bitmap": "a bit map",
+}
+"""What each kind is called in a sentence."""
+
+
+class Loaded(NamedTuple):
+    """A result and its kind, which tells its type."""
+
+    kind: Kind
+    section: Any
+
+
+def load_any(path: Path | str, *, limit_bytes: int = LIMIT_BYTES) -> Loaded:
+    """Return the result in a JSON file that a faultsim command wrote; files of older versions too.
+
+    Args:
+        path: A regular file.
+        limit_bytes: Largest file that is read, in bytes.
+
+    Raises:
+        SpecError: If the file is not readable, too large, no JSON, of a newer version, or no such result.
+    """
+    name = _shown(str(path))
+    if Path(path).is_dir():
+        raise SpecError(f"{name}: is a folder; give the .json file in it")
+    document = _parse(_read(Path(path), name, limit_bytes), name)
+    _check_version(document, name)
+    kind = _kind(document, name)
+    try:
+        return Loaded(kind, _SECTIONS[kind].model_validate_json(json.dumps(document), strict=True))
+    except pydantic.ValidationError as error:
+        raise SpecError(_problems(error, name)) from None
+
+
+def _kind(document: dict[str, Any], name: str) -> Kind:
+    if document.get("kind") == "bit_flip_campaign":
+        return "campaign"
+    for kind, fields in _TELLING.items():
+        if all(field in document for field in fields):
+            return kind
+    if "device" not in document or "clean" not in document:  # no assessment
+        for field, what in _OTHERS.items():
+            if field in document:
+                raise SpecError(
+                    f"{name}: is {what}; give the result of assess, sweep, harden, campaign, attack, probe or bitmap"
+                )
+    return "result"
