@@ -1,0 +1,65 @@
+"""``faultsim init``: a commented scenario for a model of the user's. What stands in it is written in `scenario`."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command("init")
+@click.argument("model")
+@click.option(
+    "--device", "-d", "devices", multiple=True, help="Device profile (repeatable); two of the library by default."
+)
+@click.option("--data", help="Samples with labels, as for 'faultsim assess'; what lies beside the model by default.")
+@click.option("--preprocess", help="YAML that says how the data become inputs.")
+@click.option("--task", help="As for 'faultsim assess'.")
+@click.option(
+    "--out",
+    "-o",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("scenario.yaml"),
+    show_default=True,
+    help="The file to write.",
+)
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def command(
+    model: str,
+    devices: tuple[str, ...],
+    data: str | None,
+    preprocess: str | None,
+    task: str | None,
+    target: Path,
+    force: bool,
+) -> None:
+    """Write a commented scenario for MODEL, an .onnx file or a bundled name, ready to run.
+
+    The model is read and checked first, so what is written runs.
+
+    \b
+    Examples:
+      faultsim init model.onnx --data test.npz
+      faultsim run scenario.yaml
+    """  # noqa: D301  (click needs the bare backspace)
+    from faultsim.cli.files import check_out, write_text
+    from faultsim.errors import OptionError
+    from faultsim.scenario import parse_scenario
+    from faultsim.scenario.starter import DEFAULT_DEVICES, starter
+
+    check_out(target.parent)
+    if target.exists() and not force:
+        raise OptionError(f"-o {target}: is there already; give another name, or --force to write over it")
+    made = starter(model, target, devices=devices or DEFAULT_DEVICES, data=data, preprocess=preprocess, task=task)
+    cases = parse_scenario(made.text, folder=target.parent, allow_code=True).cases
+    try:
+        write_text(target, made.text)
+    except OSError as error:
+        raise OptionError(f"-o {target}: cannot be written ({error.strerror}); give another file") from None
+    click.echo(made.said)
+    click.echo(f"written: {target}, {len(cases)} cases")
+    code = (
+        " --allow-code"
+        if any(one is not None and ":" in one and not Path(one).exists() for one in (data, task))
+        else ""
+    )
+    click.echo(f"next: faultsim run {target}{code}")

@@ -1,0 +1,121 @@
+"""``faultsim run``: a scenario file in, a result for each case and one table out. What is run lives in `scenario`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("run")
+@click.argument("scenario")
+@click.option("--only", multiple=True, metavar="GLOB", help="Run these cases alone, such as '*/sram*' (repeatable).")
+@click.option("--list", "listing", is_flag=True, help="List the cases and run none.")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Folder for summary.json and each case's result.json; cases finished there with the same inputs are kept.",
+)
+@click.option("--model", help="A model in place of the scenario's own: an .onnx file, or a bundled name.")
+@click.option("--data", help="Samples of that model, as for 'faultsim assess'; what lies beside it by default.")
+@click.option("--preprocess", help="YAML that says how those data become inputs.")
+@click.option("--task", help="Task of that model, as for 'faultsim assess'.")
+@click.option("--trials", type=int, help="Chips a case, in place of the scenario's number: a few for a quick look.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write the verdicts as JUnit XML, for CI.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write the summary as Markdown, for CI.")
+@click.option("--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default.")
+@click.option("--torch-device", default="cpu", show_default=True, help="Where gradients are computed: cpu, cuda.")
+@click.option("--allow-code", is_flag=True, help="Let the file name module:function, which runs that Python code.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def command(
+    scenario: str,
+    only: tuple[str, ...],
+    listing: bool,
+    out: Path | None,
+    model: str | None,
+    data: str | None,
+    preprocess: str | None,
+    task: str | None,
+    trials: int | None,
+    junit: Path | None,
+    markdown: Path | None,
+    threads: int,
+    torch_device: str,
+    allow_code: bool,
+    quiet: bool,
+) -> int:
+    """Run SCENARIO: every model on every device at every corner, with a verdict for each.
+
+    SCENARIO is a YAML file, or a name that 'faultsim scenarios' lists. A case that cannot be run loses no other.
+
+    \b
+    Examples:
+      faultsim run demo
+      faultsim run low_voltage_npu --model my.onnx --data test.npz --out out
+      faultsim run scenario.yaml --only '*/sram*' --junit junit.xml
+
+    Exit code: 0 if every requirement is met or none was given, 1 if one is missed, 2 for bad input or a case that
+    could not be run, 130 after Ctrl-C: finished cases are kept in --out, and the same command goes on.
+    """  # noqa: D301  (click needs the bare backspace)
+    from faultsim.cli.files import check_out
+    from faultsim.cli.progress import progress_bar
+    from faultsim.report.scenario import case_line, render_scenario
+    from faultsim.scenario import Scenario
+
+    chosen = Scenario.load(scenario, model=model, data=data, preprocess=preprocess, task=task, allow_code=allow_code)
+    if listing:
+        for case in chosen.only(only):
+            asked = "; ".join(one.text for one in case.asked) or "no requirement"
+            click.echo(f"{case.name}  ({case.options.trials if trials is None else trials} chips; {asked})")
+        return 0
+    for place in (out, *(file.parent for file in (junit, markdown) if file is not None)):
+        check_out(place)
+    with progress_bar(quiet=quiet) as tell:
+
+        def told(number: int, of: int, row: Any) -> None:
+            if not quiet:
+                click.echo(case_line(number, of, row), err=True)
+
+        result = chosen.run(
+            only=only,
+            trials=trials,
+            out=out,
+            threads=threads,
+            torch_device=torch_device,
+            progress=lambda case: lambda phase, done, total: tell(phase, done, total),
+            told=told,
+        )
+    from rich.console import Console
+
+    render_scenario(result, Console(file=sys.stdout, highlight=False), out=None if out is None else str(out))
+    _write(result, junit, markdown)
+    if result.interrupted:
+        kept = (
+            "the same command goes on after the finished cases" if out is not None else "with --out they would be kept"
+        )
+        click.echo(f"faultsim: interrupted; {kept}", err=True)
+    code: int = result.exit_code
+    return code
+
+
+def _write(result: Any, junit: Path | None, markdown: Path | None) -> None:
+    """Write what CI shows; what is not asked for is not imported."""
+    if junit is not None:
+        from faultsim.report.scenario_junit import scenario_junit
+
+        _write_one("--junit", junit, scenario_junit(result))
+    if markdown is not None:
+        from faultsim.report.scenario_markdown import scenario_markdown
+
+        _write_one("--markdown", markdown, scenario_markdown(result))
+
+
+def _write_one(option: str, target: Path, text: str) -> None:
+    from faultsim.cli.files import write_text
+    from faultsim.errors import OptionError
+
+    try:
+        write_text(target, text)
+    except OSError as error:
+        raise OptionError(f"{option} {target}: cannot be written ({error.strerror}); give another file") from None

@@ -1,0 +1,150 @@
+"""What a scenario names is found before any type is built: models, data, devices. Nothing is expanded here."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from faultsim.data.function import is_function
+from faultsim.errors import FaultsimError, OptionError
+from faultsim.library import closest, find_device, find_model
+from faultsim.specs.yaml import Document, NodePath, Problem, Tree, show_path
+
+
+def model_file(text: str, folder: Path) -> Path:
+    """Return the model that a scenario names: a file in or from its folder, else a bundled one.
+
+    Raises:
+        OptionError: If there is none.
+    """
+    beside = _beside(text, folder)
+    if beside is not None:
+        return beside
+    if _is_path(text, ".onnx"):
+        raise OptionError(f"{text[:80]!r}: no such file in {_here(folder)}{_near(text, folder)}")
+    return bundled_or_file(text).resolve()
+
+
+def bundled_or_file(text: str) -> Path:
+    """Return the model that a user names; a folder of that name in the working directory hides no bundled model.
+
+    Raises:
+        OptionError: If there is no such file and no such name.
+    """
+    found = find_model(text)
+    bare = not _is_path(text, ".onnx")
+    return find_model(f"{text}.onnx") if bare and found.is_dir() else found
+
+
+def device_file(text: str, folder: Path) -> Path:
+    """Return the device profile that a scenario names.
+
+    Raises:
+        OptionError: If there is none.
+        DeviceError: If there is none of that name in the library.
+    """
+    beside = _beside(text, folder) if _is_path(text, ".yaml") else None
+    if beside is not None:
+        return beside
+    if "/" in text or "\\" in text:
+        raise OptionError(f"{text[:80]!r}: no such file in {_here(folder)}{_near(text, folder)}")
+    return find_device(text)
+
+
+def data_source(text: str, folder: Path) -> str:
+    """Return data as `faultsim.assessment.assess` takes them: a path that exists, or ``module:function``.
+
+    Raises:
+        OptionError: If there is no such file.
+    """
+    try:
+        there = (folder / text).exists()
+    except (OSError, ValueError):
+        there = False
+    if there:
+        return str(folder / text)
+    if is_function(text):
+        return text
+    raise OptionError(f"{text[:80]!r}: no such file in {_here(folder)}{_near(text, folder)}")
+
+
+def lookup(document: Document, *, folder: Path, allow_code: bool, models: bool = True) -> list[Problem]:
+    """Return what one file names and nobody has.
+
+    Args:
+        document: The file.
+        folder: What its paths are relative to.
+        allow_code: Whether it may name Python code to run.
+        models: Whether its models count: not where another one stands in for them.
+    """
+    found: list[Problem] = []
+    tree = document.value if isinstance(document.value, dict) else {}
+    for at, text in _named(tree, "models", "model") if models else ():
+        _try(document, found, at, partial(model_file, text, folder))
+    for at, text in _named(tree, "devices", "device"):
+        _try(document, found, at, partial(device_file, text, folder))
+    texts: list[tuple[NodePath, str]] = []
+    entries = tree.get("models")
+    for i, one in enumerate(entries if isinstance(entries, list) and models else []):
+        if isinstance(one, dict):
+            texts += [
+                (("models", i, key), value)
+                for key in ("data", "preprocess", "task")
+                if isinstance(value := one.get(key), str)
+            ]
+    hardening = tree.get("hardening")
+    if isinstance(hardening, dict) and isinstance(train := hardening.get("data"), str):
+        texts.append((("hardening", "data"), train))
+    for at, text in texts:
+        if at[-1] != "task":
+            _try(document, found, at, partial(data_source, text, folder))
+        if is_function(text) and not (at[-1] != "task" and (folder / text).exists()) and not allow_code:
+            message = f"{text[:80]!r} runs Python code; give --allow-code if you trust this file"
+            found.append(_problem(document, at, message))
+    return found
+
+
+def _named(tree: dict[str, Tree], key: str, inner: str) -> list[tuple[NodePath, str]]:
+    """Return the texts of a list whose entries are a text, or a mapping with the text under *inner*."""
+    entries = tree.get(key)
+    found: list[tuple[NodePath, str]] = []
+    for i, one in enumerate(entries if isinstance(entries, list) else []):
+        value = one.get(inner) if isinstance(one, dict) else one
+        if isinstance(value, str) and value:
+            found.append(((key, i, inner) if isinstance(one, dict) else (key, i), value))
+    return found
+
+
+def _try(document: Document, found: list[Problem], at: NodePath, find: Callable[[], object]) -> None:
+    try:
+        find()
+    except FaultsimError as error:
+        found.append(_problem(document, at, str(error)))
+
+
+def _problem(document: Document, at: NodePath, message: str) -> Problem:
+    place = document.places[at]
+    return Problem(place.line, place.column, show_path(at), message)
+
+
+def _beside(text: str, folder: Path) -> Path | None:
+    try:
+        return folder / text if (folder / text).is_file() else None
+    except (OSError, ValueError):  # too long, or a NUL byte
+        return None
+
+
+def _is_path(text: str, suffix: str) -> bool:
+    return "/" in text or "\\" in text or text.endswith(suffix)
+
+
+def _here(folder: Path) -> str:
+    return "the scenario's folder" + ("" if folder == Path() else f" {folder}")
+
+
+def _near(text: str, folder: Path) -> str:
+    try:
+        names = [one.name for one in (folder / text).parent.iterdir()]
+    except (OSError, ValueError):
+        names = []
+    near = closest(Path(text).name, names)
+    return f", did you mean {near!r}?" if near else "; paths are relative to that folder"
