@@ -1,9 +1,9 @@
-# The verbs of this repository: setup, demo, test, lint, bench, clean. Everything runs in .venv, with the versions of constraints.txt.
+# The verbs of this repository: setup, demo, test, lint, bench, docs, clean. Everything runs in .venv, with the versions of constraints.txt.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench docs clean
 setup: $(VENV)/.ready
 
 # torch first and by exact version: an unpinned torch pulls gigabytes of CUDA.
@@ -28,5 +28,9 @@ lint: setup
 bench: setup
 	$(BIN)/python benchmarks/assess_cost.py
 
+docs: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) demo_out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo_out build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
