@@ -154,7 +154,8 @@ def _short(word: str) -> str:
 def find_model(name: str | Path) -> Path:
     """Return the file of a model: an existing file, or a bundled one by name.
 
-    ``digits_int8`` is ``scenarios/digits/digits_int8.onnx``; the folder's own name, ``digits``, is its float model.
+    ``digits_int8`` is ``scenarios/digits/digits_int8.onnx``; the folder's own name, ``digits``, is its float model. A
+    folder of that name in the working directory hides none of them.
 
     Args:
         name: Path of an ``.onnx`` file, or the name of a bundled model.
@@ -163,8 +164,9 @@ def find_model(name: str | Path) -> Path:
         OptionError: If there is no such file and no such name.
     """
     word = str(name)
-    if Path(word).exists() or isinstance(name, Path) or "/" in word or "\\" in word:
-        return Path(name)
+    given = Path(word)
+    if given.is_file() or isinstance(name, Path) or "/" in word or "\\" in word:
+        return given
     bundled: dict[str, Path] = {}
     for root in _roots():
         for path in sorted((root / "scenarios").glob("*/*.onnx")):
@@ -174,6 +176,8 @@ def find_model(name: str | Path) -> Path:
     stem = word.removesuffix(".onnx")
     if stem in bundled:
         return bundled[stem]
+    if given.exists():
+        return given
     near = closest(stem, bundled)
     hint = f", did you mean the bundled model {near!r}?" if near else "; give the path of an .onnx file"
     raise OptionError(f"{_short(word)}: no such file{hint}")

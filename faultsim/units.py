@@ -48,14 +48,17 @@ def duration_s(text: str) -> float:
 
 
 def show_duration(seconds: float) -> str:
-    """Return a duration in its largest whole unit.
+    """Return a duration in its largest whole unit, or to three digits where it is long and none is whole.
 
     Examples:
-        >>> show_duration(86400.0), show_duration(90.0)
-        ('1 day', '90 s')
+        >>> show_duration(86400.0), show_duration(90.0), show_duration(17636.3)
+        ('1 day', '90 s', '4.9 hours')
     """
     for unit, size in (("year", 31536000), ("day", 86400), ("hour", 3600)):
         if seconds >= size and seconds % size == 0:
             count = int(seconds // size)
             return f"{count} {unit}{'s' if count > 1 else ''}"
+    for unit, size in (("year", 31536000), ("day", 86400), ("hour", 3600)):
+        if seconds > size:
+            return f"{seconds / size:.3g} {unit}s"
     return f"{seconds:g} s"

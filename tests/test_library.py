@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faultsim.errors import DeviceError, OptionError
-from faultsim.library import _aliases, closest, find_device, find_scenario, list_devices, list_scenarios
+from faultsim.library import _aliases, closest, find_device, find_model, find_scenario, list_devices, list_scenarios
 from faultsim.specs.device import DeviceSpec
 from faultsim.specs.load import load
 
@@ -124,3 +124,11 @@ def test_a_look_up_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=DEVICES.parent)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_folder_of_its_name_hides_no_bundled_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_model("digits").name == "digits_float.onnx"
+    assert find_model("other") == Path("other")  # said to be a folder by what opens it

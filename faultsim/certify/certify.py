@@ -118,7 +118,7 @@ def _check_set(model: Model, stored: Mapping[str, Stored], constraint: TensorSet
         one = stored[name]
         if not isinstance(one.format, FloatFormat) or not isinstance(model.program.tensors.get(name), Tensor):
             raise NotCertifiedError(
-                f"tensor {name!r} is stored as {one.format}: a corrupted number is rounded to a code, "
+                f"tensor {name!r} is stored as {one.format.name}: a corrupted number is rounded to a code, "
                 "and no bound is known for that"
             )
     axes = {spec.name: spec.batch_axis for spec in model.inputs} | {output: model.axes.outputs.get(output, 0)}
