@@ -1,4 +1,4 @@
-"""Train the digits demo into ``scenarios/digits``: a float CNN, its int8 QDQ form, their test images.
+"""Train the digits demo into ``scenarios/digits``: a float CNN, its int8 QDQ form, their images.
 
 Run ``python benchmarks/train_digits.py`` (needs the ``test`` extra; about ten seconds). Every draw comes from
 one seed, so one machine gives the same files again; another processor may round otherwise in the last digits.
@@ -158,6 +158,7 @@ def main() -> None:
     onnx.save(int8_model(floats, trained.images), codes)
     for path in (floats, codes):
         np.savez_compressed(path.with_suffix(".npz"), image=test.images, labels=test.labels)
+        np.savez_compressed(path.with_name(f"{path.stem}_train.npz"), image=trained.images, labels=trained.labels)
         reached = accuracy(path, test)
         print(f"{path.name}: {path.stat().st_size:,} bytes, {reached:.2%} of {len(test.labels)} test images")
 

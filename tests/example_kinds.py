@@ -153,7 +153,7 @@ def attack(*, cells: bool = False) -> AttackResult:
     )  # fmt: skip
     flips = AttackCells(
         what="bits", asked=3, aim="any error", limits="", until_accuracy=None, reached=None, needed=3,
-        clean_aimed=1.0, clean_kept=None, nonfinite=0,
+        clean_aimed=1.0, clean_kept=None, nonfinite=0, spent=False,
         points=tuple(
             CellsPoint(cells=count, method="beam", searched_accuracy=0.5, aimed_accuracy=0.5, kept=None,
                        accuracy=0.9 - 0.2 * count, loss=1.0, nonfinite=0, gradients=count, forwards=10)

@@ -42,14 +42,14 @@ def _shared(command: F) -> F:
 @click.option("--p", type=float, default=2.0, show_default=True, help="Norm of virtual corruptions; inf is one.")
 @click.option("--eps", type=float, help="Their radius in units of the weights; 3 % of ‖w‖ by default.")
 @click.option("--virtual-steps", type=int, default=1, show_default=True, help="Gradients of a virtual corruption.")
-@click.option("--epochs", type=int, default=20, show_default=True, help="Passes over the training samples.")
+@click.option("--epochs", type=int, help="Passes over the training samples; 20 by default, and at least 1,000 steps.")
 @click.option("--steps", type=int, help="Training steps in place of epochs.")
 @click.option("--train-batch", type=int, default=64, show_default=True, help="Samples a training step.")
 @click.option("--augment", type=click.Choice(["none", "shift", "flip-shift"]), default="none", show_default=True,
               help="Random shifts and mirrored images in training.")  # fmt: skip
 @click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True)
-@click.option("--lr", type=float, default=1e-3, show_default=True, help="Largest learning rate.")
-@click.option("--ema", type=float, default=0.98, show_default=True, help="Decay of the average that is exported.")
+@click.option("--lr", type=float, help="Largest learning rate; 2 % of the RMS of the weights by default.")
+@click.option("--ema", type=float, default=0.995, show_default=True, help="Decay of the average that is exported.")
 @click.option("--patience", type=int, help="Validations without a better one before the training ends.")
 @click.option("--time-budget", metavar="TIME", help="Time for all trainings together, such as 20m or 1h.")
 @click.option("--scales", type=click.Choice(["keep", "learn"]), default="keep", show_default=True,

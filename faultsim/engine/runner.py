@@ -8,6 +8,7 @@ constant weights, which saves more on each batch than making the session costs.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultsim.engine.inference import Chip, Layers, calibrate, find_layers
-from faultsim.errors import DataError, ModelError, OptionError
+from faultsim.errors import DataError, FaultsimError, ModelError, OptionError
 from faultsim.inference import Calibration, Effect
 from faultsim.model import Model
 from faultsim.model.check import QONNX_DOMAINS, session
@@ -83,7 +84,8 @@ class Runner:
         """Return a function from one batch of inputs to the scored output, under *numbers* by site.
 
         Codes between two levels (an analog chip that holds an integer model) run on torch; ONNX cannot hold them.
-        So does a chip with *effects*, faults that act while it computes; those that change nothing are left out.
+        So does a chip with *effects*, faults that act while it computes; those that change nothing are left out. And so
+        does a batch on faulty numbers that onnxruntime refuses, such as a scale below 0.
 
         Raises:
             ModelError: If the numbers do not fit the model.
@@ -107,6 +109,9 @@ class Runner:
             try:
                 return np.asarray(opened.run(wanted, dict(feeds))[0])
             except Exception as error:  # onnxruntime's own types, without a common base
+                if numbers:
+                    with suppress(FaultsimError):
+                        return self._torch(numbers)(feeds, start)
                 text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
                 raise DataError(
                     f"{self.model.name}: onnxruntime failed on the data ({text}); check shapes and types"

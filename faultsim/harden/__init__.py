@@ -1,4 +1,11 @@
-"""Hardening: train a deployed graph against a chip and hand back the same graph. Only names are handed on here."""
+"""Hardening: train a deployed graph against a chip and hand back the same graph. Only names are handed on here.
+
+The module itself can be called, as the function `harden`: ``faultsim.harden(...)`` works whether or not the package
+of that name has been imported before.
+"""
+
+import sys
+from types import ModuleType
 
 from faultsim.harden.ball import Ball
 from faultsim.harden.hardening import Hardening
@@ -33,3 +40,10 @@ __all__ = [
     "WeightClipping",
     "harden",
 ]
+
+
+class _Callable(ModuleType):
+    __call__ = staticmethod(harden)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -34,7 +34,8 @@ def assemble(
 ) -> HardenResult:
     """Return the result; whether it helped is judged here, and the file named where it did."""
     rows = (*compare.compared(before, after), *radii.compared)
-    said = compare.verdict(rows, tolerance=options.tolerance)
+    gain = compare.paired(before, after)
+    said = compare.verdict(rows, tolerance=options.tolerance, gain=gain)
     return HardenResult(
         seed=options.training.seed,
         tolerance=options.tolerance,
@@ -45,7 +46,7 @@ def assemble(
         changed=exported.changed,
         agreement=_agreement(exported),
         compared=rows,
-        paired=compare.paired(before, after),
+        paired=gain,
         radii=radii.radii,
         training=_training(ready, options, trained, loss, tried, spent),
         before=before,
@@ -69,6 +70,7 @@ def settings(value: Any) -> str:
 def _training(
     ready: Prepared, options: Hardening, trained: Trained, loss: Loss, tried: list[Tried], spent: float
 ) -> TrainingInfo:
+    rms = ready.trainable.rms(ready.trainable.leaves())
     live = batchnorm.live(ready.setting.model)
     return TrainingInfo(
         recipe=ready.recipe.name,
@@ -77,7 +79,7 @@ def _training(
         settings=settings(loss),
         strength=loss.strength,
         strengths=tuple(StrengthTried(strength=one.strength, score=one.score) for one in tried),
-        options=asdict(options.training),
+        options={**asdict(options.training), "lr": options.training.largest_rate(rms)},
         towards=ready.target.towards,
         batch_norm=options.batch_norm if live else "none",
         scales=options.scales,

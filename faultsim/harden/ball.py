@@ -108,7 +108,7 @@ class Ball:
             kept[chosen] = size[chosen]
             size = kept
         if self.p == math.inf:
-            return flat.sign() * (size > 0)
+            return flat.sign() * (size > 0) if self.n is not None else flat.sign()  # size may underflow
         powered = size ** (1.0 / (self.p - 1.0))
         q = self.p / (self.p - 1.0)
         return flat.sign() * powered / (size**q).sum() ** (1.0 / self.p)

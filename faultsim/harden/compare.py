@@ -9,6 +9,8 @@ from faultsim.results.hardening import Compared, PairedGain
 from faultsim.stats import t_interval
 
 LEAST_GAIN = 1e-9
+LOST = 0.25
+"""A worst case below this part of the clean accuracy, before and after, is lost for both and does not decide."""
 
 
 class Verdict(NamedTuple):
@@ -69,8 +71,10 @@ def paired(before: Result, after: Result) -> PairedGain | None:
     )
 
 
-def verdict(rows: tuple[Compared, ...], *, tolerance: float) -> Verdict:
-    """Return whether the clean figure held and the random tail or a worst case improved without the other falling.
+def verdict(rows: tuple[Compared, ...], *, tolerance: float, gain: PairedGain | None = None) -> Verdict:
+    """Return whether the clean figure held, and the random tail, their mean or a worst case improved while none fell.
+
+    The mean counts as improved where the interval of the paired *gain* lies above 0.
 
     The worst cases are those in the device's set and at one absolute ε; the relative one is shown and does not decide.
     For a task without accuracy the losses are compared, and *tolerance* is a part of the clean loss.
@@ -78,9 +82,13 @@ def verdict(rows: tuple[Compared, ...], *, tolerance: float) -> Verdict:
     by_name = {row.name: row for row in rows}
     counted = "clean accuracy" in by_name
     clean = by_name["clean accuracy" if counted else "clean loss"]
+    mean = by_name.get("random accuracy, mean" if counted else "random loss, mean")
     tail = by_name.get("random accuracy, 5th percentile" if counted else "random loss, 95th percentile")
     start = "worst case" if counted else "worst-case loss"
     worst = [row for row in rows if row.name.startswith(start) and not row.name.startswith(RELATIVE)]
+    if counted and clean.before is not None:
+        most = LOST * clean.before
+        worst = [row for row in worst if max(row.before or 0.0, row.after or 0.0) >= most]
     if clean.after is None or clean.before is None:
         return Verdict(False, "It did not help: the clean figure of one model is not finite.")
     fell = clean.before - clean.after if counted else clean.after - clean.before
@@ -88,8 +96,10 @@ def verdict(rows: tuple[Compared, ...], *, tolerance: float) -> Verdict:
     if fell > allowed + LEAST_GAIN:
         went = f"{clean.name} went from {_said(clean, clean.before)} to {_said(clean, clean.after)}"
         return Verdict(False, f"It did not help: {went}, more than the tolerance of {_amount(clean, allowed)}.")
-    judged = [row for row in ([tail] if tail is not None else []) + worst if row.before is not None]
-    better = [row for row in judged if _gain(row) > LEAST_GAIN]
+    drawn = [row for row in (tail, mean) if row is not None]
+    judged = [row for row in drawn + worst if row.before is not None]
+    claimed = gain is not None and gain.low is not None and gain.low > 0
+    better = [row for row in judged if _gain(row) > LEAST_GAIN and (row is not mean or claimed)]
     lost = [row for row in judged if _gain(row) < -max(allowed, LEAST_GAIN)]
     if lost:
         texts = "; ".join(_change(row) for row in lost)

@@ -1,7 +1,7 @@
 """What a training says of itself: `Judged`, `Point`, `Trained`. Nothing is trained here."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple
 
@@ -91,6 +91,20 @@ class Trained:
     planned: int
     seconds: float
     stopped: str | None
+
+
+def chosen(curve: Sequence[Point], slack: float) -> Point:
+    """Return the last point whose score is within *slack* of the best and above the first's; the first if none is.
+
+    With no slack it is the first of the best ones.
+
+    Args:
+        curve: At least one point, the untrained model's first.
+        slack: At least 0, in units of the score.
+    """
+    best = max(curve, key=lambda point: point.score)
+    near = [point for point in curve if point.score >= best.score - slack and point.score > curve[0].score]
+    return near[-1] if slack and near else best
 
 
 Told = Callable[[Point, int], None]

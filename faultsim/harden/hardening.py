@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from faultsim.assessment import Options
+from faultsim.data.spec import DataSet
 from faultsim.errors import OptionError
 from faultsim.harden.ball import Ball
 from faultsim.harden.options import Training
@@ -56,7 +57,7 @@ class Hardening:
     towards: Towards | None = None
     validation: float = 0.15
     held_out: float = 0.25
-    test_data: str | Path | None = None
+    test_data: str | Path | DataSet | None = None
     tolerance: float = 0.005
     chips: int = 4
     radii: bool = True

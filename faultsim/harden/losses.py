@@ -209,7 +209,8 @@ class SharpnessAware(CorruptionResistant):
 class Together:
     """Several losses at once, ``L + Σ (loss_i - L)``: each adds what it adds alone, and all share the clean pass.
 
-    A strength s multiplies the strength that each was made with.
+    A strength s multiplies the strength that each was made with. Where the corrupted losses would weigh more than one
+    together, they are scaled down to one: the clean loss is never trained against.
 
     Attributes:
         losses: At least one.
@@ -245,12 +246,15 @@ class Together:
     def share(self, at: BatchAt) -> Share:
         """Add the shares up."""
         clean, value, grads = 0.0, 0.0, dict[str, Tensor]()
-        for one in sorted(self._scaled(), key=lambda loss: not loss.needs_graph):
-            share = one.share(at)
-            clean += share.clean
-            value += share.loss
+        shares = [one.share(at) for one in sorted(self._scaled(), key=lambda loss: not loss.needs_graph)]
+        taken = sum(max(-share.clean, 0.0) for share in shares)
+        for share in shares:
+            factor = 1.0 / taken if taken > 1.0 and share.clean < 0 else 1.0
+            clean += factor * share.clean
+            value += factor * share.loss
             for name, grad in share.grads.items():
-                grads[name] = grads[name] + grad if name in grads else grad
+                part = grad if factor == 1.0 else factor * grad
+                grads[name] = grads[name] + part if name in grads else part
         return Share(clean, value, grads)
 
     def project(self, at: After) -> None:

@@ -11,10 +11,14 @@ from faultsim.corruption import Stored, apply_edit
 from faultsim.device import Conditions, Device
 from faultsim.errors import OptionError
 from faultsim.faults import BitFlip
-from faultsim.formats import IntFormat, quantize_symmetric
+from faultsim.formats import FloatFormat, IntFormat, quantize_symmetric
 from faultsim.harden.batch import Array, BatchAt, Grads
 from faultsim.harden.losses import After, Share, Term, weighted
 from faultsim.rng import generator
+
+WIDE = 24
+"""Codes of more bits than that are hit at `WIDE_PART` of the rate."""
+WIDE_PART = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +83,9 @@ class RandomBitErrors(Term):
     """RandBET: (1-α)L(w) + αL(w̃), every stored bit of w̃ flipped with probability *ber*, anew at every step.
 
     Stutz et al., MLSys 2021 (arXiv 2006.13977), algorithm 1. Integer codes flip as they are stored; floats are stored
-    as symmetric codes of `bits` bits, scaled by their largest magnitude, unless a device says otherwise.
+    as symmetric codes of `bits` bits, scaled by their largest magnitude, unless a device stores them as
+    codes of its own. Codes of more than 24 bits, such as the int32 biases of a QDQ graph, flip at a third of the rate:
+    one flip of an upper bit there outweighs all that happens to the weights of a layer.
 
     Attributes:
         ber: Probability per stored bit, in [0, 1].
@@ -112,19 +118,23 @@ class RandomBitErrors(Term):
 
     def share(self, at: BatchAt) -> Share:
         """Add α(L(w̃) - L(w))."""
-        law = BitFlip(ber=self.ber)
         numbers = {}
         for name, one in self._stored(at).items():
+            wide = isinstance(one.format, IntFormat) and one.format.bits > WIDE
+            law = BitFlip(ber=self.ber * WIDE_PART if wide else self.ber)
             rng = generator(at.seed, at.step, "harden", "random_bit_errors", name)
             numbers[name] = apply_edit(law.sample(one, rng), one)
         return weighted(at.at(at.difference(numbers)), self.alpha)
 
     def _stored(self, at: BatchAt) -> dict[str, Stored]:
         sites = {name: at.trainable.parameters[name].site for name in at.names}
+        found: dict[str, Stored] = {}
         if self.device is not None:
-            return self.device.store({name: (site, at.numbers[name]) for name, site in sites.items()})
-        found = {}
+            kept_there = self.device.store({name: (site, at.numbers[name]) for name, site in sites.items()})
+            found = {name: one for name, one in kept_there.items() if not isinstance(one.format, FloatFormat)}
         for name, site in sites.items():
+            if name in found:
+                continue
             values = at.numbers[name]
             if values.dtype.kind in "iu":
                 found[name] = Stored(site, site.format, values)

@@ -19,6 +19,7 @@ from faultsim.harden.samples import Samples, split
 from faultsim.harden.target import Target, Towards
 from faultsim.harden.trainable import Trainable
 from faultsim.harden.validate import Validator
+from faultsim.library import find_model
 
 
 class Labelled:
@@ -113,6 +114,26 @@ def prepare(
         setting, chip_set(setting).constraint, chips=options.chips, tolerance=options.tolerance, seed=seed
     )
     return Prepared(setting, trainable, names, parts.train, test, chosen, target, validator, size)
+
+
+def beside(
+    model: Any, data: str | Path | DataSet | None, options: Hardening
+) -> tuple[str | Path | DataSet | None, Hardening]:
+    """Return the data to train on and the options, with what lies beside the model where nothing is given.
+
+    ``model_train.npz`` is trained and chosen on, and ``model.npz`` is what both assessments are scored on.
+    """
+    if data is not None:
+        return data, options
+    path = find_model(model) if isinstance(model, str | Path) else getattr(model, "path", None)
+    if path is None:
+        return data, options
+    train, test = path.with_name(f"{path.stem}_train.npz"), path.with_suffix(".npz")
+    if not train.is_file():
+        return data, options
+    if options.test_data is None and test.is_file():
+        options = replace(options, test_data=test)
+    return train, options
 
 
 def feeds_of(data: DataSet, count: int) -> dict[str, NDArray[Any]]:

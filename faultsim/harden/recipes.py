@@ -5,6 +5,7 @@ reverse; together they help both. Analog arrays are trained with their own laws.
 """
 
 import math
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from faultsim.device import Conditions, Device
@@ -24,6 +25,8 @@ from faultsim.library import closest
 from faultsim.specs.storage import AnalogStorage
 
 RECIPES: Final = ("auto", "plain", "lp", "bits", "analog")
+PART: Final = 0.25
+"""Weight of each corrupted loss where a recipe has two: half of the loss is the clean one's."""
 LOSSES: Final = ("plain", "l_a", "l_star", "sam", "noise", "randbet", "clip", "gradient_l1", "bit_slice_l1")
 
 
@@ -66,15 +69,17 @@ def recipe(
     star = CorruptionResistant(
         ball=ball or Ball(p=2.0, eps=0.03, relative=True), alpha=0.5, virtual_steps=virtual_steps
     )
+    part = replace(star, alpha=PART)
     chosen, because = (name, "asked for") if name != "auto" else _auto(device)
     if chosen == "plain":
         return Recipe("plain", Plain(), because)
     if chosen == "lp":
         return Recipe("lp", star, because)
     if chosen == "analog":
-        return Recipe("analog", Together(losses=(NoiseAware(device=device, conditions=conditions), star)), because)
-    flips = RandomBitErrors(ber=0.01, device=device, alpha=0.5)
-    return Recipe("bits", Together(losses=(WeightClipping(limit=2.5), flips, star)), because)
+        noise = NoiseAware(device=device, conditions=conditions, alpha=PART)
+        return Recipe("analog", Together(losses=(noise, part)), because)
+    flips = RandomBitErrors(ber=0.003, device=device, alpha=PART)
+    return Recipe("bits", Together(losses=(WeightClipping(limit=2.5), flips, part)), because)
 
 
 def named_loss(

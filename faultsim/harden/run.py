@@ -19,10 +19,11 @@ from faultsim.harden.curve import Told, Trained
 from faultsim.harden.export import Exported, check_target, export
 from faultsim.harden.hardening import Hardening
 from faultsim.harden.losses import Loss, Plain
-from faultsim.harden.prepare import Prepared, feeds_of, prepare
+from faultsim.harden.prepare import Prepared, beside, feeds_of, prepare
 from faultsim.harden.radii import MOST_SEARCHES, Ladder, Radii, side_by_side
-from faultsim.harden.strength import Tried, search_strength
+from faultsim.harden.strength import Tried, search_strength, weakest
 from faultsim.harden.train import train
+from faultsim.model import load_model
 from faultsim.results.hardening import HardenResult
 
 CHECKED = 64
@@ -51,8 +52,9 @@ def harden(
     device: str | Path | Device,
     data: str | Path | DataSet | None = None,
     *,
-    target: Path,
-    out: Path | None = None,
+    target: str | Path,
+    out: str | Path | None = None,
+    example_inputs: Any = None,
     options: Hardening | None = None,
     progress: Progress | None = None,
     told: Told | None = None,
@@ -64,10 +66,12 @@ def harden(
     *target*; without *out* it is not kept.
 
     Args:
-        model: Path of an ``.onnx`` file, the name of a bundled one, or a `Model`.
+        model: Path of an ``.onnx`` file, the name of a bundled one, a `Model`, or a torch module.
         device: Name or path of a device profile, or a `Device`.
-        data: Samples to train, choose and assess on, three parts that share none.
+        data: Samples to train, choose and assess on, three parts that share none; see `prepare.beside` for None.
         target: The file to write.
+        example_inputs: Of a torch module, as `load_model` takes them; a Brevitas module is trained and written as its
+            QONNX export, its quantizers in the loop. The module itself stays as it was.
         out: Folder for checkpoints and what did not help; no checkpoints where None.
         options: How; the defaults where None.
         progress: Told of every step.
@@ -78,8 +82,12 @@ def harden(
         FaultsimError: If something that was given cannot be used.
     """
     options = options or Hardening()
+    target, out = Path(target), None if out is None else Path(out)
+    if example_inputs is not None:
+        model = load_model(model, example_inputs, torch_device=torch_device)
     tell: Progress = progress or (lambda phase, done, total: None)
     tell("load and check", 0, 1)
+    data, options = beside(model, data, options)
     ready = prepare(model, device, data, options, torch_device=torch_device)
     check_target(ready.setting.model, target)
     tell("load and check", 1, 1)
@@ -114,7 +122,7 @@ def _train(
 ) -> Trained:
     training = replace(options.training, batch_size=ready.batch_size)
     if name != "final":
-        whole = training.steps or training.epochs * max(len(ready.train) // ready.batch_size, 1)
+        whole = training.planned(max(len(ready.train) // ready.batch_size, 1))
         budget = training.time_budget_s
         part = options.search_part
         # the searches get a third of the time together
@@ -134,6 +142,7 @@ def _train(
         ready.validator,
         training,
         names=ready.names,
+        slack=ready.validator.slack,
         checkpoint=None if out is None else out / name / state.NAME,
         resume=options.resume,
         told=told,
@@ -160,8 +169,7 @@ def _with_strength(ready: Prepared, options: Hardening, out: Path | None, tell: 
         return known[key]
 
     tried = search_strength(loss.strength, score, most=options.search)
-    best = max(tried, key=lambda one: one.score)
-    return loss.with_strength(best.strength), tried
+    return loss.with_strength(weakest(tried, ready.validator.slack).strength), tried
 
 
 def _searches(options: Hardening, loss: Loss) -> bool:
@@ -179,6 +187,7 @@ def _known(out: Path | None) -> dict[str, float]:
 
 
 def _write_known(out: Path, known: dict[str, float]) -> None:
+    out.mkdir(parents=True, exist_ok=True)  # a budget that was spent at once leaves no checkpoint
     partial = out / f"{TRIED}.partial"
     partial.write_text(json.dumps(known), encoding="utf-8")
     partial.replace(out / TRIED)

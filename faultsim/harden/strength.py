@@ -16,6 +16,17 @@ class Tried(NamedTuple):
     score: float
 
 
+def weakest(tried: list[Tried], slack: float) -> Tried:
+    """Return the weakest strength whose score is within *slack* of the best: the clean figure does better with less.
+
+    Args:
+        tried: At least one.
+        slack: What the validation samples cannot tell apart, at least 0.
+    """
+    best = max(one.score for one in tried)
+    return min((one for one in tried if one.score >= best - slack), key=lambda one: one.strength)
+
+
 def search_strength(start: float, score: Callable[[float], float], *, most: int, factor: float = FACTOR) -> list[Tried]:
     """Climb from *start* in steps of *factor* to the strength of the best score; the scores are taken as unimodal.
 

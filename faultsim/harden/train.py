@@ -20,7 +20,7 @@ from faultsim.errors import DataError, OptionError
 from faultsim.harden import state
 from faultsim.harden.augment import augmented
 from faultsim.harden.batch import BatchAt
-from faultsim.harden.curve import Judge, Point, Told, Trained
+from faultsim.harden.curve import Judge, Point, Told, Trained, chosen
 from faultsim.harden.losses import After, Loss, evaluate
 from faultsim.harden.options import Training
 from faultsim.harden.samples import Samples
@@ -40,6 +40,7 @@ def train(
     options: Training,
     *,
     names: tuple[str, ...],
+    slack: float = 0.0,
     checkpoint: Path | None = None,
     resume: bool = False,
     told: Told | None = None,
@@ -55,6 +56,8 @@ def train(
         judge: Scores numbers on the validation samples; the untrained model is judged first and competes.
         options: How.
         names: Sites that virtual corruptions and draws touch; all that is trained moves.
+        slack: Scores that differ by less are taken as equal, and of equal ones the last is kept: it was averaged for
+            longer, at a lower rate. What is kept is better than the untrained model all the same.
         checkpoint: Where checkpoints go; none are written where None.
         resume: Go on from the checkpoint, where there is one.
         told: Told of every validation.
@@ -71,7 +74,7 @@ def train(
     size = min(options.batch_size, len(samples))
     if size < 1:
         raise OptionError(f"{samples.source}: no sample to train on; give more data")
-    run = _Run(trainable, samples, target, loss, judge, options, names, size)
+    run = _Run(trainable, samples, target, loss, judge, options, names, size, slack)
     if resume and checkpoint is not None and checkpoint.exists():
         run.restore(*state.load(checkpoint), place=checkpoint)
     else:
@@ -92,19 +95,21 @@ class _Run:
         options: Training,
         names: tuple[str, ...],
         size: int,
+        slack: float,
     ) -> None:
         self.trainable, self.samples, self.target = trainable, samples, target
         self.loss, self.judge, self.options, self.names, self.size = loss, judge, options, names, size
         self.per_epoch = max(len(samples) // size, 1)
-        self.planned = options.steps if options.steps is not None else options.epochs * self.per_epoch
-        self.every = options.validate_every or self.per_epoch
+        self.planned, self.every = options.planned(self.per_epoch), options.between(self.per_epoch)
         self.leaves = trainable.leaves()
         self.initial = {name: leaf.detach().clone() for name, leaf in self.leaves.items()}
         self.mean = {name: leaf.detach().clone() for name, leaf in self.leaves.items()}
-        self.optimizer = _optimizer(list(self.leaves.values()), options)
+        self.lr = options.largest_rate(trainable.rms(self.leaves))
+        self.optimizer = _optimizer(list(self.leaves.values()), options, self.lr)
         self.step = 0
         self.curve: list[Point] = []
         self.best: dict[str, Tensor] = {}
+        self.slack = slack
         self.sum, self.count = 0.0, 0
         self.spent = 0.0
         self._order: tuple[int, Array] = (-1, np.empty(0, np.int64))
@@ -142,17 +147,10 @@ class _Run:
                 saved = time.monotonic()
         self.spent = before + time.monotonic() - began
         if stopped is not None and self.count and math.isfinite(self.sum):
-            self._validate(told, self.options.rate(self._progress()))
-        best = self._best_point()
-        return Trained(
-            self.trainable.numbers(self.best),
-            tuple(self.curve),
-            best,
-            self.step,
-            self.planned,
-            self.spent,
-            stopped,
-        )
+            self._validate(told, self.lr * self.options.rate(self._progress()))
+        best = chosen(self.curve, self.slack)
+        numbers = self.trainable.numbers(self.best)
+        return Trained(numbers, tuple(self.curve), best, self.step, self.planned, self.spent, stopped)
 
     def _progress(self) -> float:
         done = self.step / self.planned
@@ -184,7 +182,7 @@ class _Run:
         factor = limit / norm if limit and norm > limit else 1.0
         for name, leaf in self.leaves.items():
             leaf.grad = grads[name].detach() * factor
-        rate = self.options.rate(self._progress())
+        rate = self.lr * self.options.rate(self._progress())
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -203,9 +201,9 @@ class _Run:
         train_loss = self.sum / self.count if self.count else math.nan
         point = Point(self.step, self.step / self.per_epoch, train_loss, *judged, rate, self.spent)
         self.sum, self.count = 0.0, 0
-        if not self.curve or point.score > self._best_point().score:
-            self.best = {name: leaf.clone() for name, leaf in self.mean.items()}
         self.curve.append(point)
+        if chosen(self.curve, self.slack) is point:
+            self.best = {name: leaf.clone() for name, leaf in self.mean.items()}
         if told is not None:
             told(point, self.planned)
 
@@ -222,7 +220,8 @@ class _Run:
             plan.pop(free)
         shapes = [(name, tuple(leaf.shape)) for name, leaf in self.leaves.items()]
         model = self.trainable.model.sha256
-        said = repr((model, plan, repr(self.loss), self.names, shapes, len(self.samples), self.target.towards))
+        kind = (self.target.towards, self.slack)
+        said = repr((model, plan, repr(self.loss), self.names, shapes, len(self.samples), kind))
         picks = hashlib.sha256(self.samples.picks.tobytes()).hexdigest()
         return hashlib.sha256(f"{said} {picks}".encode()).hexdigest()
 
@@ -283,12 +282,12 @@ class _Run:
         self.curve = [Point.of(row) for row in meta["curve"]]
 
 
-def _optimizer(leaves: list[Tensor], options: Training) -> torch.optim.Optimizer:
+def _optimizer(leaves: list[Tensor], options: Training, lr: float) -> torch.optim.Optimizer:
     if options.optimizer == "adam":
-        return torch.optim.Adam(leaves, lr=options.lr, weight_decay=options.weight_decay)
+        return torch.optim.Adam(leaves, lr=lr, weight_decay=options.weight_decay)
     return torch.optim.SGD(
         leaves,
-        lr=options.lr,
+        lr=lr,
         momentum=options.momentum,
         weight_decay=options.weight_decay,
         nesterov=options.momentum > 0,

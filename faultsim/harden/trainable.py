@@ -4,6 +4,7 @@ Floats are leaves themselves. Integer codes stand behind latent floats: ``code =
 rounded straight-through, so that every forward pass computes with codes that can be stored, as deployed.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -150,6 +151,13 @@ class Trainable:
                     step, zero = self._step(p, leaves), torch.from_numpy(p.coding.zero).to(leaves[name].device)
                     found[name] = (self._codes(p, leaves) - zero) * step
             return found
+
+    def rms(self, leaves: Leaves) -> float:
+        """Return the root mean square of the trained weights, in real units; of all that is trained without any."""
+        whole = self.weights(leaves)
+        names = [name for name in whole if self.parameters[name].site.role == "weight"] or list(whole)
+        count = sum(whole[name].numel() for name in names)
+        return math.sqrt(sum(float(whole[name].double().square().sum()) for name in names) / max(count, 1))
 
     def step(self, name: str, leaves: Leaves) -> Tensor | None:
         """Return the real units of one stored unit of a site: the step of integer codes, None for floats."""

@@ -27,6 +27,8 @@ PENALTY = 100.0
 TIE = 0.01
 MOST_LOSS = 10.0
 HALVINGS = 12
+MOST_SLACK = 0.01
+"""Scores that differ by less than a point of accuracy are taken as equal."""
 
 
 class Validator:
@@ -41,6 +43,8 @@ class Validator:
     Attributes:
         clean: What the original scores without faults.
         tolerance: Most that it may fall; at least one sample of the validation.
+        slack: Scores that differ by less are taken as equal: a standard error of an accuracy of a half, and at most
+            `MOST_SLACK`; 0 where none is counted.
         scale: Part of the device's set that the one-step worst case is taken at, in (0, 1].
     """
 
@@ -64,6 +68,7 @@ class Validator:
         self.lossless = setting.scorer.score().lossless
         self.clean = self._value(setting.scorer.score())
         self.tolerance = max(tolerance, 1.0 / len(setting.data)) if self.counts else tolerance
+        self.slack = min(MOST_SLACK, 0.5 / math.sqrt(len(setting.data))) if self.counts else 0.0
         self.scale = 1.0
         if self.constraint is not None and self.counts and not self.lossless:
             objective = NetworkObjective(setting.model, setting.stored, setting.scorer)

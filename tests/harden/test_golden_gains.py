@@ -89,7 +89,7 @@ def _hardened(golden, loss, score, *, steps, lr):
 
     found = []
     for seed in SEEDS:
-        plan = Training(steps=steps, lr=lr, batch_size=32, validate_every=150, seed=seed)
+        plan = Training(steps=steps, lr=lr, batch_size=32, ema=0.98, validate_every=150, seed=seed)
         found.append(train(trainable, data, target, loss, judge, plan, names=tuple(trainable.parameters)).numbers)
     return {name: model.numbers[name] for name in trainable.parameters}, found
 

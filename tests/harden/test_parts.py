@@ -11,12 +11,14 @@ from faultsim.device import load_device
 from faultsim.errors import OptionError
 from faultsim.harden import batchnorm, samples
 from faultsim.harden.compare import verdict
+from faultsim.harden.curve import Point, chosen
+from faultsim.harden.options import Training
 from faultsim.harden.recipes import LOSSES, RECIPES, named_loss, recipe
 from faultsim.harden.samples import Samples, split
-from faultsim.harden.strength import search_strength
+from faultsim.harden.strength import Tried, search_strength, weakest
 from faultsim.harden.trainable import Trainable
 from faultsim.model import load_model
-from faultsim.results.hardening import Compared
+from faultsim.results.hardening import Compared, PairedGain
 from tests.harden.conftest import Arrays, smooth_mlp
 
 
@@ -162,6 +164,13 @@ def test_it_helped_only_if_clean_held_and_the_tail_or_the_worst_case_rose(rows, 
     assert said in found.sentence
 
 
+@pytest.mark.parametrize(("low", "helped"), [(0.01, True), (-0.01, False), (None, False)])
+def test_a_higher_mean_counts_only_where_the_paired_chips_say_so(low, helped):
+    mean = Compared(name="random accuracy, mean", before=0.4, after=0.5, higher_is_better=True, fraction=True)
+    gain = PairedGain(trials=20, mean=0.1, low=low, high=0.2 if low is not None else None, better=15)
+    assert verdict((*_rows((0.9, 0.9), (0.1, 0.1)), mean), tolerance=0.003, gain=gain).helped is helped
+
+
 def test_losses_are_compared_where_nothing_is_counted():
     def row(name, before, after):
         return Compared(name=name, before=before, after=after, higher_is_better=False, fraction=False)
@@ -170,3 +179,36 @@ def test_losses_are_compared_where_nothing_is_counted():
     assert verdict(good, tolerance=0.003).helped
     bad = (row("clean loss", 1.0, 1.1), row("random loss, 95th percentile", 3.0, 2.0))
     assert not verdict(bad, tolerance=0.003).helped
+
+
+def test_of_strengths_that_the_validation_cannot_tell_apart_the_weakest_is_taken():
+    tried = [Tried(1.0, 0.95), Tried(2.0, 0.955), Tried(0.5, 0.90)]
+    assert weakest(tried, 0.0).strength == 2.0
+    assert weakest(tried, 0.01).strength == 1.0
+    assert weakest(tried, 0.1).strength == 0.5
+
+
+@pytest.mark.parametrize(
+    ("scores", "slack", "step"),
+    [
+        ([0.5, 0.9, 0.895, 0.7], 0.0, 1),
+        ([0.5, 0.9, 0.895, 0.7], 0.01, 2),
+        ([0.5, 0.9, 0.9, 0.9], 0.0, 1),  # the first of equal ones
+        ([0.9, 0.895, 0.9], 0.01, 0),  # nothing beats the original
+        ([0.895, 0.9, 0.89], 0.01, 1),
+    ],
+)
+def test_of_points_that_the_validation_cannot_tell_apart_the_last_is_taken(scores, slack, step):
+    curve = [Point(i, 0.0, 0.0, 0.0, 0.0, score, 0.0, 0.0) for i, score in enumerate(scores)]
+    assert chosen(curve, slack).step == step
+
+
+def test_a_training_has_enough_steps_and_a_rate_that_follows_the_weights():
+    assert Training().planned(15) == 1000
+    assert Training().planned(781) == 20 * 781
+    assert Training(epochs=2).planned(15) == 30
+    assert Training(steps=7, epochs=2).planned(15) == 7
+    assert Training().between(15) == 40
+    assert Training(epochs=2).between(15) == 15
+    assert Training().largest_rate(0.1) == pytest.approx(0.002)
+    assert Training(lr=0.5).largest_rate(0.1) == 0.5

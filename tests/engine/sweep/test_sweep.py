@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from sweep_equality import assert_equal, faults, in_channel, key, on_noise, one_site
@@ -155,3 +156,16 @@ def test_a_loop_takes_whole_passes_or_counts_the_same(tmp_path: Path) -> None:
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     model = opened(proto, tmp_path)
     assert_equal(on_noise(model, 30, 1, batch_size=30), faults(model, rng, 12, ["w"]))
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.03, 1e30])
+def test_a_scale_that_onnxruntime_refuses_runs_on_torch(tmp_path: Path, scale: float) -> None:
+    model = opened(images(["conv"], 246, quantized=True), tmp_path)
+    scorer = on_noise(model, 37, 246, batch_size=20)
+    (name,) = [n.input[1] for n in model.proto.graph.node if n.op_type == "QuantizeLinear"][-1:]
+    broken = {name: Sparse(np.array([0]), np.array([scale], np.float32))}
+    proto = model.with_numbers({name: np.array(scale, np.float32)})
+    alone = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    with pytest.raises(Exception, match="out of computation range"):
+        alone.run(None, scorer.data.inputs(0, 20))
+    assert_equal(scorer, [broken])
