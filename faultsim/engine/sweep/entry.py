@@ -23,6 +23,21 @@ Array = NDArray[Any]
 _NONE = Sparse(np.zeros(0, np.int64), np.zeros(0))
 
 
+class Way(NamedTuple):
+    """How a join is run.
+
+    Attributes:
+        fused: Whether the runtime may optimise it.
+        convolved: See `SliceTemplate.build`.
+    """
+
+    fused: bool
+    convolved: bool = False
+
+
+FUSED, CONVOLVED, AS_IT_IS = Way(True), Way(True, True), Way(False)
+
+
 class Tail(NamedTuple):
     """What is left to compute behind a boundary.
 
@@ -80,8 +95,9 @@ class Entry:
         self.usable = self.usable and self.held <= twin.types.keys() and len(set(ends)) == len(ends)
         self._tail_part: Part | None = None
         self._exact: dict[str, bool] = {}
-        self._fused: dict[str, bool] = {}
-        self._variants = {"slice": [True, False], "whole": [True, False]}
+        self._ways: dict[str, Way] = {}
+        sums = self._template is not None and self._template.has_sums
+        self._variants = {"slice": [FUSED, *([CONVOLVED] if sums else []), AS_IT_IS], "whole": [FUSED, AS_IT_IS]}
         self._least = 1
 
     @property
@@ -99,7 +115,7 @@ class Entry:
     def exact(self, clean: Clean, golden: Array, *, by_channel: bool) -> bool:
         """Whether the pieces give the clean numbers bit by bit on a few clean samples, at least 2.
 
-        A join is tried as the runtime would fuse it, then as it stands: the whole graph does one or the other.
+        A join is tried as the runtime would fuse it in several ways, then as it stands: the whole graph does one of it.
         """
         way: Literal["slice", "whole"] = "slice" if by_channel else "whole"
         if "tail" not in self._exact:
@@ -107,7 +123,7 @@ class Entry:
         if self._exact["tail"] and way not in self._exact:
             self._exact[way] = False
             while self._variants[way] and not self._exact[way]:
-                self._fused[way] = self._variants[way].pop(0)
+                self._ways[way] = self._variants[way].pop(0)
                 self._exact[way] = self._check_join(clean, way)
         return self._exact["tail"] and self._exact[way]
 
@@ -158,7 +174,8 @@ class Entry:
             raise ValueError(f"the join of {self.join.site!r} cannot be cut into channels; see Join.by_channel")
         padded = [*channels, *[channels[-1]] * (-len(channels) % PAD)]
         numbers = np.array([one.number for one in padded], dtype=np.int64)
-        part = self._opener(self._template.build(padded), fused=self._fused.get("slice", True))
+        way = self._ways.get("slice", FUSED)
+        part = self._opener(self._template.build(padded, convolved=way.convolved), fused=way.fused)
         found = part({one.name: one.cut(clean.plain[one.source], numbers) for one in self._template.feeds})
         kept = [slice(None)] * self.join.axis + [slice(0, len(channels))]
         return {name: one[tuple(kept)] for name, one in zip(self._template.outputs, found, strict=True)}
@@ -170,7 +187,7 @@ class Entry:
         inputs = {name: self.types[name] for name in self._whole_feeds}
         outputs = {name: self.types[name] for name in self.boundary}
         piece = self.flow.piece(self._whole_nodes, inputs, outputs, numbers=numbers)
-        part = self._opener(piece, fused=self._fused.get("whole", True))
+        part = self._opener(piece, fused=self._ways.get("whole", FUSED).fused)
         return dict(zip(self.boundary, part({name: clean.plain[name] for name in self._whole_feeds}), strict=True))
 
     def finish(self, rows: Mapping[str, Array], clean: Clean, samples: NDArray[np.int64] | None) -> Array:

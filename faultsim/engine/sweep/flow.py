@@ -24,6 +24,11 @@ class TensorType(NamedTuple):
     elem_type: int
     shape: tuple[int, ...]
 
+    @property
+    def is_image(self) -> bool:
+        """Whether it is float32 of channels, height and width."""
+        return self.elem_type == TensorProto.FLOAT and len(self.shape) == 3
+
 
 class Flow:
     """The top level of a graph as a flow of tensors from node to node.

@@ -86,6 +86,7 @@ class SliceTemplate:
         self._types = types
         self._feeds: dict[str, Feed] = {}
         self._nodes: list[tuple[NodeProto, bool]] = []
+        self._sums: list[int] = []  # of these nodes: Add of a slice and a fed image, in this order
         self._extra: set[int] = set(join.constants)
         for i in join.nodes:
             self._add(i)
@@ -115,6 +116,11 @@ class SliceTemplate:
             axis = None if ask.what == "whole" else ask.axis
             block = (rule.block, rule.outputs_per_group) if ask.what == "blocks" else (1, 1)
             copy.input[position] = self._side(name, axis, offset, *block)
+        if node.op_type == "Add" and sum(name in self._feeds for name in copy.input) == 1:
+            fed = next(name for name in copy.input if name in self._feeds)
+            if self._feeds[fed].axis == 1 and self._slice_type(node.output[0], 1).is_image:
+                copy.input[:] = [*(name for name in copy.input if name != fed), fed]
+                self._sums.append(len(self._nodes))
         self._nodes.append((copy, rule.grouped))
 
     def _side(self, name: str, axis: int | None, offset: int, block: int, per_group: int) -> str:
@@ -144,8 +150,19 @@ class SliceTemplate:
                 stack.extend(self.flow.reads[maker])
         return found
 
-    def build(self, channels: Sequence[Channel]) -> ModelProto:
-        """Return the model whose output channel t is channel ``channels[t].number`` under its faults."""
+    @property
+    def has_sums(self) -> bool:
+        """Whether `build` can lead images that are added through a convolution."""
+        return bool(self._sums)
+
+    def build(self, channels: Sequence[Channel], *, convolved: bool = False) -> ModelProto:
+        """Return the model whose output channel t is channel ``channels[t].number`` under its faults.
+
+        Args:
+            channels: Which, and what is wrong in each.
+            convolved: Leads a fed image that is added to the slice through a convolution with ones, which changes no
+                number: onnxruntime fuses a sum into a convolution only if both its terms come out of one.
+        """
         join = self.join
         numbers = np.array([one.number for one in channels], dtype=np.int64)
         cut = []
@@ -157,7 +174,11 @@ class SliceTemplate:
             tensor.data_type = self.flow.initializers[name].data_type
             cut.append(tensor)
         nodes = [self.flow.nodes[i] for i in sorted(self._extra)]
-        for node, grouped in self._nodes:
+        for k, (node, grouped) in enumerate(self._nodes):
+            if convolved and k in self._sums:
+                same, node = _through_conv(node, len(channels))
+                nodes.append(same)
+                cut.append(numpy_helper.from_array(np.ones((len(channels), 1, 1, 1), np.float32), same.input[1]))
             nodes.append(_grouped(node, len(channels)) if grouped else node)
         inputs = [value_info(one.name, self._cut_type(one, len(channels))) for one in self.feeds]
         outputs = [value_info(name, self._slice_type(name, len(channels))) for name in self.outputs]
@@ -192,6 +213,16 @@ class SliceTemplate:
         shape = list(whole.shape)
         shape[self.join.axis - 1] = count
         return TensorType(whole.elem_type, tuple(shape))
+
+
+def _through_conv(node: NodeProto, channels: int) -> tuple[NodeProto, NodeProto]:
+    """Return a convolution that keeps the second input of *node* as it is, and *node* reading its output."""
+    fed = node.input[1]
+    name = f"{fed}{_SLICE}/same/{node.output[0]}"
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    copy.input[1] = name
+    return helper.make_node("Conv", [fed, name + "/ones"], [name], group=channels), copy
 
 
 def _grouped(node: NodeProto, groups: int) -> NodeProto:
