@@ -1,9 +1,11 @@
 """Fixtures and settings for all tests. Examples of one module's values live beside that module's tests."""
 
+import copy
 import os
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
 
@@ -22,6 +24,14 @@ hypothesis.settings.load_profile("ci")
 def pytest_configure() -> None:
     """One torch thread a worker: two fight on a small machine and are slower than one."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module's ``RNG`` starts anew in each test: no test depends on which ran before it in the same process."""
+    module = getattr(request.node.getparent(pytest.Module), "obj", None)
+    if isinstance(getattr(module, "RNG", None), np.random.Generator):
+        monkeypatch.setattr(module, "RNG", copy.deepcopy(module.RNG))
 
 
 @pytest.fixture(scope="session")
