@@ -16,6 +16,7 @@ from faultsim.engine.sweep.golden import Clean
 from faultsim.engine.sweep.join import Join
 from faultsim.engine.sweep.parts import Opener, Part
 from faultsim.engine.sweep.slices import PAD, Channel, SliceTemplate, Sparse, patched
+from faultsim.engine.sweep.sums import Summed, Sums
 from faultsim.engine.sweep.twin import Twin
 from faultsim.errors import FaultsimError
 
@@ -99,6 +100,19 @@ class Entry:
         sums = self._template is not None and self._template.has_sums
         self._variants = {"slice": [FUSED, *([CONVOLVED] if sums else []), AS_IT_IS], "whole": [FUSED, AS_IT_IS]}
         self._least = 1
+        self._sums: Sums | None = None
+        if self.usable and self._template is not None and len(ends) == 1:
+            (form,) = self.forms.values()
+            self._sums = Sums(twin, self.tail.nodes, self.tail.feeds, form, output, opener)
+
+    def summed(self, clean: Clean, room: int) -> Summed | None:
+        """Return what of the first convolution behind the boundary stays clean; None where it cannot be told apart.
+
+        Args:
+            clean: Clean activations of a batch.
+            room: Bytes that it may take.
+        """
+        return None if self._sums is None else self._sums.over(clean, room)
 
     @property
     def tail_bytes(self) -> int:
@@ -106,11 +120,14 @@ class Entry:
         stored = self._twin.flow.initializers
         users = self._twin.flow.users
         inside = self.tail.nodes
-        return sum(len(t.raw_data) for name, t in stored.items() if any(i in inside for i in users.get(name, ())))
+        once = sum(len(t.raw_data) for name, t in stored.items() if any(i in inside for i in users.get(name, ())))
+        return once * (2 if self._sums is not None and self._sums.usable else 1)
 
     def release(self) -> None:
         """Give the memory of the tail back; it is opened again when it is needed."""
         self._tail_part = None
+        if self._sums is not None:
+            self._sums.release()
 
     def exact(self, clean: Clean, golden: Array, *, by_channel: bool) -> bool:
         """Whether the pieces give the clean numbers bit by bit on a few clean samples, at least 2.

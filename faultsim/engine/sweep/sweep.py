@@ -32,6 +32,8 @@ LEAST = 16
 """Samples of a batch that is not split further, however small the memory is."""
 SLICE_BYTES = 1 << 25
 """A slice of channels takes at most so many bytes."""
+WORTH_SUMS = 4
+"""Trials at one place and batch from which on sums of what stays clean are kept (`sums.py`)."""
 
 
 class _Batch(NamedTuple):
@@ -161,8 +163,9 @@ class Sweep:
         """Compute the trials that enter at one place."""
         clean, samples = batch.clean, len(batch.judge)
         self._kept.use(entry)
-        rows = Rows(entry, clean, samples, take)
         sliced = [(t, route) for t, route in members if route.kind == "slice"]
+        summed = entry.summed(clean, self.memory_bytes // 8) if len(sliced) >= WORTH_SUMS else None
+        rows = Rows(entry, clean, samples, take, summed)
         for chunk in _chunks(sliced, self._most_channels(entry, samples)):
             channels = [one for _, route in chunk for one in route.channels]
             found = entry.slice(clean, channels)
