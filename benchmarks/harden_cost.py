@@ -22,6 +22,7 @@ from faultsim.harden.ball import Ball
 from faultsim.harden.batch import BatchAt
 from faultsim.harden.losses import CorruptionResistant, GradientRegularised, Loss, Plain, SharpnessAware, evaluate
 from faultsim.harden.noise import NoiseAware, RandomBitErrors
+from faultsim.harden.precision import resolved
 from faultsim.harden.samples import Samples
 from faultsim.harden.target import Target
 from faultsim.harden.trainable import Trainable
@@ -39,6 +40,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--device", default="reram")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--bf16", action="store_true", help="plain, L* and L_a in bfloat16 as well (float graphs)")
+    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=9)
     chosen = parser.parse_args()
     model, data = chosen.model, chosen.data
@@ -46,7 +49,8 @@ def main() -> None:
         model, data = (chosen.data_folder / part for part in RESNET)
     if not model.is_file():
         model, data = (ROOT / "scenarios" / "digits" / f"digits_float.{end}" for end in ("onnx", "npz"))
-    setting = make_setting(str(model), chosen.device, data, Options(limit=max(chosen.batch, 256)), torch_device="cpu")
+    options = Options(limit=max(chosen.batch, 256), threads=chosen.threads)
+    setting = make_setting(str(model), chosen.device, data, options, torch_device="cpu")
     ball = Ball(p=2, eps=0.03, relative=True)
     losses: dict[str, Loss] = {
         "plain": Plain(),
@@ -57,7 +61,8 @@ def main() -> None:
         "noise": NoiseAware(device=load_device(chosen.device)),
         "randbet": RandomBitErrors(),
     }
-    times = measure(setting, losses, batch=chosen.batch, repeats=chosen.repeats)
+    half = tuple(name for name in ("plain", "l_star", "l_a") if chosen.bf16)
+    times = measure(setting, losses, half=half, batch=chosen.batch, repeats=chosen.repeats)
     print(f"{model.name}, batches of {chosen.batch}, median of {chosen.repeats} interleaved steps")
     missed = []
     for name, taken in times.items():
@@ -72,21 +77,27 @@ def main() -> None:
         sys.exit(1)
 
 
-def measure(setting: Setting, losses: dict[str, Loss], *, batch: int, repeats: int) -> dict[str, list[float]]:
-    """Return the seconds of every step by loss; one round before the first is not counted."""
+def measure(
+    setting: Setting, losses: dict[str, Loss], *, half: tuple[str, ...] = (), batch: int, repeats: int
+) -> dict[str, list[float]]:
+    """Return the seconds of every step by loss, of those in *half* in bfloat16 too; a first round is not counted."""
     trainable = Trainable(setting.model)
+    if half:
+        resolved("bf16", setting.model, setting.data.inputs(0, batch))
+    kinds = {name: (loss, trainable) for name, loss in losses.items()}
+    kinds |= {f"{name}, bf16": (losses[name], Trainable(setting.model, precision="bf16")) for name in half}
     names = tuple(name for name in setting.stored if name in trainable.parameters)
     samples = Samples(setting.data, np.arange(len(setting.data)), setting.model.inputs)
     target = Target(setting.model, setting.task, setting.output, samples, towards="labels", batch_size=batch)
     leaves = trainable.leaves()
     optimizer = torch.optim.Adam(list(leaves.values()), lr=1e-6)
-    times: dict[str, list[float]] = {name: [] for name in losses}
+    times: dict[str, list[float]] = {name: [] for name in kinds}
     for turn in range(repeats + 1):
         rows = (np.arange(batch) + turn * batch) % len(samples)
-        for name, loss in losses.items():
+        for name, (loss, graph) in kinds.items():
             start = time.perf_counter()
             feeds, batch_loss = target.batch(rows)
-            at = BatchAt(trainable, leaves, feeds, batch_loss, names=names, seed=0, step=turn)
+            at = BatchAt(graph, leaves, feeds, batch_loss, names=names, seed=0, step=turn)
             _, grads = evaluate(loss, at)
             for key, leaf in leaves.items():
                 leaf.grad = grads[key]

@@ -33,10 +33,13 @@ def _shared(command: F) -> F:
 @click.option("-o", "--write", "target", required=True, type=click.Path(path_type=Path, dir_okay=False),
               help="The hardened model: the same graph, new numbers.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for harden.json and checkpoints.")
+@click.option("--quantize", type=click.Choice(["int8", "int4"]),
+              help="Quantize a float MODEL first, calibrated on training samples, and harden that: int8 weights and "
+              "activations, or int4 weights.")  # fmt: skip
 @click.option("--recipe", default="auto", show_default=True, help="auto (by the device), plain, lp, bits or analog.")
 @click.option("--loss", "losses", multiple=True, metavar="NAME",
-              help="Losses in place of a recipe: plain, l_a, l_star, sam, noise, randbet, clip, gradient_l1, "
-              "bit_slice_l1 (repeatable; together they add up).")  # fmt: skip
+              help="Losses in place of a recipe: plain, l_a, l_star, sam, noise, randbet, clip, negative_bias, "
+              "gradient_l1, bit_slice_l1 (repeatable; together they add up).")  # fmt: skip
 @click.option("--strength", type=float, help="The loss's knob (a factor for several); searched by default.")
 @click.option("--search", type=int, default=4, show_default=True, help="Most strengths that are tried.")
 @click.option("--p", type=float, default=2.0, show_default=True, help="Norm of virtual corruptions; inf is one.")
@@ -52,6 +55,8 @@ def _shared(command: F) -> F:
 @click.option("--ema", type=float, default=0.995, show_default=True, help="Decay of the average that is exported.")
 @click.option("--patience", type=int, help="Validations without a better one before the training ends.")
 @click.option("--time-budget", metavar="TIME", help="Time for all trainings together, such as 20m or 1h.")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bf16"]), default="auto", show_default=True,
+              help="Of the training's passes; bf16 for float graphs alone, auto takes it on CUDA.")  # fmt: skip
 @click.option("--scales", type=click.Choice(["keep", "learn"]), default="keep", show_default=True,
               help="Steps of integer weights.")  # fmt: skip
 @click.option("--batch-norm", type=click.Choice(["frozen", "recalibrated"]), default="frozen", show_default=True,
@@ -84,6 +89,7 @@ def command(
       faultsim harden digits --device reram -o hardened.onnx
       faultsim harden model.onnx --device sram --data train.npz --test-data test.npz \\
           --time-budget 20m --out out -o hardened.onnx
+      faultsim harden float.onnx --device sram --quantize int8 --data train.npz -o hardened_int8.onnx
 
     Exit code: 0 if it helped, 1 if it did not (nothing is written to -o then), 2 for bad input, 130 after Ctrl-C:
     the same command with --resume goes on from the checkpoint in --out.
@@ -152,12 +158,14 @@ def _hardening(options: dict[str, Any], conditions: Any) -> Any:
         lr=take("lr"),
         ema=take("ema"),
         augment=take("augment"),
+        precision=take("precision"),
         patience=take("patience"),
         time_budget_s=None if budget is None else duration_s(_minutes(budget)),
         seed=seed,
     )
     own = {name: take(name) for name in ("recipe", "losses", "strength", "search", "virtual_steps", "scales",
-           "batch_norm", "towards", "test_data", "held_out", "validation", "tolerance", "radii", "resume")}  # fmt: skip
+           "batch_norm", "towards", "test_data", "held_out", "validation", "tolerance", "radii", "resume",
+           "quantize")}  # fmt: skip
     assessed = Options(seed=seed, conditions=conditions, site_trials=0, site_samples=64, **options)
     return Hardening(ball=ball, training=training, assess=assessed, **own)
 

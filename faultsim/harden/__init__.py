@@ -17,6 +17,7 @@ from faultsim.harden.losses import (
     SharpnessAware,
     Together,
 )
+from faultsim.harden.module import Written, into_module
 from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors, WeightClipping
 from faultsim.harden.options import Training
 from faultsim.harden.run import Hardened, harden
@@ -38,7 +39,9 @@ __all__ = [
     "Trainable",
     "Training",
     "WeightClipping",
+    "Written",
     "harden",
+    "into_module",
 ]
 
 

@@ -29,20 +29,22 @@ def assemble(
     after: Result,
     radii: Radii,
     *,
+    floats: Result | None,
+    said: str | None,
     spent: float,
     target: Path,
 ) -> HardenResult:
     """Return the result; whether it helped is judged here, and the file named where it did."""
-    rows = (*compare.compared(before, after), *radii.compared)
+    rows = (*compare.compared(before, after, floats), *radii.compared)
     gain = compare.paired(before, after)
-    said = compare.verdict(rows, tolerance=options.tolerance, gain=gain)
+    found = compare.verdict(rows, tolerance=options.tolerance, gain=gain)
     return HardenResult(
         seed=options.training.seed,
         tolerance=options.tolerance,
-        helped=said.helped,
-        sentence=said.sentence,
-        hardened=str(target) if said.helped else None,
-        hardened_sha256=exported.model.sha256 if said.helped else None,
+        helped=found.helped,
+        sentence=found.sentence,
+        hardened=str(target) if found.helped else None,
+        hardened_sha256=exported.model.sha256 if found.helped else None,
         changed=exported.changed,
         agreement=_agreement(exported),
         compared=rows,
@@ -51,7 +53,7 @@ def assemble(
         training=_training(ready, options, trained, loss, tried, spent),
         before=before,
         after=after,
-        notes=tuple(_notes(ready, options, exported, trained)),
+        notes=(*_quantized(ready, floats), *([said] if said else []), *_notes(ready, options, exported, trained)),
     )
 
 
@@ -79,7 +81,11 @@ def _training(
         settings=settings(loss),
         strength=loss.strength,
         strengths=tuple(StrengthTried(strength=one.strength, score=one.score) for one in tried),
-        options={**asdict(options.training), "lr": options.training.largest_rate(rms)},
+        options={
+            **asdict(options.training),
+            "lr": options.training.largest_rate(rms),
+            "precision": ready.trainable.precision,
+        },
         towards=ready.target.towards,
         batch_norm=options.batch_norm if live else "none",
         scales=options.scales,
@@ -120,6 +126,20 @@ def _agreement(exported: Exported) -> Agreement | None:
         max_abs_difference=found.max_abs_difference,
         tolerance=found.tolerance,
     )
+
+
+def _quantized(ready: Prepared, floats: Result | None) -> list[str]:
+    """Say what the model was before it was quantized, and what that cost."""
+    if floats is None or ready.floats is None or ready.quantized is None:
+        return []
+    figures = "; ".join(f"{row.name} {compare.said(row, row.before)}" for row in compare.compared(floats, floats))
+    done = [
+        f"Before is the plainly quantized model: {ready.quantized.said}.",
+        f"The float original, {ready.floats.name}, on the same chips: {figures}.",
+    ]
+    if ready.quantized.floats:
+        done.append(f"Weights that stayed float: {', '.join(ready.quantized.floats)}.")
+    return done
 
 
 def _notes(ready: Prepared, options: Hardening, exported: Exported, trained: Trained) -> list[str]:

@@ -10,7 +10,8 @@ from faultsim.stats import t_interval
 
 LEAST_GAIN = 1e-9
 LOST = 0.25
-"""A worst case below this part of the clean accuracy, before and after, is lost for both and does not decide."""
+"""A worst case or a 5th percentile below this part of the clean accuracy, before and after, is lost for both and does
+not decide: what differs there is chance."""
 
 
 class Verdict(NamedTuple):
@@ -20,8 +21,29 @@ class Verdict(NamedTuple):
     sentence: str
 
 
-def compared(before: Result, after: Result) -> tuple[Compared, ...]:
-    """Return the figures of two assessments side by side, losses last."""
+def compared(before: Result, after: Result, floats: Result | None = None) -> tuple[Compared, ...]:
+    """Return the figures of two assessments side by side, losses last.
+
+    Args:
+        before: Of the original.
+        after: Of the hardened model.
+        floats: Of the float model that *before* was quantized from; each of its figures goes into the row's note.
+    """
+    rows = _rows(before, after)
+    if floats is None:
+        return rows
+    known = {row.name: row for row in _rows(floats, floats)}
+    return tuple(_with_float(row, known.get(row.name)) for row in rows)
+
+
+def _with_float(row: Compared, of_float: Compared | None) -> Compared:
+    if of_float is None:
+        return row
+    told = f"float original: {said(of_float, of_float.before)}"
+    return row.model_copy(update={"note": told if row.note is None else f"{told}; {row.note}"})
+
+
+def _rows(before: Result, after: Result) -> tuple[Compared, ...]:
     rows = [_row("clean accuracy", before.clean.accuracy, after.clean.accuracy)]
     if before.clean_stored is not None and after.clean_stored is not None:
         rows.append(_row("clean accuracy as stored", before.clean_stored.accuracy, after.clean_stored.accuracy))
@@ -77,6 +99,7 @@ def verdict(rows: tuple[Compared, ...], *, tolerance: float, gain: PairedGain | 
     The mean counts as improved where the interval of the paired *gain* lies above 0.
 
     The worst cases are those in the device's set and at one absolute ε; the relative one is shown and does not decide.
+    A tail that is lost for both does not decide either (`LOST`).
     For a task without accuracy the losses are compared, and *tolerance* is a part of the clean loss.
     """
     by_name = {row.name: row for row in rows}
@@ -86,15 +109,18 @@ def verdict(rows: tuple[Compared, ...], *, tolerance: float, gain: PairedGain | 
     tail = by_name.get("random accuracy, 5th percentile" if counted else "random loss, 95th percentile")
     start = "worst case" if counted else "worst-case loss"
     worst = [row for row in rows if row.name.startswith(start) and not row.name.startswith(RELATIVE)]
+    lost_tail = ""
     if counted and clean.before is not None:
         most = LOST * clean.before
         worst = [row for row in worst if max(row.before or 0.0, row.after or 0.0) >= most]
+        if tail is not None and max(tail.before or 0.0, tail.after or 0.0) < most:
+            lost_tail, tail = f"; {_change(tail)} is lost for both", None
     if clean.after is None or clean.before is None:
         return Verdict(False, "It did not help: the clean figure of one model is not finite.")
     fell = clean.before - clean.after if counted else clean.after - clean.before
     allowed = tolerance if counted else tolerance * abs(clean.before)
     if fell > allowed + LEAST_GAIN:
-        went = f"{clean.name} went from {_said(clean, clean.before)} to {_said(clean, clean.after)}"
+        went = f"{clean.name} went from {said(clean, clean.before)} to {said(clean, clean.after)}"
         return Verdict(False, f"It did not help: {went}, more than the tolerance of {_amount(clean, allowed)}.")
     drawn = [row for row in (tail, mean) if row is not None]
     judged = [row for row in drawn + worst if row.before is not None]
@@ -107,7 +133,7 @@ def verdict(rows: tuple[Compared, ...], *, tolerance: float, gain: PairedGain | 
     if not better:
         what = "; ".join(_change(row) for row in judged) or "there is neither a random tail nor a worst case to compare"
         return Verdict(False, f"It did not help: nothing improved ({what}).")
-    return Verdict(True, f"It helped: {'; '.join(_change(row) for row in better)}; {_change(clean)}.")
+    return Verdict(True, f"It helped: {'; '.join(_change(row) for row in better)}; {_change(clean)}{lost_tail}.")
 
 
 def _row(
@@ -123,10 +149,11 @@ def _gain(row: Compared) -> float:
 
 
 def _change(row: Compared) -> str:
-    return f"{row.name} {_said(row, row.before)} → {_said(row, row.after)}"
+    return f"{row.name} {said(row, row.before)} → {said(row, row.after)}"
 
 
-def _said(row: Compared, value: float | None) -> str:
+def said(row: Compared, value: float | None) -> str:
+    """Return a figure of a row as text."""
     if value is None:
         return "not finite"
     return f"{value:.1%}" if row.fraction else f"{value:.4g}"

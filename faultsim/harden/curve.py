@@ -96,15 +96,25 @@ class Trained:
 def chosen(curve: Sequence[Point], slack: float) -> Point:
     """Return the last point whose score is within *slack* of the best and above the first's; the first if none is.
 
-    With no slack it is the first of the best ones.
+    With no slack it is the first of the best ones. With slack the scores are noisy, and that of a trained point is the
+    mean of its own and of the trained point's before it: a few chips that miss by luck make no best point.
 
     Args:
         curve: At least one point, the untrained model's first.
         slack: At least 0, in units of the score.
     """
-    best = max(curve, key=lambda point: point.score)
-    near = [point for point in curve if point.score >= best.score - slack and point.score > curve[0].score]
-    return near[-1] if slack and near else best
+    if not slack:
+        return max(curve, key=lambda point: point.score)
+    scores = steady(curve)
+    best = max(scores)
+    near = [i for i, score in enumerate(scores) if score >= best - slack and score > scores[0]]
+    return curve[near[-1] if near else scores.index(best)]
+
+
+def steady(curve: Sequence[Point]) -> list[float]:
+    """Return the scores of a curve, each but the first two averaged with the one before it."""
+    own = [point.score for point in curve]
+    return [*own[:2], *(0.5 * (own[i - 1] + own[i]) for i in range(2, len(own)))]
 
 
 Told = Callable[[Point, int], None]

@@ -9,6 +9,7 @@ from faultsim.data.spec import DataSet
 from faultsim.errors import OptionError
 from faultsim.harden.ball import Ball
 from faultsim.harden.options import Training
+from faultsim.harden.quantize import KINDS, Quantize
 from faultsim.harden.target import Towards
 from faultsim.harden.trainable import Scales
 
@@ -39,6 +40,8 @@ class Hardening:
         radius_gradients: Gradients of each of them.
         assess: How to assess before and after.
         resume: Go on from the checkpoints in the folder.
+        quantize: ``int8`` or ``int4``: make the float model quantized first, calibrated on training samples alone, and
+            harden that; what it is compared with is the plainly quantized one. None hardens the model as it is.
 
     Raises:
         OptionError: If a value is out of its range.
@@ -65,6 +68,7 @@ class Hardening:
     radius_gradients: int = 6
     assess: Options = field(default_factory=Options)
     resume: bool = False
+    quantize: Quantize | None = None
 
     def __post_init__(self) -> None:
         if self.strength is not None and not self.strength > 0:
@@ -78,5 +82,7 @@ class Hardening:
             raise OptionError(f"tolerance is {self.tolerance:g}, it must be at least 0 and below 1")
         if self.chips < 0:
             raise OptionError(f"chips is {self.chips}, it must be at least 0")
+        if self.quantize is not None and self.quantize not in KINDS:
+            raise OptionError(f"quantize is {self.quantize!r}, it must be 'int8' or 'int4'")
         if self.losses and self.recipe != "auto":
             raise OptionError(f"recipe {self.recipe!r} and losses {', '.join(self.losses)}: give one of the two")

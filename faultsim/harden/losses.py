@@ -15,6 +15,7 @@ from torch import Tensor
 from faultsim.errors import OptionError
 from faultsim.harden.ball import Ball
 from faultsim.harden.batch import BatchAt, Grads
+from faultsim.harden.trainable import Trainable
 
 
 class Share(NamedTuple):
@@ -64,12 +65,14 @@ class After(NamedTuple):
         initial: What they were when the training began.
         names: Sites that are corrupted.
         progress: Part of the training that is done, 0 to 1.
+        trainable: The graph.
     """
 
     leaves: Mapping[str, Tensor]
     initial: Mapping[str, Tensor]
     names: tuple[str, ...]
     progress: float
+    trainable: Trainable
 
 
 def evaluate(loss: Loss, at: BatchAt) -> tuple[float, Grads]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from faultsim.errors import OptionError
 from faultsim.harden.augment import Augment
+from faultsim.harden.precision import PRECISIONS, Precision
 
 EPOCHS = 20
 LEAST_STEPS = 1000
@@ -37,6 +38,8 @@ class Training:
         time_budget_s: Seconds after which the training ends; the learning rate then comes down by the clock, and two
             runs need not give the same numbers.
         checkpoint_s: Seconds between checkpoints; each validation writes one as well.
+        precision: Of the training's passes: ``float32``, ``bf16`` for float graphs, or ``auto``, which is bfloat16 on
+            CUDA where it is safe; see `precision.resolved`.
         seed: Seed of batches and draws.
 
     Raises:
@@ -59,6 +62,7 @@ class Training:
     patience: int | None = None
     time_budget_s: float | None = None
     checkpoint_s: float = 60.0
+    precision: Precision = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -72,6 +76,8 @@ class Training:
             raise OptionError(f"schedule is {self.schedule!r}, it must be 'cosine' or 'constant'")
         if self.augment not in ("none", "shift", "flip-shift"):
             raise OptionError(f"augment is {self.augment!r}, it must be 'none', 'shift' or 'flip-shift'")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"precision is {self.precision!r}, it must be 'auto', 'float32' or 'bf16'")
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise OptionError(f"lr is {self.lr:g}, it must be above 0 and finite")
         for name in ("momentum", "warmup", "ema"):

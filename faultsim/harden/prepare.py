@@ -13,13 +13,17 @@ from faultsim.assessment.setting import Setting, make_setting
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.errors import OptionError
+from faultsim.harden.biases import wide_biases
 from faultsim.harden.hardening import Hardening
+from faultsim.harden.precision import resolved
+from faultsim.harden.quantize import CALIBRATED, Quantize, Quantized, quantize
 from faultsim.harden.recipes import Recipe, named_loss, recipe
 from faultsim.harden.samples import Samples, split
 from faultsim.harden.target import Target, Towards
 from faultsim.harden.trainable import Trainable
 from faultsim.harden.validate import Validator
 from faultsim.library import find_model
+from faultsim.model import Model, load_model
 
 
 class Labelled:
@@ -49,7 +53,7 @@ class Prepared:
     """Everything that the phases of a hardening share.
 
     Attributes:
-        setting: The original on the validation samples.
+        setting: The original on the validation samples; the plainly quantized one where `floats` is there.
         trainable: The original as leaves.
         names: Sites that the device stores and that are trained: what losses corrupt.
         train: What is trained on.
@@ -58,6 +62,8 @@ class Prepared:
         target: What is trained towards.
         validator: Scores numbers.
         batch_size: Samples a step.
+        floats: The float model that was quantized first; None where the model is hardened as it came.
+        quantized: What was done to it.
     """
 
     setting: Setting
@@ -69,6 +75,8 @@ class Prepared:
     target: Target
     validator: Validator
     batch_size: int
+    floats: Model | None = None
+    quantized: Quantized | None = None
 
 
 def prepare(
@@ -98,8 +106,14 @@ def prepare(
     test = parts.test
     if options.test_data is not None:
         test = make_setting(loaded, chip, options.test_data, options.assess, torch_device=torch_device).data
+    teacher, quantized = loaded, None
+    if options.quantize is not None:
+        loaded, quantized = _quantized(loaded, options.quantize, parts.train, fixed)
     setting = make_setting(loaded, chip, parts.validation, _plain(options.assess), torch_device=torch_device)
-    trainable = Trainable(loaded, scales=options.scales)
+    size = fixed or min(options.training.batch_size, len(parts.train))
+    tried = parts.train.inputs(0, size) if options.training.precision != "float32" else {}
+    precision = resolved(options.training.precision, loaded, tried)
+    trainable = Trainable(loaded, scales=options.scales, precision=precision)
     names = tuple(name for name in setting.stored if name in trainable.parameters)
     if not names:
         raise OptionError(f"nothing that {chip.name} stores of {loaded.name} can be trained; widen --sites")
@@ -108,12 +122,37 @@ def prepare(
     chosen = (
         named_loss(options.losses, chip, **given) if options.losses else recipe(options.recipe, chip, **given)  # type: ignore[arg-type]
     )
-    size = fixed or min(options.training.batch_size, len(parts.train))
-    target = Target(loaded, setting.task, setting.output, parts.train, towards=towards, batch_size=fixed or 250)
+    if chosen.also is not None and not wide_biases(trainable, names):
+        chosen = chosen._replace(also=None)
+    target = Target(teacher, setting.task, setting.output, parts.train, towards=towards, batch_size=fixed or 250)
     validator = Validator(
         setting, chip_set(setting).constraint, chips=options.chips, tolerance=options.tolerance, seed=seed
     )
-    return Prepared(setting, trainable, names, parts.train, test, chosen, target, validator, size)
+    return Prepared(
+        setting,
+        trainable,
+        names,
+        parts.train,
+        test,
+        chosen,
+        target,
+        validator,
+        size,
+        floats=None if quantized is None else teacher,
+        quantized=quantized,
+    )
+
+
+def _quantized(floats: Model, kind: Quantize, train: Samples, fixed: int | None) -> tuple[Model, Quantized]:
+    """Return the plainly quantized model, and what was done; the ranges are those of evenly spaced training samples."""
+    size = fixed or 64
+    rows = np.unique(np.linspace(0, len(train) - 1, min(CALIBRATED, len(train))).round().astype(np.int64))
+    starts = range(0, len(rows) - size + 1, size) if fixed else range(0, len(rows), size)
+    batches = (train.take(rows[i : i + size])[0] for i in starts)
+    made = quantize(floats, kind, batches, samples=size * len(starts) if fixed else len(rows))
+    stem = floats.path.stem if floats.path is not None else floats.name
+    loaded = load_model(made.proto, torch_device=str(floats.device), name=f"{stem}_{kind}.onnx")
+    return loaded.with_batch_axes({**floats.axes.outputs, **floats.axes.inputs}, judged=floats.judged), made
 
 
 def beside(

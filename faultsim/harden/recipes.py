@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from faultsim.device import Conditions, Device
 from faultsim.errors import OptionError
 from faultsim.harden.ball import Ball
+from faultsim.harden.biases import NegativeBiases
 from faultsim.harden.losses import (
     CorruptionResistant,
     GradientL1,
@@ -27,7 +28,8 @@ from faultsim.specs.storage import AnalogStorage
 RECIPES: Final = ("auto", "plain", "lp", "bits", "analog")
 PART: Final = 0.25
 """Weight of each corrupted loss where a recipe has two: half of the loss is the clean one's."""
-LOSSES: Final = ("plain", "l_a", "l_star", "sam", "noise", "randbet", "clip", "gradient_l1", "bit_slice_l1")
+LOSSES: Final = ("plain", "l_a", "l_star", "sam", "noise", "randbet", "clip", "negative_bias", "gradient_l1",
+                  "bit_slice_l1")  # fmt: skip
 
 
 class Recipe(NamedTuple):
@@ -37,11 +39,13 @@ class Recipe(NamedTuple):
         name: One of `RECIPES`, or ``losses`` where they were named.
         loss: The losses.
         why: One sentence.
+        also: Losses that the validation samples decide about, in place of `loss`; None where there are none.
     """
 
     name: str
     loss: Loss
     why: str
+    also: Loss | None = None
 
 
 def recipe(
@@ -79,7 +83,8 @@ def recipe(
         noise = NoiseAware(device=device, conditions=conditions, alpha=PART)
         return Recipe("analog", Together(losses=(noise, part)), because)
     flips = RandomBitErrors(ber=0.003, device=device, alpha=PART)
-    return Recipe("bits", Together(losses=(WeightClipping(limit=2.5), flips, part)), because)
+    losses = (WeightClipping(limit=2.5), flips, part)
+    return Recipe("bits", Together(losses=losses), because, Together(losses=(*losses, NegativeBiases())))
 
 
 def named_loss(
@@ -114,6 +119,8 @@ def named_loss(
             found.append(RandomBitErrors(device=device if _digital(device) else None))
         elif name == "clip":
             found.append(WeightClipping())
+        elif name == "negative_bias":
+            found.append(NegativeBiases())
         elif name == "gradient_l1":
             found.append(GradientL1(ball=ball or Ball(p=math.inf, eps=0.01, relative=True)))
         elif name == "bit_slice_l1":

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,28 @@ from faultsim.assessment.setting import make_setting
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.engine.evaluate import Progress
-from faultsim.errors import DataError
+from faultsim.errors import DataError, OptionError
 from faultsim.harden import batchnorm, state
 from faultsim.harden.assemble import assemble
 from faultsim.harden.curve import Told, Trained
-from faultsim.harden.export import Exported, check_target, export
+from faultsim.harden.export import Exported, check_target
+from faultsim.harden.export import export as write
 from faultsim.harden.hardening import Hardening
 from faultsim.harden.losses import Loss, Plain
+from faultsim.harden.module import into_module
 from faultsim.harden.prepare import Prepared, beside, feeds_of, prepare
 from faultsim.harden.radii import MOST_SEARCHES, Ladder, Radii, side_by_side
 from faultsim.harden.strength import Tried, search_strength, weakest
 from faultsim.harden.train import train
 from faultsim.model import load_model
+from faultsim.results import Result
 from faultsim.results.hardening import HardenResult
 
 CHECKED = 64
 """Samples of the check of the written file."""
 CANDIDATE = "candidate.onnx"
 TRIED = "strengths.json"
+QUANTIZED = "quantized.onnx"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +45,33 @@ class Hardened:
         result: What is written as ``harden.json``.
         exported: The hardened model, as it lies on the disk.
         trained: The training.
+        floats: The float original on the same chips, where it was quantized first; None elsewhere.
+        source: The torch or Brevitas module that was given, its example inputs and the route of its export.
     """
 
     result: HardenResult
     exported: Exported
     trained: Trained
+    floats: Result | None = None
+    source: tuple[Any, Any, str] | None = None
+
+    @cached_property
+    def module(self) -> Any:
+        """A copy of the module that was given, with the hardened numbers: see `module.into_module`.
+
+        Raises:
+            OptionError: If no module was given, or it was quantized first: a float module has no place for codes.
+            ModelError: If the numbers cannot be written back.
+        """
+        if self.source is None:
+            raise OptionError(
+                "a file was hardened and no module, so that there is none to write back to; "
+                "use faultsim.harden.into_module with the module that the file was exported from"
+            )
+        if self.floats is not None:
+            raise OptionError("the module was quantized on the way, and has no place for codes; deploy the .onnx file")
+        module, example_inputs, route = self.source
+        return into_module(module, example_inputs, self.exported.model, export=route).module
 
 
 def harden(
@@ -55,6 +82,7 @@ def harden(
     target: str | Path,
     out: str | Path | None = None,
     example_inputs: Any = None,
+    export: str = "qcdq",
     options: Hardening | None = None,
     progress: Progress | None = None,
     told: Told | None = None,
@@ -70,8 +98,9 @@ def harden(
         device: Name or path of a device profile, or a `Device`.
         data: Samples to train, choose and assess on, three parts that share none; see `prepare.beside` for None.
         target: The file to write.
-        example_inputs: Of a torch module, as `load_model` takes them; a Brevitas module is trained and written as its
-            QONNX export, its quantizers in the loop. The module itself stays as it was.
+        example_inputs: Of a torch module, as `load_model` takes them. The module is trained and written as its export,
+            a Brevitas one with its quantizers in the loop. It stays as it was; `Hardened.module` is the hardened copy.
+        export: For a Brevitas module: ``"qcdq"`` or ``"qonnx"``.
         out: Folder for checkpoints and what did not help; no checkpoints where None.
         options: How; the defaults where None.
         progress: Told of every step.
@@ -83,18 +112,26 @@ def harden(
     """
     options = options or Hardening()
     target, out = Path(target), None if out is None else Path(out)
+    source = None
     if example_inputs is not None:
-        model = load_model(model, example_inputs, torch_device=torch_device)
+        source = model, example_inputs, export
+        model = load_model(model, example_inputs, export=export, torch_device=torch_device)
     tell: Progress = progress or (lambda phase, done, total: None)
     tell("load and check", 0, 1)
     data, options = beside(model, data, options)
     ready = prepare(model, device, data, options, torch_device=torch_device)
-    check_target(ready.setting.model, target)
+    check_target(ready.floats or ready.setting.model, target)
     tell("load and check", 1, 1)
     original, chip = ready.setting.model, ready.setting.device
     before = assess(original, chip, ready.test, options=_of_test(options), progress=_named(tell, "before"))
+    floats = None
+    if ready.floats is not None:
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            original.write(out / QUANTIZED)
+        floats = assess(ready.floats, chip, ready.test, options=_of_test(options), progress=_named(tell, "float"))
     began = time.monotonic()
-    loss, tried = _with_strength(ready, options, out, tell)
+    loss, tried, said = _with_strength(ready, options, out, tell)
     trained = _train(ready, options, loss, out, "final", told, tell)
     spent = time.monotonic() - began
     numbers = dict(trained.numbers)
@@ -103,18 +140,32 @@ def harden(
         batches = (ready.train.inputs(i, i + size) for i in range(0, len(ready.train) - size + 1, size))
         numbers |= batchnorm.recalibrated(original, numbers, batches)
     place = (out or target.parent) / (CANDIDATE if out is not None else f"{target.name}.candidate")
-    exported = export(
+    exported = write(
         ready.trainable, numbers, place, feeds_of(ready.test, ready.batch_size if _fixed(ready) else CHECKED)
     )
     after = assess(exported.model, chip, ready.test, options=_of_test(options), progress=_named(tell, "after"))
     radii = _radii(ready, exported, options, tell) if options.radii else Radii((), ())
-    result = assemble(ready, options, exported, trained, loss, tried, before, after, radii, spent=spent, target=target)
+    result = assemble(
+        ready,
+        options,
+        exported,
+        trained,
+        loss,
+        tried,
+        before,
+        after,
+        radii,
+        floats=floats,
+        said=said,
+        spent=spent,
+        target=target,
+    )
     if result.helped:
         place.replace(target)
         exported = exported._replace(path=target)
     elif out is None:
         place.unlink()
-    return Hardened(result, exported, trained)
+    return Hardened(result, exported, trained, floats, source)
 
 
 def _train(
@@ -125,11 +176,12 @@ def _train(
         whole = training.planned(max(len(ready.train) // ready.batch_size, 1))
         budget = training.time_budget_s
         part = options.search_part
+        trainings = options.search + (ready.recipe.also is not None)
         # the searches get a third of the time together
         training = replace(
             training,
             steps=max(round(whole * part), 1),
-            time_budget_s=None if budget is None else budget / (3 * options.search),
+            time_budget_s=None if budget is None else budget / (3 * trainings),
         )
     elif training.time_budget_s is not None and _searches(options, loss):
         training = replace(training, time_budget_s=training.time_budget_s * 2 / 3)
@@ -150,17 +202,23 @@ def _train(
     )
 
 
-def _with_strength(ready: Prepared, options: Hardening, out: Path | None, tell: Progress) -> tuple[Loss, list[Tried]]:
-    """Return the loss at its strength, searched where none is given; a search that was interrupted goes on."""
+def _with_strength(
+    ready: Prepared, options: Hardening, out: Path | None, tell: Progress
+) -> tuple[Loss, list[Tried], str | None]:
+    """Return the loss at its strength, searched where none is given; a search that was interrupted goes on.
+
+    Where the recipe has other losses beside its own, both are tried at the strength that the search begins with, and
+    what came of it is told.
+    """
     loss = ready.recipe.loss
     if options.strength is not None:
-        return loss.with_strength(options.strength), []
+        return loss.with_strength(options.strength), [], None
     if not _searches(options, loss):
-        return loss, []
+        return loss, [], None
     known = _known(out) if options.resume else {}
 
-    def score(strength: float) -> float:
-        key = f"{strength:.12g}"
+    def score(loss: Loss, strength: float) -> float:
+        key = f"{strength:.12g}" if loss is ready.recipe.loss else f"{strength:.12g}-{loss.kind}"
         if key not in known:
             one = loss.with_strength(strength)
             known[key] = _train(ready, options, one, out, f"strength-{key}", None, tell).best.score
@@ -168,8 +226,14 @@ def _with_strength(ready: Prepared, options: Hardening, out: Path | None, tell: 
                 _write_known(out, known)
         return known[key]
 
-    tried = search_strength(loss.strength, score, most=options.search)
-    return loss.with_strength(weakest(tried, ready.validator.slack).strength), tried
+    also, slack = ready.recipe.also, ready.validator.slack
+    said = None
+    if also is not None:
+        own, other = score(loss, loss.strength), score(also, also.strength)
+        loss = also if other > own + slack else loss
+        said = f"Validation scores {own:.4g} with {ready.recipe.loss.kind}, {other:.4g} with {also.kind}: {loss.kind}."
+    tried = search_strength(loss.strength, lambda strength: score(loss, strength), most=options.search)
+    return loss.with_strength(weakest(tried, slack).strength), tried, said
 
 
 def _searches(options: Hardening, loss: Loss) -> bool:

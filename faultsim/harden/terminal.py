@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from faultsim.harden.curve import Point
-from faultsim.results.hardening import Compared, HardenResult
+from faultsim.results.hardening import Compared, HardenResult, TrainingInfo
 
 
 def validation(point: Point, planned: int) -> str:
@@ -26,7 +26,7 @@ def lines(result: HardenResult) -> Iterator[str]:
         f"{training.steps} of {training.planned} steps on {training.train_samples} samples towards {training.towards}, "
         f"step {training.best_step} taken, {training.seconds:.0f} s{ended}"
     )
-    yield f"batch norm: {training.batch_norm}; scales: {training.scales}"
+    yield f"batch norm: {training.batch_norm}; scales: {training.scales}{_precision(training)}"
     yield ""
     width = max((len(row.name) for row in result.compared), default=0)
     trials = result.before.random.trials if result.before.random is not None else 0
@@ -51,6 +51,10 @@ def lines(result: HardenResult) -> Iterator[str]:
     yield result.sentence
     if result.hardened is not None:
         yield f"written: {result.hardened} ({len(result.changed)} tensors changed, nothing else)"
+
+
+def _precision(training: TrainingInfo) -> str:
+    return "; trained in bfloat16" if training.options.get("precision") == "bf16" else ""
 
 
 def _figure(row: Compared, value: float | None) -> str:

@@ -187,7 +187,7 @@ class _Run:
             group["lr"] = rate
         self.optimizer.step()
         self.step += 1
-        self.loss.project(After(self.leaves, self.initial, self.names, self._progress()))
+        self.loss.project(After(self.leaves, self.initial, self.names, self._progress(), self.trainable))
         decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, leaf in self.leaves.items():

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from faultsim.corruption import Site
 from faultsim.errors import ModelError
+from faultsim.formats import IntFormat
 from faultsim.harden.coding import Coding, coding_of, quantizer_output, quantizer_scale, read_once, statistics
+from faultsim.harden.precision import Resolved, autocast
 from faultsim.model import Model
 from faultsim.model.ste import round_ste
 from faultsim.model.values import Codes, Value, to_numpy
@@ -25,6 +27,8 @@ Array = NDArray[Any]
 Leaves = Mapping[str, Tensor]
 Scales = Literal["keep", "learn"]
 ROLES = ("weight", "bias", "norm")
+WIDE_BIAS = 16
+"""Least bits of a bias that a QONNX graph quantizes in steps of input times weight."""
 SCALE = "log scale of "
 """Before the name of a learned scale's leaf."""
 
@@ -69,9 +73,10 @@ class Trainable:
         parameters: What is trained, by site name.
         scales: The scale initializers that are learned with it.
         frozen: Stored tensors that are not trained, with the reason.
+        precision: Of the passes.
     """
 
-    def __init__(self, model: Model, *, scales: Scales = "keep") -> None:
+    def __init__(self, model: Model, *, scales: Scales = "keep", precision: Resolved = "float32") -> None:
         """Find what can be trained.
 
         Args:
@@ -80,11 +85,13 @@ class Trainable:
                 step size quantization does (Esser et al., arXiv 1902.08153, eq. 3: the same straight-through
                 gradient; the leaf is the scale's logarithm, so that it stays positive). The scale of a bias that is
                 stored in steps of input times weight follows. Scales of activations stay.
+            precision: Of the passes of `run`; what is stored is computed in float32 and more.
 
         Raises:
             ModelError: If the graph holds nothing that can be trained.
         """
         self.model = model
+        self.precision = precision
         self.frozen: dict[str, str] = {}
         self.parameters: dict[str, Parameter] = {}
         running = statistics(model)
@@ -137,7 +144,8 @@ class Trainable:
             delta = late.get(name)
             return value if delta is None or not isinstance(value, Tensor) else value + delta
 
-        outputs = self.model._execute(feeds, values, shifted if late else None)
+        with autocast(self.model.device, self.precision):
+            outputs = self.model._execute(feeds, values, shifted if late else None)
         return {name: _tensor(value) for name, value in outputs.items()}
 
     def weights(self, leaves: Leaves) -> dict[str, Tensor]:
@@ -190,15 +198,15 @@ class Trainable:
     def _learn_scales(self) -> None:
         """Give every weight that has a step of its own a leaf for it, and let the bias of its layer follow."""
         learned: dict[str, LearnedScale] = {}
-        biases = [p for p in self.parameters.values() if p.site.role == "bias" and p.coding is not None]
+        biases = [p for p in self.parameters.values() if p.site.role == "bias"]
         for name, p in list(self.parameters.items()):
             key = p.coding.scale_key if p.coding is not None else quantizer_scale(self.model, p.site)
             if p.site.role != "weight" or key is None or key not in self.model.program.paths:
                 continue
             base = np.asarray(to_numpy(self.model.program.tensors[key]))
-            followers = [b for b in biases if b.site.layer == p.site.layer]
-            fits = [b for b in followers if base.size == 1 or (b.coding and b.coding.step.size == base.size)]
-            own_scales = [b.coding.scale_key for b in fits if b.coding is not None and b.coding.scale_key is not None]
+            followers = [b for b in biases if b.site.layer == p.site.layer and self._follows(b)]
+            fits = [b for b in followers if base.size == 1 or self._step_size(b) == base.size]
+            own_scales = [own for b in fits if (own := self._own_scale(b)) is not None]
             alone = all(read_once(self.model, one) for one in {key, *own_scales})
             if base.dtype.kind != "f" or key in learned or len(fits) != len(followers) or not alone:
                 continue
@@ -206,11 +214,27 @@ class Trainable:
             learned[key] = scale
             self.parameters[name] = Parameter(p.site, p.coding, p.quantized, scale.theta)
             for bias in fits:
-                self.parameters[bias.site.name] = Parameter(bias.site, bias.coding, None, scale.theta)
-                own = bias.coding.scale_key if bias.coding is not None else None
+                self.parameters[bias.site.name] = Parameter(bias.site, bias.coding, bias.quantized, scale.theta)
+                own = self._own_scale(bias)
                 if own is not None and own != key:
                     learned[own] = LearnedScale(own, scale.theta, np.asarray(to_numpy(self.model.program.tensors[own])))
         self.scales = tuple(learned.values())
+
+    def _follows(self, bias: Parameter) -> bool:
+        """Whether a bias is stored in steps of input times weight: a wide one is, one of few bits has its own."""
+        if bias.coding is not None:
+            return True
+        kept = bias.site.quantizer
+        wide = bias.quantized is not None and isinstance(kept, IntFormat) and kept.bits >= WIDE_BIAS
+        return wide and self._own_scale(bias) in self.model.program.paths
+
+    def _own_scale(self, p: Parameter) -> str | None:
+        return p.coding.scale_key if p.coding is not None else quantizer_scale(self.model, p.site)
+
+    def _step_size(self, p: Parameter) -> int:
+        if p.coding is not None:
+            return p.coding.step.size
+        return int(np.size(to_numpy(self.model.program.tensors[str(self._own_scale(p))])))
 
     def _latent(self, p: Parameter) -> Tensor:
         stored = self.model.numbers[p.site.name]
@@ -262,4 +286,4 @@ def _tensor(value: Value) -> Tensor:
     tensor = value.values if isinstance(value, Codes) else value
     if not isinstance(tensor, Tensor):
         raise ModelError("an output of the graph is a sequence or text; a loss needs tensors")
-    return tensor
+    return tensor.float() if tensor.dtype == torch.bfloat16 else tensor

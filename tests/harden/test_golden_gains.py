@@ -14,7 +14,7 @@ from faultsim.engine.scored import scored_output
 from faultsim.formats import quantize_symmetric
 from faultsim.harden.ball import Ball
 from faultsim.harden.curve import Judged
-from faultsim.harden.losses import CorruptionResistant, Together
+from faultsim.harden.losses import CorruptionResistant, GradientRegularised, Together
 from faultsim.harden.noise import RandomBitErrors, WeightClipping
 from faultsim.harden.options import Training
 from faultsim.harden.samples import Samples
@@ -71,7 +71,7 @@ class Judge:
         return float(np.mean(found))
 
 
-def _hardened(golden, loss, score, *, steps, lr):
+def _hardened(golden, loss, score, *, steps, lr, batch_size=32, ema=0.98, validate_every=150):
     """Fine-tune the reference network with three seeds; the numbers of the best validation of each."""
     model = load_model(golden / "mlp_f32.onnx")
     with np.load(golden / "digits_split.npz") as archive:
@@ -89,7 +89,7 @@ def _hardened(golden, loss, score, *, steps, lr):
 
     found = []
     for seed in SEEDS:
-        plan = Training(steps=steps, lr=lr, batch_size=32, ema=0.98, validate_every=150, seed=seed)
+        plan = Training(steps=steps, lr=lr, batch_size=batch_size, ema=ema, validate_every=validate_every, seed=seed)
         found.append(train(trainable, data, target, loss, judge, plan, names=tuple(trainable.parameters)).numbers)
     return {name: model.numbers[name] for name in trainable.parameters}, found
 
@@ -122,6 +122,27 @@ def test_l_star_gains_what_the_golden_files_gain(shared):
         assert level >= goal["l2_gpm10"][str(eps)][0] - SAMPLE
         gain = star0["l2_gpm10"][str(eps)] - base0["l2_gpm10"][str(eps)]
         assert level - test.ten_steps(before, eps) >= gain - SAMPLE
+
+
+@pytest.mark.slow
+def test_l_a_gains_what_the_golden_files_gain(shared):
+    """Batches of 8: on a fitted network the gradient of a large batch is nearly 0, and with it what L_a adds."""
+    golden = shared / "golden" / "corruption"
+    table = json.loads((golden / "harden_summary.json").read_text())["mlp"]["table"]
+    goal, bases = (next(row for row in table if row["method"] == method) for method in ("La_p2", "base"))
+
+    def score(judge, numbers):
+        return np.mean([judge.one_step(numbers, eps) for eps in (0.2, 0.5, 1.0)])
+
+    loss = GradientRegularised(ball=Ball(p=2, eps=goal["hp"]))
+    before, after = _hardened(golden, loss, score, steps=8000, lr=2e-2, batch_size=8, ema=0.998, validate_every=250)
+    test = Judge(golden, "test")
+    assert np.mean([test.clean(one) for one in after]) >= goal["clean"][0] - SAMPLE
+    for eps in ("0.2", "0.5", "1.0"):
+        for name, judged in (("l2", test.one_step), ("l2_gpm10", test.ten_steps)):
+            level = np.mean([judged(one, float(eps)) for one in after])
+            assert level >= goal[name][eps][0] - SAMPLE
+            assert level - judged(before, float(eps)) >= goal[name][eps][0] - bases[name][eps][0] - SAMPLE
 
 
 @pytest.mark.slow

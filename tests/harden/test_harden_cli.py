@@ -42,6 +42,7 @@ def test_it_writes_harden_json_and_says_whether_it_helped(faultsim, tmp_path):
         (("--time-budget", "soon"), "'soon' is no duration"),
         (("--lr", "0"), "lr is 0, it must be above 0"),
         (("--eps", "-1"), "eps is -1"),
+        (("--precision", "half"), "'half' is not one of 'auto', 'float32', 'bf16'"),
         (("--sites", "nothing"), "fits no site"),
     ],
 )
@@ -50,6 +51,29 @@ def test_bad_input_ends_with_one_sentence_and_2(faultsim, tmp_path, words, messa
     assert code == 2
     assert message in err
     assert not (tmp_path / "h.onnx").exists()
+
+
+def test_codes_are_not_trained_in_bfloat16(faultsim, tmp_path):
+    words = ("-d", "reram", "-o", tmp_path / "h.onnx", "--precision", "bf16", *FAST)
+    code, _, err = faultsim("harden", "digits_int8", *words)
+    assert code == 2
+    assert "--precision bf16: digits_int8.onnx computes with codes" in err
+
+
+def test_a_float_model_is_quantized_on_the_way(faultsim, tmp_path):
+    target, out = tmp_path / "h.onnx", tmp_path / "out"
+    words = ("-d", "sram", "-o", target, "--out", out, "--loss", "l_star", *FAST)
+    code, text, err = faultsim("harden", "digits", "--quantize", "int4", *words)
+    found = json.loads((out / "harden.json").read_text())
+    assert code == (0 if found["helped"] else 1)
+    assert found["before"]["model"]["path"] == "digits_float_int4.onnx"
+    assert (out / "quantized.onnx").exists()
+    assert "Before is the plainly quantized model: int4 weights" in " ".join(text.split())
+    assert "The float original, digits_float.onnx, on the same chips: clean accuracy " in " ".join(text.split())
+    assert not err
+    code, _, err = faultsim("harden", "digits_int8", "--quantize", "int8", *words)
+    assert code == 2
+    assert "digits_int8.onnx is quantized already (it holds DequantizeLinear, QuantizeLinear)" in err
 
 
 def test_minutes_are_minutes(faultsim, tmp_path):

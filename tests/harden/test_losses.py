@@ -23,6 +23,7 @@ from faultsim.harden.losses import (
     evaluate,
 )
 from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors, WeightClipping
+from faultsim.harden.trainable import Trainable
 from faultsim.model import load_model
 from tests.harden.conftest import batch_of, mean_loss, numeric_gradient, smooth_mlp
 
@@ -204,18 +205,19 @@ def test_noise_refuses_a_device_without_faults_of_numbers(monkeypatch):
         NoiseAware(device=device)
 
 
-def test_clipping_brings_the_limit_down_and_holds_it():
+def test_clipping_brings_the_limit_down_and_holds_it(smooth):
+    trainable = Trainable(smooth)
     start = torch.tensor([-4.0, 0.5, 1.0, 3.0])
     loss = WeightClipping(limit=1.0, relative=False, anneal=0.5)
     tops = []
     for progress in (0.0, 0.25, 0.5, 1.0):
         leaf = start.clone()
-        loss.project(After({"w": leaf}, {"w": start}, ("w",), progress))
+        loss.project(After({"w": leaf}, {"w": start}, ("w",), progress, trainable))
         tops.append(float(leaf.abs().max()))
     assert tops == [4.0, 2.5, 1.0, 1.0]
     rms = float(start.square().mean().sqrt())
     leaf = start.clone()
-    WeightClipping(limit=0.5).project(After({"w": leaf}, {"w": start}, ("w",), 1.0))
+    WeightClipping(limit=0.5).project(After({"w": leaf}, {"w": start}, ("w",), 1.0, trainable))
     assert float(leaf.abs().max()) == pytest.approx(0.5 * rms)
     assert float(leaf[1]) == 0.5  # inside, not touched
 

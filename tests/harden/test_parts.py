@@ -11,7 +11,7 @@ from faultsim.device import load_device
 from faultsim.errors import OptionError
 from faultsim.harden import batchnorm, samples
 from faultsim.harden.compare import verdict
-from faultsim.harden.curve import Point, chosen
+from faultsim.harden.curve import Point, chosen, steady
 from faultsim.harden.options import Training
 from faultsim.harden.recipes import LOSSES, RECIPES, named_loss, recipe
 from faultsim.harden.samples import Samples, split
@@ -79,6 +79,8 @@ def test_the_search_keeps_to_its_budget():
 def test_auto_follows_the_memory():
     assert recipe("auto", load_device("reram")).loss.kind == "noise+l_star"
     assert recipe("auto", load_device("sram")).loss.kind == "clip+randbet+l_star"
+    assert recipe("auto", load_device("sram")).also.kind == "clip+randbet+l_star+negative_bias"
+    assert recipe("auto", load_device("reram")).also is None
     assert recipe("plain", load_device("sram")).loss.kind == "plain"
     for name in RECIPES:
         assert recipe(name, load_device("reram")).why
@@ -164,6 +166,15 @@ def test_it_helped_only_if_clean_held_and_the_tail_or_the_worst_case_rose(rows, 
     assert said in found.sentence
 
 
+def test_a_tail_that_is_lost_for_both_is_told_and_does_not_decide():
+    rows = _rows((0.9, 0.9), (0.2, 0.1), (0.5, 0.6))
+    found = verdict(rows, tolerance=0.003)
+    assert found.helped
+    assert "5th percentile 20.0% → 10.0% is lost for both" in found.sentence
+    assert not verdict(_rows((0.9, 0.9), (0.3, 0.1), (0.5, 0.6)), tolerance=0.003).helped
+    assert not verdict(_rows((0.9, 0.9), (0.1, 0.2)), tolerance=0.003).helped
+
+
 @pytest.mark.parametrize(("low", "helped"), [(0.01, True), (-0.01, False), (None, False)])
 def test_a_higher_mean_counts_only_where_the_paired_chips_say_so(low, helped):
     mean = Compared(name="random accuracy, mean", before=0.4, after=0.5, higher_is_better=True, fraction=True)
@@ -193,6 +204,7 @@ def test_of_strengths_that_the_validation_cannot_tell_apart_the_weakest_is_taken
     [
         ([0.5, 0.9, 0.895, 0.7], 0.0, 1),
         ([0.5, 0.9, 0.895, 0.7], 0.01, 2),
+        ([0.5, 0.6, 0.6, 0.9, 0.61, 0.76, 0.76], 0.01, 6),  # a lone peak is luck
         ([0.5, 0.9, 0.9, 0.9], 0.0, 1),  # the first of equal ones
         ([0.9, 0.895, 0.9], 0.01, 0),  # nothing beats the original
         ([0.895, 0.9, 0.89], 0.01, 1),
@@ -201,6 +213,11 @@ def test_of_strengths_that_the_validation_cannot_tell_apart_the_weakest_is_taken
 def test_of_points_that_the_validation_cannot_tell_apart_the_last_is_taken(scores, slack, step):
     curve = [Point(i, 0.0, 0.0, 0.0, 0.0, score, 0.0, 0.0) for i, score in enumerate(scores)]
     assert chosen(curve, slack).step == step
+
+
+def test_a_trained_points_score_is_averaged_with_the_one_before_it():
+    curve = [Point(i, 0.0, 0.0, 0.0, 0.0, score, 0.0, 0.0) for i, score in enumerate([0.2, 0.6, 0.8, 0.4])]
+    assert steady(curve) == pytest.approx([0.2, 0.6, 0.7, 0.6])
 
 
 def test_a_training_has_enough_steps_and_a_rate_that_follows_the_weights():

@@ -1,0 +1,74 @@
+"""Whether the passes of a training run in bfloat16 where that is safe. What autocast does to an op is torch's own.
+
+Weights, gradients, averages, validation and everything written stay float32: matrix products and convolutions of the
+training's passes alone are rounded (``torch.autocast``).
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from faultsim.errors import FaultsimError, OptionError
+from faultsim.formats import IntFormat
+from faultsim.harden.quantize import QUANTIZED
+from faultsim.model import Model
+
+Array = NDArray[Any]
+Precision = Literal["auto", "float32", "bf16"]
+PRECISIONS: Final = ("auto", "float32", "bf16")
+Resolved = Literal["float32", "bf16"]
+
+
+def autocast(device: torch.device, precision: Resolved) -> AbstractContextManager[Any]:
+    """Return the context of a pass; that of float32 changes nothing."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def resolved(asked: Precision, model: Model, feeds: Mapping[str, Array]) -> Resolved:
+    """Return the precision to train in: ``auto`` is bfloat16 on CUDA for float graphs that run in it, else float32.
+
+    bfloat16 tells 8 bits apart: integer codes above 256 do not fit, so that a graph that holds codes or puts numbers on
+    a grid is trained in float32.
+
+    Args:
+        asked: What was asked for.
+        model: The deployed graph.
+        feeds: A batch that the graph is tried on.
+
+    Raises:
+        OptionError: If bfloat16 was asked for, and the graph is quantized or does not run in it.
+    """
+    if asked == "float32" or (asked == "auto" and model.device.type != "cuda"):
+        return "float32"
+    reason = _unsafe(model) or _fails(model, feeds)
+    if reason is None:
+        return "bf16"
+    if asked == "bf16":
+        raise OptionError(f"--precision bf16: {model.name} {reason}; train it in float32")
+    return "float32"
+
+
+def _unsafe(model: Model) -> str | None:
+    held = sorted({node.op_type for node in model.program.graph.nodes} & QUANTIZED)
+    if held or any(isinstance(site.format, IntFormat) for site in model.select()):
+        return f"computes with codes ({', '.join(held) or 'integer weights'}), of which bfloat16 rounds those above 256"
+    return None
+
+
+def _fails(model: Model, feeds: Mapping[str, Array]) -> str | None:
+    try:
+        with autocast(model.device, "bf16"):
+            found = model.run(feeds)
+    except (FaultsimError, RuntimeError, TypeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        return f"does not run in it ({reason})"
+    finite = all(np.all(np.isfinite(np.asarray(a, dtype=np.float32))) for a in found.values() if _floats(a))
+    return None if finite else "gives numbers in it that are not finite"
+
+
+def _floats(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind in "fV"

@@ -1,0 +1,98 @@
+"""bfloat16 passes: nearly the float32 gradient, refused where codes do not fit; what is written is not rounded."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from faultsim.engine.scored import scored_output
+from faultsim.errors import OptionError
+from faultsim.harden import Training, harden
+from faultsim.harden.batch import BatchAt
+from faultsim.harden.losses import CorruptionResistant, GradientRegularised, Plain, evaluate
+from faultsim.harden.precision import resolved
+from faultsim.harden.samples import Samples
+from faultsim.harden.target import Target
+from faultsim.harden.trainable import Trainable
+from faultsim.metrics import Classification
+from faultsim.model import load_model
+from tests.harden.conftest import DIGITS, Arrays
+from tests.harden.test_harden import QUICK
+
+
+def _gradient(loss, precision, digits):
+    model = load_model(DIGITS / "digits_float.onnx")
+    trainable = Trainable(model, precision=precision)
+    data = Samples(Arrays("image", *digits), np.arange(64), model.inputs)
+    target = Target(model, Classification(), scored_output(model), data, towards="labels", batch_size=64)
+    feeds, batch_loss = target.batch(np.arange(64))
+    names = tuple(trainable.parameters)
+    at = BatchAt(trainable, trainable.leaves(), feeds, batch_loss, names=names, seed=0, step=0)
+    value, grads = evaluate(loss, at)
+    assert all(grad.dtype == torch.float32 for grad in grads.values())
+    return value, torch.cat([grad.reshape(-1) for grad in grads.values()])
+
+
+@pytest.mark.parametrize("loss", [Plain(), CorruptionResistant(), GradientRegularised()])
+def test_a_gradient_in_bfloat16_points_where_that_in_float32_does(digits, loss):
+    whole, half = (_gradient(loss, precision, digits) for precision in ("float32", "bf16"))
+    assert half[0] == pytest.approx(whole[0], rel=0.05)
+    assert not torch.equal(half[1], whole[1])  # it is really rounded
+    assert float(torch.cosine_similarity(whole[1], half[1], dim=0)) > 0.98
+
+
+def test_auto_is_float32_on_a_cpu_and_codes_are_never_rounded(digits, int8):
+    feeds = {"image": digits[0][:4]}
+    floats = load_model(DIGITS / "digits_float.onnx")
+    assert resolved("auto", floats, feeds) == resolved("float32", floats, feeds) == "float32"
+    assert resolved("bf16", floats, feeds) == "bf16"
+    with pytest.raises(
+        OptionError, match=r"--precision bf16: digits_int8\.onnx computes with codes \(DequantizeLinear"
+    ):
+        resolved("bf16", int8, feeds)
+    with pytest.raises(OptionError, match="precision is 'half', it must be 'auto', 'float32' or 'bf16'"):
+        Training(precision="half")
+
+
+def test_numbers_too_large_for_the_graph_in_bfloat16_are_told():
+    proto = onnx.load(DIGITS / "digits_float.onnx")
+    for tensor in proto.graph.initializer:
+        if tensor.name == "fc.weight":
+            huge = np.full(list(tensor.dims), 3.4e38, np.float32)  # the nearest bfloat16 is infinite
+            tensor.CopyFrom(numpy_helper.from_array(huge, tensor.name))
+    feeds = {"image": np.zeros((2, 1, 8, 8), np.float32)}
+    with pytest.raises(OptionError, match="gives numbers in it that are not finite; train it in float32"):
+        resolved("bf16", load_model(proto), feeds)
+
+
+def test_a_graph_that_does_not_run_in_bfloat16_is_told(digits, monkeypatch):
+    model = load_model(DIGITS / "digits_float.onnx")
+
+    def run(feeds):
+        raise RuntimeError("no kernel for BFloat16")
+
+    monkeypatch.setattr(model, "run", run)
+    with pytest.raises(OptionError, match=r"does not run in it \(no kernel for BFloat16\); train it in float32"):
+        resolved("bf16", model, {"image": digits[0][:4]})
+
+
+def test_what_is_trained_in_bfloat16_is_written_and_judged_in_float32(tmp_path):
+    training = Training(steps=40, batch_size=32, lr=3e-3, precision="bf16")
+    options = replace(QUICK, radii=False, training=training)
+    done = harden("digits", "reram", DIGITS / "digits_float.npz", target=tmp_path / "h.onnx", options=options)
+    assert done.result.training.options["precision"] == "bf16"
+    written = done.exported.model.numbers["fc.weight"]
+    assert written.dtype == np.float32
+    assert not np.array_equal(written, torch.from_numpy(written).bfloat16().float().numpy())
+    assert done.result.agreement.max_abs_difference <= done.result.agreement.tolerance
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_auto_is_bfloat16_on_cuda_for_a_float_graph(digits):
+    feeds = {"image": digits[0][:4]}
+    assert resolved("auto", load_model(DIGITS / "digits_float.onnx", torch_device="cuda"), feeds) == "bf16"
+    assert resolved("auto", load_model(DIGITS / "digits_int8.onnx", torch_device="cuda"), feeds) == "float32"
