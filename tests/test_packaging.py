@@ -59,14 +59,17 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
-def test_the_wheel_holds_the_package_its_library_and_nothing_else(built):
+def test_the_wheel_holds_the_package_its_library_and_nothing_else(built, root):
     with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
         names = wheel.namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"faultsim", "faultsim_nn"}
     assert "faultsim/_library/devices/reram_1t1r.yaml" in names
     assert "faultsim/_library/scenarios/digits/digits_float.onnx" in names
     assert "faultsim/_library/scenarios/digits/digits_float.npz" in names
-    assert {"faultsim/report/html/templates/report.html.j2", "faultsim/report/html/templates/report.css"} <= set(names)
+    assert {f"faultsim/_library/scenarios/{path.name}" for path in (root / "scenarios").glob("*.yaml")} <= set(names)
+    assert "faultsim/_library/scenarios/demo.yaml" in names
+    pages = {"head.html.j2", "report.html.j2", "report.css", "scenario.html.j2"}
+    assert {f"faultsim/report/html/templates/{name}" for name in pages} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if "__pycache__" in name or "tests/" in name]
 
@@ -95,6 +98,13 @@ def test_the_installed_command_assesses_the_demo_by_name(installed, tmp_path):
     assert result.data.labels == "given"
     assert json.loads((tmp_path / "out" / "result.json").read_text())["schema_version"] == 1
     assert "found, not proven" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_the_installed_command_runs_a_scenario_by_name_and_writes_its_page(installed, tmp_path):
+    command = (installed / "faultsim", "run", "mcu_flash", "--only", "*25", "--trials", "2", "--out", "out", "--quiet")
+    done = run(*command, cwd=tmp_path)
+    assert "page:    out/index.html" in done.stdout
+    assert 'href="digits_int8/flash/heat-25/report.html"' in (tmp_path / "out" / "index.html").read_text()
 
 
 def test_an_editable_install_sees_the_checkout(root, tmp_path):

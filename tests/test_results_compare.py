@@ -68,6 +68,20 @@ def test_a_result_against_itself_differs_in_nothing():
     assert not found.failed
     assert not any(one.claimed for one in found.figures)
     assert all(one.difference == 0 for one in found.figures)
+    same = figure(found, "accuracy")
+    assert (same.low, same.high, same.p_value) == (0, 0, 1)
+    assert same.sentence == "mean accuracy is the same on each of the same 40 chips, of the same model file"
+    assert not found.gates[0].inconclusive
+
+
+def test_another_model_with_the_same_answers_is_still_an_estimate():
+    first = shifted(0)
+    other = first.model_copy(update={"model": first.model.model_copy(update={"sha256": "1" * 64})})
+    found = compare(first, other, limits=[parse_gate("accuracy_drop>0")])
+    one = figure(found, "accuracy")
+    assert one.difference == 0
+    assert one.low < 0 < one.high
+    assert found.gates[0].inconclusive
 
 
 def test_a_comparison_is_the_same_every_time_and_survives_json():

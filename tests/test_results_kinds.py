@@ -38,7 +38,7 @@ def test_a_file_of_the_first_contract_is_read():
         ("[]", "must be an object"),
         ("{}", "schema_version must be a whole number"),
         ('{"schema_version": 2}', "newer than 1"),
-        ('{"schema_version": 1, "cases": []}', "is the summary of a scenario; give the result of assess"),
+        ('{"schema_version": 1, "figures": []}', "is a comparison; give the result of assess"),
         ('{"schema_version": 1}', "model: Field required"),
         ('{"schema_version": 1, "before": {}, "after": {}}', "seed: Field required"),
         ('{"schema_version": 1, "seed": NaN}', "holds NaN"),

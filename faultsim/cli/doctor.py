@@ -16,7 +16,9 @@ import click
 _DISTRIBUTION = "faultsim-nn"
 _MODULES = {"pyyaml": "yaml", "pillow": "PIL", "scikit-learn": "sklearn"}
 _EXTRAS = {
-    "sacrebleu": ("BLEU of translations", "pip install 'faultsim-nn[bleu]'"),
+    "sacrebleu": ("BLEU of translations", "pip install sacrebleu"),
+    "pandas": ("results as data frames", "pip install pandas"),
+    "ray": ("campaigns on more than one machine", "pip install ray"),
 }
 _COMPLETION = {
     "bash": 'eval "$(_FAULTSIM_COMPLETE=bash_source faultsim)"    # in ~/.bashrc',

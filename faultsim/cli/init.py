@@ -62,4 +62,4 @@ def command(
         if any(one is not None and ":" in one and not Path(one).exists() for one in (data, task))
         else ""
     )
-    click.echo(f"next: faultsim run {target}{code}")
+    click.echo(f"next: faultsim run {target} --out out{code}")

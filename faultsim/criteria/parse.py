@@ -15,7 +15,7 @@ from faultsim.criteria.names import OWN_SCORES, named
 from faultsim.errors import OptionError
 from faultsim.library import closest
 
-_GRAMMAR = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(<=|>=|==|<|>|=)\s*([^@\s]+)\s*(?:@\s*(\S+)\s*)?")
+_GRAMMAR = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)\s*(<=|>=|=>|=<|==|<|>|=)\s*([^@\s]+)\s*(?:@\s*(\S+)\s*)?")
 _PERCENTILE = re.compile(r"p(\d{1,2})")
 Better = Literal["higher", "lower"]
 _SIGNS: dict[str, Better] = {">=": "higher", "<=": "lower"}
@@ -150,7 +150,9 @@ def _limit(number: str, metric: Metric, shown: str) -> float:
     if percent and metric.unit != "fraction":
         raise OptionError(f"{shown}: limit {number[:40]!r} is a percentage, but this metric is none")
     if metric.unit == "fraction" and not 0 <= limit <= 1:
-        raise OptionError(f"{shown}: limit {number[:40]!r} must be between 0 and 1; write 1 % as 0.01 or 1%")
+        meant = limit if not percent and 1 < limit <= 100 else 1.0
+        way = f"write {meant:g} % as {meant / 100:g} or {meant:g}%"
+        raise OptionError(f"{shown}: limit {number[:40]!r} must be between 0 and 1; {way}")
     if not math.isfinite(limit) or (metric.unit in ("chips", "fit") and limit < 0):
         raise OptionError(
             f"{shown}: limit {number[:40]!r} is out of range; write a finite number, not negative for counts"

@@ -18,14 +18,14 @@ def lines(found: Comparison) -> list[str]:
     tested = [one for one in found.figures if one.test is not None]
     others = [one for one in found.figures if one.test is None]
     if tested:
-        between = f"{100 * found.level:g} % interval"
-        said.append(f"{pad('tested', _NAME_CELLS)}{'first':>9}{'second':>9}{'change':>11}  {between:20} verdict")
+        span = f"{100 * found.level:g} % interval"
+        said.append(f"{pad('tested', _NAME_CELLS)}{'first':>9}{'second':>9}{'change':>11}  {span:20} verdict")
         said += [_row(one) for one in tested]
     if others:
         said += ["", f"{pad('not tested, so no claim', _NAME_CELLS)}{'first':>9}{'second':>9}{'change':>11}"]
         said += [_row(one) for one in others]
     said += ["", *(f"note: {plain(note)}" for note in found.notes)] if found.notes else []
-    said += ["", *(_gate(gate) for gate in found.gates)] if found.gates else []
+    said += ["", *(gate_line(gate) for gate in found.gates)] if found.gates else []
     return [line.rstrip() for line in said]
 
 
@@ -39,10 +39,10 @@ def markdown(found: Comparison) -> str:
         for gate in found.gates:
             said.append(f"| {code(gate.text)} | {_word(gate)} | {escape(gate.explanation)} |")
         said.append("")
-    between = f"{100 * found.level:g} % interval"
-    said += [f"| figure | first | second | change | {between} | claimed |", "|---|--:|--:|--:|--:|---|"]
+    span = f"{100 * found.level:g} % interval"
+    said += [f"| figure | first | second | change | {span} | claimed |", "|---|--:|--:|--:|--:|---|"]
     for one in found.figures:
-        cells = (_shown(one, one.first), _shown(one, one.second), change(one), _between(one), claim(one))
+        cells = (shown(one, one.first), shown(one, one.second), change(one), between(one), claim(one))
         said.append(f"| {escape(one.words)} | " + " | ".join(map(escape, cells)) + " |")
     said += ["", f"Chips: {escape(_chips(found))}."]
     return "\n".join([*said, *(f"- {escape(note)}" for note in found.notes), ""])
@@ -74,17 +74,19 @@ def claim(one: Compared) -> str:
 
 
 def _row(one: Compared) -> str:
-    head = f"{pad(one.words, _NAME_CELLS)}{_shown(one, one.first):>9}{_shown(one, one.second):>9}{change(one):>11}"
-    return head if one.test is None else f"{head}  {_between(one):20} {claim(one)}"
+    head = f"{pad(one.words, _NAME_CELLS)}{shown(one, one.first):>9}{shown(one, one.second):>9}{change(one):>11}"
+    return head if one.test is None else f"{head}  {between(one):20} {claim(one)}"
 
 
-def _shown(one: Compared, value: float | None) -> str:
+def shown(one: Compared, value: float | None) -> str:
+    """Return a figure as text: per cent for a fraction."""
     if value is None:
         return "none"
     return percent(value) if one.fraction else f"{value:.4g}"
 
 
-def _between(one: Compared) -> str:
+def between(one: Compared) -> str:
+    """Return the interval of the difference."""
     return interval(one.low, one.high, of_fractions=one.fraction).replace("-", MINUS)
 
 
@@ -101,7 +103,8 @@ def _chips(found: Comparison) -> str:
     return f"the same {counted(shared, 'chip')}, compared one by one"
 
 
-def _gate(gate: Gate) -> str:
+def gate_line(gate: Gate) -> str:
+    """Return what became of a gate, in one line."""
     doubt = "; inconclusive: more chips would tell" if gate.inconclusive else ""
     return f"{'FAILED' if gate.failed else 'PASSED'}  {plain(gate.explanation)}{doubt} ({plain(gate.text)})"
 

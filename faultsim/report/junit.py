@@ -10,6 +10,7 @@ from faultsim.report.words import interval
 from faultsim.results import Judgement, Result
 from faultsim.results.comparison import Comparison, Gate
 from faultsim.results.hardening import HardenResult
+from faultsim.results.run_comparison import RunComparison
 
 
 class _Case(NamedTuple):
@@ -64,6 +65,19 @@ def junit_of_comparison(found: Comparison) -> str:
         *((one.name, one.sentence) for one in found.figures),
     ]
     return _file(name, map(_gate_case, found.gates), properties, 0.0)
+
+
+def junit_of_runs(found: RunComparison) -> str:
+    """Return the same of two runs of a scenario: a test case for each gate of each case, and for each case missing."""
+    cases = [
+        one._replace(name=f"{case.name}: {one.name}")
+        for case in found.cases
+        for one in map(_gate_case, case.comparison.gates)
+    ]
+    if found.gated:
+        said = "the second run has no result of it"
+        cases += [_Case(f"{name}: there", "failure", "missing", said, said) for name in found.missing]
+    return _file(f"{found.second} against {found.first}", cases, [("cases", len(found.cases))], 0.0)
 
 
 def _file(name: str, cases: Iterable[_Case], properties: Iterable[tuple[str, object]], seconds: float) -> str:

@@ -1,6 +1,5 @@
 """The summary of a scenario for a terminal: a row a case, what was missed, the verdict. No figure is computed here."""
 
-import shlex
 from collections.abc import Iterable
 from pathlib import PurePath
 
@@ -15,6 +14,7 @@ WIDTH = 80
 _WORDS = {"passed": "PASSED", "failed": "FAILED", "no verdict": "-", "error": "ERROR", "not run": "not run"}
 _STYLES = {"passed": "green", "failed": "bold red", "error": "bold red", "not run": "yellow", "no verdict": ""}
 _LABEL, _FIGURE = 8, 9
+_DOUBTFUL = 0.2  # a model that ships is more accurate than this, or its labels are not its own
 _MOST = 40  # cases whose misses are told one by one
 
 
@@ -37,15 +37,13 @@ def scenario_lines(result: ScenarioResult, *, out: str | None = None) -> list[Li
     """Return the lines of the summary, each with its style; none is wider than 80 columns but those of paths."""
     found: list[Line] = [*_head(result), *(line for row in result.cases for line in _row(row)), *_misses(result)]
     found += [("", ""), *_about(result), *_verdict(result)]
-    if out is not None:
+    if out is None:
+        found.append(("nothing is kept: --out DIR keeps each result and a page of all cases", "dim"))
+    else:
         summary = plain(str(PurePath(out) / "summary.json"))
         found.append((f"written: {summary} and a result.json for each finished case", "dim"))
-        page = next((row for row in result.cases if row.result and row.status == "failed"), None)
-        page = page or next((row for row in result.cases if row.result), None)
-        if page is not None:
-            found.append(
-                (f"a page of one: faultsim report {shlex.quote(plain(str(PurePath(out) / page.name)))}", "dim")
-            )
+        page = plain(str(PurePath(out) / "index.html"))
+        found.append((f"page:    {page}, with links to the page of each finished case", "dim"))
     return found
 
 
@@ -60,6 +58,27 @@ def figure(row: CaseRow, value: float | None) -> str:
     if value is None:
         return "-"
     return percent(value) if row.headline == "accuracy" else f"{value:.4g}"
+
+
+def every_chip(row: CaseRow) -> str:
+    """Return what a row that is told given an event comes to over every chip; empty for any other row.
+
+    A chip without an event does as the clean model, so the mean is weighed by the probability of one: exactly.
+    """
+    chance = row.event_probability
+    if chance is None or row.clean is None or row.mean is None:
+        return ""
+    mean = row.clean + chance * (row.mean - row.clean)
+    shown = f"{100 * mean:.4f}%" if row.headline == "accuracy" else f"{mean:.6g}"
+    return f"{_share(1 - chance)} of the chips have no event; the mean over every chip is {shown}"
+
+
+def _share(part: float) -> str:
+    """Return a part near 1 in per cent with as many digits as tell it from 1, at most eight."""
+    for digits in range(2, 9):
+        if part >= 1 or round(100 * part, digits) < 100:
+            return f"{100 * part:.{digits}f}%"
+    return "nearly all"
 
 
 def verdict_sentence(result: ScenarioResult) -> tuple[str, str]:
@@ -117,7 +136,8 @@ def _misses(result: ScenarioResult) -> Iterable[Line]:
         yield f"and {len(rows) - _MOST} more, in summary.json", ""
 
 
-def _about(result: ScenarioResult) -> Iterable[Line]:
+def remarks(result: ScenarioResult, *, each: bool = True) -> list[str]:
+    """Return what a careful reader must know beside the figures, a sentence each; with *each* also of single cases."""
     ran = [row for row in result.cases if row.status not in ("error", "not run")]
     said = []
     if ran:
@@ -128,20 +148,40 @@ def _about(result: ScenarioResult) -> Iterable[Line]:
         said.append(
             "some figures are the task's loss or score; p05 is then what 95 % of the chips do at least as well as"
         )
+    for row in ran:
+        low = row.headline == "accuracy" and row.labels == "given" and row.clean is not None and row.clean < _DOUBTFUL
+        if low and row.clean is not None:
+            said.append(
+                f"{plain(row.name)}: without faults only {percent(row.clean)} are right; check that data, labels and "
+                "preprocessing belong to the model before you read on"
+            )
     if any(row.labels == "golden" for row in ran):
         said.append("no labels: accuracy is agreement with the clean model, not with the truth")
-    rare = [row.event_probability for row in ran if row.event_probability is not None]
+    rare = [row for row in ran if row.event_probability is not None]
     if rare:
-        ends = dict.fromkeys(f"{one:.2g}" for one in (min(rare), max(rare)))
+        chances = [row.event_probability for row in rare if row.event_probability is not None]
+        ends = dict.fromkeys(f"{one:.2g}" for one in (min(chances), max(chances)))
         said.append(f"* given a fault event, which a chip meets with probability {' to '.join(ends)}")
+        said += [f"{plain(row.name)}: {every_chip(row)}" for row in rare[:_MOST] if each]
+        if len(rare) < len(ran):
+            said.append(
+                "rows with and without * are of different chips and sets: compare their means over every chip, "
+                "not their percentiles and not their worst cases"
+            )
+    if any(row.worst is None and row.mean is not None for row in ran):
+        said.append("worst -: none was searched, no set of corruptions stands for these faults; the case says why")
     unsure = {row.device: row for row in ran if row.unsure}
     if unsure:
         devices = ", ".join(f"{plain(name)} ({row.unsure} of {row.assumptions})" for name, row in unsure.items())
         said.append(f"assumptions that are recalled or illustrative: {devices}")
     for row in ran:
-        if row.hardened is not None:
+        if row.hardened is not None and each:
             said.append(f"{plain(row.name)} hardened: {plain(row.hardened.sentence)}")
-    return [(text, "") for text in block("note", said, WIDTH, indent=_LABEL)]
+    return said
+
+
+def _about(result: ScenarioResult) -> Iterable[Line]:
+    return [(text, "") for text in block("note", remarks(result), WIDTH, indent=_LABEL)]
 
 
 def _verdict(result: ScenarioResult) -> Iterable[Line]:

@@ -1,7 +1,7 @@
 """The summary of a scenario as Markdown, for the page of a CI job. Nothing is judged here; foreign text is escaped."""
 
 from faultsim.report.markdown import code, escape
-from faultsim.report.scenario import figure, verdict_sentence
+from faultsim.report.scenario import figure, remarks, verdict_sentence
 from faultsim.results.scenario import ScenarioResult
 
 _MARKS = {"PASSED": "✅", "FAILED": "❌", "NO VERDICT": "ℹ️"}
@@ -25,8 +25,6 @@ def scenario_markdown(result: ScenarioResult) -> str:
         if missed:
             lines.append("")
         lines += [f"- {code(row.name)} missed {code(one.text)}: {escape(one.explanation)}" for one in missed]
-    if any(row.event_probability is not None for row in result.cases):
-        lines += ["", "\\* given a fault event; summary.json holds its probability."]
-    if any(row.labels == "golden" for row in result.cases):
-        lines += ["", "No labels: accuracy is agreement with the clean model, not with the truth."]
+    notes = remarks(result)
+    lines += ["", *(f"- {escape(one)}" for one in notes)] if notes else []
     return "\n".join([*lines, ""])

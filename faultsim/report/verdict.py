@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterable
 
+from faultsim.report.again import assess_command
 from faultsim.report.words import block, counted, interval, plain
 from faultsim.results import Judgement, Result
 
@@ -32,9 +33,8 @@ def next_command(result: Result) -> str:
     verdict = result.verdict
     command = plain(result.provenance.command)
     if not command.startswith("faultsim assess "):
-        model, device = (shlex.quote(plain(name)) for name in (result.model.path, result.device.name))
         asked = "".join(f" --require {shlex.quote(plain(one))}" for one in verdict.unjudged)
-        command = f"faultsim assess {model} --device {device}{asked}"
+        command = assess_command(result) + asked
     if verdict.unjudged:
         return f"{command}  # once more, to its end"
     if not verdict.criteria:

@@ -1,11 +1,12 @@
 """`AttackResult`: what ``faultsim attack`` writes as JSON. Values only; that of a probe lives in `probing`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from faultsim.results.base import Count, Exponent, Fraction, NullIfNotFinite, Section, Sha256
 from faultsim.results.contract import SCHEMA_VERSION, Agreement, DataInfo, DeviceInfo, ModelInfo, Provenance, Score
+from faultsim.results.shown import Shown
 
 Positive = Annotated[Count, Field(ge=1)]
 Radius = Annotated[float, Field(ge=0)] | None
@@ -207,7 +208,7 @@ class Written(Section):
     """Whether the file by itself has the answers right that the search counted."""
 
 
-class AttackResult(Section):
+class AttackResult(Shown):
     """One attack: on a set of corruptions, along a curve, or on cells."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -247,7 +248,3 @@ class AttackResult(Section):
     """Why the run ended early; null where it did not."""
     notes: tuple[str, ...] = ()
     provenance: Provenance
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain JSON values, named as in ``result.json``."""
-        return self.model_dump(mode="json", by_alias=True)

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from faultsim.results.base import Count, Fraction, Section, check_order
 from faultsim.results.contract import SCHEMA_VERSION, DataInfo, ModelInfo, Provenance
+from faultsim.results.shown import Shown
 
 
 class BitMapSite(Section):
@@ -121,7 +122,7 @@ class ProtectionStep(Section):
         return self
 
 
-class BitMapResult(Section):
+class BitMapResult(Shown):
     """Criticality of every stored bit: the share of predictions that its flip changes."""
 
     schema_version: Literal[1] = SCHEMA_VERSION

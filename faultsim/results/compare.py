@@ -145,7 +145,19 @@ def _tested(figure: _Figure, first: Result, second: Result, paired: bool, level:
     values = [[value for value in side if value is not None and math.isfinite(value)] for side in (a, b)]
     if len(values[0]) != len(a) or len(values[1]) != len(b):
         return None
+    if paired and first.model.sha256 == second.model.sha256 and values[0] == values[1]:
+        return _identical(figure, values[0])
     return _test(figure, values[0], values[1], paired=paired, level=level, seed=first.seed)
+
+
+def _identical(figure: _Figure, values: Sequence[float]) -> Compared:
+    """Return the comparison of one model with itself: there is nothing to estimate, the difference is 0."""
+    mean, chips = math.fsum(values) / len(values), len(values)
+    said = f"{figure.words} is the same on each of the same {chips} chips, of the same model file"
+    plain = _plain(figure.name, figure.words, (mean, mean), "", (chips, chips), fraction=figure.fraction,
+                   higher=figure.higher)  # fmt: skip
+    tested = {"low": 0.0, "high": 0.0, "p_value": 1.0, "test": "sign-flip, paired", "sentence": said}
+    return Compared.model_validate(dict(plain) | tested)
 
 
 def _test(
@@ -159,7 +171,8 @@ def _test(
     rng = generator(seed, -1, "compare", figure.name)
 
     def shown(value: float) -> str:
-        return f"{100 * value:+.2f} pt" if figure.fraction else f"{value:+.4g}"
+        said = f"{100 * value:+.2f} pt" if figure.fraction else f"{value:+.4g}"
+        return said.replace("-", "\N{MINUS SIGN}", 1) if said.startswith("-") else said
 
     if paired:
         found = paired_difference(a, b, rng=rng, level=level, span=span)

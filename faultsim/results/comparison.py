@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from faultsim.results.base import Count, Fraction, Section, Sha256
+from faultsim.results.shown import Shown
 
 COMPARISON_SCHEMA_VERSION: Literal[1] = 1
 
@@ -88,7 +89,7 @@ class Gate(Section):
     """The same in one sentence."""
 
 
-class Comparison(Section):
+class Comparison(Shown):
     """Two results side by side; every difference is second minus first."""
 
     schema_version: Literal[1] = COMPARISON_SCHEMA_VERSION

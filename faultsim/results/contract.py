@@ -17,6 +17,7 @@ from faultsim.results.base import (
 )
 from faultsim.results.campaign import KindResult, RandomResult, SiteResult, WorstCase
 from faultsim.results.rerun import Rerun
+from faultsim.results.shown import Shown
 
 SCHEMA_VERSION: Final = 1
 Status = Literal["verified", "secondary", "derived", "recalled", "illustrative", "given"]
@@ -221,7 +222,7 @@ class Provenance(Section):
     """Seconds by phase."""
 
 
-class Result(Section):
+class Result(Shown):
     """One assessment of one model on one chip. Accuracies are fractions; a trial is a chip."""
 
     schema_version: Literal[1] = 1

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from faultsim.results.base import Count, Exponent, Fraction, NullIfNotFinite, Section, Sha256
 from faultsim.results.contract import SCHEMA_VERSION, Agreement, Result
+from faultsim.results.shown import Shown
 
 Positive = Annotated[Count, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -134,7 +135,7 @@ class Radius(Section):
     after_relative: NullIfNotFinite
 
 
-class HardenResult(Section):
+class HardenResult(Shown):
     """One hardening: training, and the same chips before and after."""
 
     schema_version: Literal[1] = SCHEMA_VERSION

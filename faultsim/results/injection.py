@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from faultsim.results.base import Count, Fraction, NullIfNotFinite, Section, Sha256
 from faultsim.results.contract import Agreement, DataInfo, DeviceInfo, ModelInfo, Provenance, Score
 from faultsim.results.fault_rates import FaultRate, FaultRates, InjectionOutcomes, OutcomeMean, PartRates, StratumRow
+from faultsim.results.shown import Shown
 
 __all__ = [
     "FaultRate",
@@ -157,7 +158,7 @@ class InjectionProvenance(Provenance):
     """What was repaired in the journal when it was opened, such as a last row cut short."""
 
 
-class InjectionResult(Section):
+class InjectionResult(Shown):
     """A campaign of drawn bit flips on one model."""
 
     schema_version: Literal[1] = INJECTION_SCHEMA_VERSION

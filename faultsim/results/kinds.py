@@ -15,9 +15,10 @@ from faultsim.results.files import LIMIT_BYTES, _check_version, _parse, _problem
 from faultsim.results.hardening import HardenResult
 from faultsim.results.injection import InjectionResult
 from faultsim.results.probing import ProbeResult
+from faultsim.results.scenario import ScenarioResult
 from faultsim.results.sweep import SweepResult
 
-Kind = Literal["result", "harden", "sweep", "campaign", "attack", "probe", "bitmap"]
+Kind = Literal["result", "harden", "sweep", "campaign", "attack", "probe", "bitmap", "scenario"]
 _SECTIONS: dict[Kind, type[Section]] = {
     "result": Result,
     "harden": HardenResult,
@@ -26,6 +27,7 @@ _SECTIONS: dict[Kind, type[Section]] = {
     "attack": AttackResult,
     "probe": ProbeResult,
     "bitmap": BitMapResult,
+    "scenario": ScenarioResult,
 }
 _TELLING: dict[Kind, tuple[str, ...]] = {
     "harden": ("before", "after"),
@@ -33,8 +35,9 @@ _TELLING: dict[Kind, tuple[str, ...]] = {
     "attack": ("searched_on", "separate"),
     "probe": ("parts", "normalisation"),
     "bitmap": ("audit", "rivals"),
+    "scenario": ("cases", "name"),
 }
-_OTHERS = {"figures": "a comparison", "cases": "the summary of a scenario"}
+_OTHERS = {"figures": "a comparison"}
 NAMES: dict[Kind, str] = {
     "result": "an assessment",
     "harden": "a hardening",
@@ -43,6 +46,7 @@ NAMES: dict[Kind, str] = {
     "attack": "an attack",
     "probe": "a probe",
     "bitmap": "a bit map",
+    "scenario": "a run of a scenario",
 }
 """What each kind is called in a sentence."""
 
@@ -86,6 +90,6 @@ def _kind(document: dict[str, Any], name: str) -> Kind:
         for field, what in _OTHERS.items():
             if field in document:
                 raise SpecError(
-                    f"{name}: is {what}; give the result of assess, sweep, harden, campaign, attack, probe or bitmap"
+                    f"{name}: is {what}; give the result of assess, sweep, harden, campaign, attack, probe, bitmap, run"
                 )
     return "result"

@@ -1,11 +1,12 @@
 """`ProbeResult`: what ``faultsim probe`` writes as JSON. Values only."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from faultsim.results.base import Count, Fraction, NullIfNotFinite, Section
 from faultsim.results.contract import SCHEMA_VERSION, DataInfo, DeviceInfo, ModelInfo, Provenance, Score
+from faultsim.results.shown import Shown
 
 Positive = Annotated[Count, Field(ge=1)]
 
@@ -36,7 +37,7 @@ class ProbePart(Section):
     cells: tuple[ProbeCell, ...]
 
 
-class ProbeResult(Section):
+class ProbeResult(Shown):
     """How fragile each part of a model is, and to what."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -56,7 +57,3 @@ class ProbeResult(Section):
     stopped: str | None = None
     notes: tuple[str, ...] = ()
     provenance: Provenance
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain JSON values, named as in ``result.json``."""
-        return self.model_dump(mode="json", by_alias=True)

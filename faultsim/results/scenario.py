@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from faultsim.results.base import Count, Fraction, NullIfNotFinite, Section, Sha256
 from faultsim.results.contract import Judgement
+from faultsim.results.shown import Shown
 
 CaseStatus = Literal["passed", "failed", "no verdict", "error", "not run"]
 
@@ -87,7 +88,7 @@ class CaseRow(Section):
         return self
 
 
-class ScenarioResult(Section):
+class ScenarioResult(Shown):
     """One run of a scenario."""
 
     schema_version: Literal[1] = 1

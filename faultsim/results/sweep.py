@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from faultsim.results.base import Count, Fraction, Section
 from faultsim.results.campaign import RandomResult
 from faultsim.results.contract import SCHEMA_VERSION, DataInfo, DeviceInfo, ModelInfo, Provenance, Score
+from faultsim.results.shown import Shown
 
 
 class SweepPoint(Section):
@@ -19,7 +20,7 @@ class SweepPoint(Section):
     random: RandomResult
 
 
-class SweepResult(Section):
+class SweepResult(Shown):
     """Chips over one condition: time, voltage, flux, exposure or temperature."""
 
     schema_version: Literal[1] = SCHEMA_VERSION

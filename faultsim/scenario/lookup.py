@@ -47,7 +47,12 @@ def device_file(text: str, folder: Path) -> Path:
         return beside
     if "/" in text or "\\" in text:
         raise OptionError(f"{text[:80]!r}: no such file in {_here(folder)}{_near(text, folder)}")
-    return find_device(text)
+    if not text.endswith(".yaml"):
+        return find_device(text)
+    try:
+        return find_device(text)  # a name of the library with its ending
+    except FaultsimError:
+        raise OptionError(f"{text[:80]!r}: no such file in {_here(folder)}{_near(text, folder)}") from None
 
 
 def data_source(text: str, folder: Path) -> str:
@@ -142,9 +147,10 @@ def _here(folder: Path) -> str:
 
 
 def _near(text: str, folder: Path) -> str:
+    wanted = Path(text)
     try:
-        names = [one.name for one in (folder / text).parent.iterdir()]
+        names = {one.stem: one.name for one in (folder / text).parent.iterdir() if one.suffix == wanted.suffix}
     except (OSError, ValueError):
-        names = []
-    near = closest(Path(text).name, names)
-    return f", did you mean {near!r}?" if near else "; paths are relative to that folder"
+        names = {}
+    near = closest(wanted.stem, names)  # without the ending, which alone would make any two files alike
+    return f", did you mean {names[near]!r}?" if near else "; paths are relative to that folder"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from faultsim.criteria import parse_criterion
 from faultsim.errors import OptionError
 
-_BOUND = r"(>=|<=|==|<|>|=)"
+_BOUND = r"(>=|<=|=>|=<|==|<|>|=)"
 _OF = rf"\s*(?:at|with)\s+(accuracy_drop|accuracy)\s*{_BOUND}\s*([\d.]+)\s*(%?)"
 _YIELD = re.compile(rf"yield\s*{_BOUND}\s*([\d.]+)\s*(%?){_OF}")
 _FACTOR = re.compile(rf"safety_factor\s*{_BOUND}\s*([\d.eE+-]+)(?:{_OF})?")
@@ -117,6 +117,10 @@ def _yield(text: str, said: str) -> str:
         share = Fraction(number) * (1 if percent else 100)
     except ValueError:
         raise OptionError(f"{shown}: the yield {number!r} is not a number; {_YIELD_FORM}") from None
+    if not percent and share > 100:
+        raise OptionError(
+            f"{shown}: the yield {number!r} is above 1 and has no %; write {number} % or {float(share) / 1e4:g}"
+        )
     if share == 100:
         at = "min" if metric == "accuracy" else "max"
     elif share.denominator == 1 and 50 <= share <= 99:

@@ -18,7 +18,7 @@ from faultsim.results.scenario import CaseRow, HardenedCase, ScenarioResult, out
 from faultsim.scenario.case import Case, fingerprint
 from faultsim.scenario.rows import empty_row, row_of, with_verdict
 from faultsim.scenario.safety import judge_factor
-from faultsim.scenario.store import Kept, find_kept, folder_of, keep, write, write_summary
+from faultsim.scenario.store import Kept, find_kept, folder_of, keep, write, write_pages, write_summary
 from faultsim.units import duration_s
 
 Told = Callable[[int, int, CaseRow], None]
@@ -40,7 +40,8 @@ def run_cases(
     """Run cases one after the other; one that cannot be run loses no other.
 
     With *out* every finished case is written at once, and one that an earlier run finished with the same inputs is
-    taken from there. On Ctrl-C the finished ones stay, and the rest is ``not run``.
+    taken from there; at the end there is a page of all cases and one of each. On Ctrl-C the finished ones stay, and
+    the rest is ``not run``.
 
     Args:
         cases: What to run.
@@ -89,6 +90,7 @@ def run_cases(
     result = so_far()
     if out is not None:
         write_summary(result, out)
+        write_pages(result, out)
     return result
 
 

@@ -38,6 +38,11 @@ class Scenario:
     spec: ScenarioSpec
     cases: tuple[Case, ...]
 
+    def __repr__(self) -> str:
+        """Return the name and the cases in one line."""
+        named = ", ".join(case.name for case in self.cases[:4]) + (", …" if len(self.cases) > 4 else "")
+        return f"<Scenario {self.name}: {len(self.cases)} cases ({named})>"
+
     @classmethod
     def load(
         cls,

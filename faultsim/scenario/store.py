@@ -1,7 +1,8 @@
 """What a run of a scenario leaves in its folder, and what of it a later run can take. Nothing is computed here.
 
-``summary.json`` lies in the folder itself, and each case has a folder of its own name: ``result.json``, what hardening
-wrote, and ``case.json``, which is written last and says by the digest of which inputs the others were made.
+``summary.json`` and ``index.html`` lie in the folder itself. Each case has a folder of its own name: ``result.json``,
+what hardening wrote, and ``case.json``, which is written last and says by the digest of which inputs the others were
+made; ``report.html`` follows from them.
 """
 
 import json
@@ -91,6 +92,20 @@ def write_summary(result: ScenarioResult, out: Path) -> Path:
     except OSError as error:
         raise OptionError(f"--out {out}: cannot be written ({error.strerror}); give a folder that can") from None
     return out / SUMMARY
+
+
+def write_pages(result: ScenarioResult, out: Path) -> None:
+    """Write ``index.html``, the page of all cases, and each case's ``report.html``.
+
+    Raises:
+        OptionError: If they cannot be written.
+    """
+    from faultsim.report.html.scenario_files import write_scenario_pages  # templates, only where a page is written
+
+    try:
+        write_scenario_pages(result, out)
+    except OSError as error:
+        raise OptionError(f"--out {out}: cannot be written ({error.strerror}); give a folder that can") from None
 
 
 def write(target: Path, text: str) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from faultsim.specs.mechanism import MechanismBase, Second
@@ -72,15 +72,40 @@ class Table(Spec):
         return self
 
 
+def _simple(curve: object) -> str:
+    """Return which curve is meant, by the key that no other has: its errors alone are then reported."""
+    keys = curve if isinstance(curve, dict) else getattr(type(curve), "model_fields", {})
+    if "coefficients" in keys:
+        return "Polynomial"
+    return "Table" if "points" in keys else "LogLine"
+
+
+def _shape(curve: object) -> str:
+    keys = curve if isinstance(curve, dict) else getattr(type(curve), "model_fields", {})
+    return "Branches" if {"split", "below", "above"} & set(keys) else _simple(curve)
+
+
+Simple = Annotated[
+    Annotated[LogLine, Tag("LogLine")] | Annotated[Polynomial, Tag("Polynomial")] | Annotated[Table, Tag("Table")],
+    Discriminator(_simple),
+]
+
+
 class Branches(Spec):
     """One curve for ``g/g_max`` below `split`, another from there on."""
 
     split: Positive
-    below: LogLine | Polynomial | Table
-    above: LogLine | Polynomial | Table
+    below: Simple
+    above: Simple
 
 
-Curve = LogLine | Polynomial | Table | Branches
+Curve = Annotated[
+    Annotated[LogLine, Tag("LogLine")]
+    | Annotated[Polynomial, Tag("Polynomial")]
+    | Annotated[Table, Tag("Table")]
+    | Annotated[Branches, Tag("Branches")],
+    Discriminator(_shape),
+]
 
 
 class PowerLawDriftParams(Spec):

@@ -82,7 +82,10 @@ def tags_at(details: ErrorDetails, document: Document, type_: object) -> dict[st
 def _message(details: ErrorDetails, trace: _Trace, path: NodePath) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "missing":
-        return "missing; add it"
+        version = (
+            f"'{path[-1]}: 1', the version of the format" if path and str(path[-1]).startswith("faultsim_") else "it"
+        )
+        return f"missing; add {version}"
     if kind == "extra_forbidden":
         return f"unknown key{_instead(str(path[-1]), trace.keys)}"
     if kind == "union_tag_invalid":
@@ -155,6 +158,8 @@ def _remedy(kind: str, value: object) -> str:
         return "; write true or false without quotes" if quoted else "; write true or false"
     if kind == "string_type" and isinstance(value, int | float):
         return "; put it in quotes"
+    if kind in ("list_type", "tuple_type") and isinstance(value, str | int | float) and value != "":
+        return f"; write [{value}]" if len(str(value)) <= 60 else "; put it in [ ]"
     return ""
 
 

@@ -141,4 +141,5 @@ def _sources(info: ValidationInfo) -> dict[str, str | None] | None:
     sources = document.get("sources")
     if not isinstance(sources, dict):
         return {}
-    return {name: (source.get("read") if isinstance(source, dict) else None) for name, source in sources.items()}
+    read = {name: (source.get("read") if isinstance(source, dict) else None) for name, source in sources.items()}
+    return {name: word if isinstance(word, str) else None for name, word in read.items()}  # what else is wrong is told

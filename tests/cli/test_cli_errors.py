@@ -227,7 +227,7 @@ def test_a_device_without_a_mechanism(net, profile, faultsim):
         (["--torch-device", "gpu"], "torch device 'gpu' cannot be used here"),
         (["--torch-device", "meta"], "torch device 'meta' cannot be used here"),
         (["--require", "acuracy>=0.5"], "unknown metric 'acuracy', did you mean 'accuracy'"),
-        (["--require", "accuracy>=95"], "write 1 % as 0.01 or 1%"),
+        (["--require", "accuracy>=95"], "write 95 % as 0.95 or 95%"),
         (["--preprocess", "none.yaml"], "none.yaml"),
     ],
 )

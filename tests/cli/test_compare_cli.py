@@ -10,6 +10,8 @@ from jsonschema import Draft202012Validator
 
 from faultsim.results import to_json
 from faultsim.results.comparison import Comparison
+from faultsim.results.run_comparison import RunComparison
+from faultsim.results.scenario import CaseRow, ScenarioResult
 
 FIRST = Path(__file__).parents[1] / "first_contract.json"
 
@@ -87,3 +89,35 @@ def test_a_mistake_gets_one_sentence(faultsim, results, words, said):
     assert done.code == 2
     assert done.err.startswith(f"faultsim: {said}")
     assert done.err.count("\n") == 1
+
+
+def test_two_runs_of_a_scenario_are_compared_case_by_case(faultsim, results):
+    for run, by in (("main", 0), ("branch", -10)):
+        rows = []
+        for name in ("m/a", "m/b"):
+            folder = Path(run, name)
+            folder.mkdir(parents=True)
+            (folder / "result.json").write_text(to_json(shifted(by if name == "m/b" else 0)))
+            rows.append(
+                CaseRow(name=name, model="m.onnx", device="d", status="no verdict", result=f"{name}/result.json")
+            )
+        made = ScenarioResult(name="mine", sha256="0" * 64, cases=tuple(rows))
+        Path(run, "summary.json").write_text(made.model_dump_json(by_alias=True))
+    assert faultsim("compare", "main", "branch").code == 0
+    words = ("--fail-on-regression", "--junit", "j.xml", "--json", "c.json", "--markdown", "-")
+    done = faultsim("compare", "main", "branch/summary.json", *words)
+    assert (done.code, done.err) == (1, "")
+    assert done.out.startswith("## ❌ branch/summary.json against main")
+    assert ElementTree.parse("j.xml").getroot().get("failures") == "1"
+    found = RunComparison.model_validate_json(Path("c.json").read_text())
+    assert [case.comparison.failed for case in found.cases] == [False, True]
+    assert faultsim("compare", "main", "main", "--fail-on-regression").code == 0
+    mixed = faultsim("compare", "main", "a")
+    assert mixed.code == 2
+    assert mixed.err.startswith(
+        "faultsim: main/summary.json: is a run of a scenario; give two results of faultsim assess"
+    )
+    Path("branch", "m", "b", "result.json").write_text("{")
+    assert faultsim("compare", "main", "branch").err.startswith(
+        "faultsim: case m/b: branch/m/b/result.json:1:2: no JSON"
+    )

@@ -8,6 +8,7 @@ from example_kinds import attack, bitmap, campaign, harden, sweep
 from example_result import example
 
 from faultsim.results import to_json
+from faultsim.results.scenario import CaseRow, ScenarioResult
 
 FIRST = Path(__file__).parents[1] / "first_contract.json"
 
@@ -70,6 +71,28 @@ def test_every_kind_has_a_page(faultsim, tmp_path, made, code):
     path.write_text(made.model_dump_json(by_alias=True))
     assert faultsim("report", path, "--check").code == code
     assert "<!DOCTYPE html>" in (tmp_path / "report.html").read_text()
+
+
+def test_a_run_of_a_scenario_has_its_pages_and_what_ci_reads(faultsim, tmp_path):
+    asked = example("accuracy>=0.999").verdict.criteria
+    figures = {"clean": 0.9, "mean": 0.8, "tail": 0.7, "worst": 0.1, "chips": 100, "result": "m/a/result.json"}
+    row = CaseRow(name="m/a", model="m.onnx", device="d", status="failed", criteria=asked, **figures)
+    out = tmp_path / "out"
+    (out / "m" / "a").mkdir(parents=True)
+    (out / "m" / "a" / "result.json").write_text(to_json(example("accuracy>=0.999")))
+    made = ScenarioResult(name="mine", sha256="0" * 64, cases=(row,), passed=False)
+    (out / "summary.json").write_text(made.model_dump_json(by_alias=True))
+    done = faultsim("report", out)
+    assert (done.code, done.out) == (0, f"written: {out}/index.html, {out}/m/a/report.html\n")
+    words = ("--junit", tmp_path / "j.xml", "--figures", tmp_path / "figs", "--markdown", "-", "--check")
+    done = faultsim("report", out / "summary.json", *words)
+    assert done.code == 1
+    assert done.out.startswith("## ❌ mine")
+    assert ElementTree.parse(tmp_path / "j.xml").getroot().get("failures") == "1"
+    assert (tmp_path / "figs" / "cases.svg").exists()
+    other = tmp_path / "summary.json"
+    other.write_text(to_json(example()))
+    assert faultsim("report", other).code == 0  # any result may lie in a file of that name
 
 
 def test_a_result_of_the_first_contract_has_a_page(faultsim, tmp_path):

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,11 @@ def test_a_run_shows_a_table_of_80_columns_and_writes_what_ci_reads(folder, faul
     suites = ElementTree.parse("ci/junit.xml").getroot()
     assert [suite.get("name") for suite in suites] == ["mine/digits/reram", "mine/digits/sram"]
     assert Path("ci/summary.md").read_text().startswith("## ✅ mine")
+    assert "\npage:    out/index.html, with links to the page of each finished case\n" in done.out
+    page = Path("out/index.html").read_text()
+    links = re.findall('<a href="([^"#]+)"', page)
+    assert [link.removesuffix("/report.html") for link in links] == ["digits/reram", "digits/sram"]
+    assert all(Path("out", link).is_file() for link in links)
     again = faultsim("run", "mine.yaml", "--out", "out")
     assert again.code == 0
     assert "digits/sram: passed, as before" in again.err

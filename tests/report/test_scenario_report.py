@@ -56,10 +56,10 @@ def test_each_status_has_its_row_its_figures_and_its_exit_code():
     assert "ERROR   m/d\n" in said
     assert "MISSED  accuracy >= 0.9: the mean chip reaches 95.00% [mine.yaml:7]" in said
     assert text(result(row(), row("m/b", "failed", result="m/b/result.json"))).endswith(
-        "\na page of one: faultsim report out/m/b"
+        "\npage:    out/index.html, with links to the page of each finished case"
     )
     assert "FAILED  1 case of 5 missed a requirement; 1 case of 5 could not be run; 1 case" in said
-    assert said.endswith("written: out/summary.json and a result.json for each finished case")
+    assert "\nwritten: out/summary.json and a result.json for each finished case\n" in said
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,31 @@ def test_each_of_five_typical_mistakes_gets_one_sentence_with_its_place_and_reme
     assert problems(text) == [said]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (HEAD + "models: digits\ndevices: [sram]\n",
+         "mine.yaml:3:9: models: must be a list, got the text 'digits'; write [digits]"),
+        (HEAD + "models: [digits]\ndevices: [chip.yaml]\n",
+         "mine.yaml:4:11: devices[0]: 'chip.yaml': no such file in the scenario's folder; paths are relative to that "
+         "folder"),
+        ("name: mine\nmodels: [digits]\ndevices: [sram]\n",
+         "mine.yaml:1:1: faultsim_scenario: missing; add 'faultsim_scenario: 1', the version of the format"),
+        (WHOLE + "name: mine\n", "mine.yaml:5:1: name: given twice, first in line 2; remove one of the two"),
+        (HEAD + "models:\n\t- digits\n",
+         "mine.yaml:4:1: not valid YAML: found character '\\t' that cannot start any token; indent with spaces"),
+    ],
+    ids=["no list", "missing profile", "no version", "twice", "tab"],
+)  # fmt: skip
+def test_five_more_get_theirs(folder, text, said):
+    assert problems(text) == [said]
+
+
+def test_a_profile_of_the_library_is_found_with_its_ending_too(folder):
+    Path("mine.yaml").write_text(HEAD + "models: [digits]\ndevices: [reram_1t1r.yaml]\n")
+    assert [case.name for case in Scenario.load("mine.yaml").cases] == ["digits/reram_1t1r"]
+
+
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(folder):
     found = problems(
         "faultsim_scenario: 1\nname: a b\nmodels: [digitss]\ndevices: [rerm]\n"

@@ -91,6 +91,8 @@ def read_bundle(place: Path, *, limit_bytes: int = LIMIT_BYTES) -> Bundle:
     found: dict[str, Any] = {}
     for path in paths:
         kind, section = load_any(path, limit_bytes=limit_bytes)
+        if kind == "scenario":
+            raise SpecError(f"{plain(str(path))[:200]}: is a run of a scenario, many cases; give the file of one case")
         found[kind] = section
         if kind == "result":
             found["path"] = str(path)

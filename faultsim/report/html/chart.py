@@ -60,11 +60,15 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Boxes:
-    """Rectangles of one tone: bars of a histogram, cells of a heat map."""
+    """Rectangles of one tone: bars of a histogram, cells of a heat map.
+
+    `scale` is the legend of a heat map: what some strengths stand for, the weakest first.
+    """
 
     boxes: tuple[Box, ...]
     tone: Tone
     label: str = ""
+    scale: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +93,14 @@ class Band:
 
 @dataclass(frozen=True, kw_only=True)
 class Dots:
-    """Points: filled circles, or diamonds; `faint` for many small ones in the background."""
+    """Points: circles, filled or `hollow`, diamonds, or upright bars; `faint` for many small ones in the background."""
 
     points: tuple[tuple[float, float], ...]
     tone: Tone
     label: str = ""
     faint: bool = False
-    shape: Literal["circle", "diamond"] = "circle"
+    shape: Literal["circle", "diamond", "bar"] = "circle"
+    hollow: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from faultsim.results.attack import AttackResult
 from faultsim.results.bitmap import BitMapResult, BitMapSite
 
 _MOST_ROWS = 40
+_SCALE = ((1e-4, "≤ 0.01 %"), (1e-3, "0.1 %"), (1e-2, "1 %"), (1e-1, "10 %"), (1.0, "100 %"))
 _LEAST = 1e-4  # a share below this is drawn as the palest cell
 
 
@@ -100,7 +101,7 @@ def _heat(sites: Sequence[BitMapSite], width: int) -> Chart:
     worst = sorted(((share, site.name, bit) for site in sites for bit, share in enumerate(site.bits)), reverse=True)[:3]
     left_out = len(sites) - len(kept)
     more = f" The {counted(left_out, 'tensor')} that matter least are not drawn." if left_out else ""
-    label = "answers changed: pale ≤ 0.01 %, full 100 % (log)"
+    scale = tuple((_strength(share), said) for share, said in _SCALE)
     step = 1 if width <= 12 else 4 if width <= 32 else 8
     return Chart(
         name=f"bit-map-{width}",
@@ -110,7 +111,7 @@ def _heat(sites: Sequence[BitMapSite], width: int) -> Chart:
                ticks=tuple(Tick(float(bit), str(bit)) for bit in range(0, width, step))),
         y=Axis(label="", low=-0.6, high=len(kept) - 0.4, grid=False,
                ticks=tuple(Tick(float(len(kept) - 1 - at), site.name) for at, site in enumerate(kept))),
-        marks=(Boxes(boxes=tuple(boxes), tone="worst", label=label),),
+        marks=(Boxes(boxes=tuple(boxes), tone="worst", label="answers changed", scale=scale),),
         height=90 + 20 * len(kept),
     )  # fmt: skip
 

@@ -25,6 +25,7 @@ from faultsim.results.injection import InjectionResult
 
 _CELL = re.compile(r"(.+) bit (\d+)", re.DOTALL)
 _MOST_ROWS = 40
+_SCALE = tuple((0.06 + 0.94 * part, f"{100 * part:g} %") for part in (0.0, 0.25, 0.5, 1.0))
 _MOST_DOTS = 3000
 
 
@@ -98,9 +99,7 @@ def heat_chart(injection: InjectionResult) -> Chart | None:
         boxes.append(Box(bit - 0.46, bit + 0.46, y - 0.44, y + 0.44, 0.06 + 0.94 * share,
                          f"{name}, bit {bit}: {critical} of {counted(trials, 'trial')} critical"))  # fmt: skip
     worst = sorted(((c / t, n, b, t) for (n, b), (c, t) in cells.items() if t), reverse=True)[:3]
-    marks: list[Mark] = [
-        Boxes(boxes=tuple(boxes), tone="worst", label="flips that change an answer: pale 0 %, full 100 %")
-    ]
+    marks: list[Mark] = [Boxes(boxes=tuple(boxes), tone="worst", label="flips that change an answer", scale=_SCALE)]
     said = "; ".join(f"{name} bit {bit} {percent(share)} of {counted(n, 'trial')}" for share, name, bit, n in worst)
     step = 1 if bits <= 12 else 4 if bits <= 32 else 8
     return Chart(

@@ -1,5 +1,6 @@
 """The figures of a bundle: which there are, and as files. How one is drawn lives in `draw.py` and `draw_more.py`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from faultsim.report.html.bundle import Bundle
@@ -25,16 +26,16 @@ def figures(bundle: Bundle) -> dict[str, Chart]:
     return {one.name: one for one in (*found, *others) if one is not None}
 
 
-def write_figures(bundle: Bundle, folder: Path) -> list[Path]:
-    """Write every figure as SVG and PNG into *folder*, which is made; return the files.
+def write_figures(charts: Iterable[Chart], folder: Path) -> list[Path]:
+    """Write every chart as SVG and PNG into *folder*, which is made; return the files.
 
     Raises:
         OSError: If a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, chart in figures(bundle).items():
-        vector, raster = folder / f"{name}.svg", folder / f"{name}.png"
+    for chart in charts:
+        vector, raster = folder / f"{chart.name}.svg", folder / f"{chart.name}.png"
         vector.write_text(file_text(chart), encoding="utf-8")
         raster.write_bytes(png_bytes(chart))
         written += [vector, raster]

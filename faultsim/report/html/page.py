@@ -4,6 +4,7 @@ import base64
 import functools
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -11,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from faultsim.report.html.bundle import Bundle
+from faultsim.report.html.chart import Chart
 from faultsim.report.html.figures import figures
 from faultsim.report.html.svg import inline
 from faultsim.report.html.view import view
@@ -27,23 +29,34 @@ def render_page(bundle: Bundle) -> str:
     Args:
         bundle: What is shown.
     """
+    return fill("report.html.j2", figures(bundle).values(), bundle.documents(), **view(bundle))
+
+
+def fill(template: str, charts: Iterable[Chart], documents: Mapping[str, Any], **values: Any) -> str:
+    """Return a template with style, charts and data inside: what a page of any kind has in common.
+
+    Args:
+        template: Name of the file.
+        charts: The figures, by their names in ``pictures``.
+        documents: What lies in the page as JSON.
+        values: What else the template names.
+    """
     style = _text("report.css")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    charts = figures(bundle).items()
-    pictures = {name: (chart.title, Markup(inline(chart))) for name, chart in charts}  # noqa: S704  (escaped there)
-    return _environment().get_template("report.html.j2").render(
+    pictures = {one.name: (one.title, Markup(inline(one))) for one in charts}  # noqa: S704  (escaped there)
+    return _environment().get_template(template).render(
         policy=policy,
         style=Markup(style),  # noqa: S704  (our own file)
-        data=Markup(_data(bundle)),  # noqa: S704  (no < > & is left)
+        data=Markup(_data(documents)),  # noqa: S704  (no < > & is left)
         pictures=pictures,
-        **view(bundle),
+        **values,
     )  # fmt: skip
 
 
-def _data(bundle: Bundle) -> str:
+def _data(documents: Mapping[str, Any]) -> str:
     """Return the results as JSON that cannot end its script element: < > and & as escapes of JSON."""
-    text = json.dumps(bundle.documents(), allow_nan=False, separators=(",", ":"))
+    text = json.dumps(documents, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 

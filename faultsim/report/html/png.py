@@ -1,7 +1,9 @@
 """A `Chart` on matplotlib axes, and as PNG: for a paper or a slide. What is drawn lives in `draw.py`."""
 
 import io
-from typing import TYPE_CHECKING
+import math
+import textwrap
+from typing import TYPE_CHECKING, Any
 
 from faultsim.report.html.chart import Axis, Band, Boxes, Chart, Dots, Line, Rule
 from faultsim.report.html.svg import WIDTH
@@ -19,6 +21,7 @@ _COLOURS = {
     "clean": "#5f6b76",
     "good": "#1a7f4b",
 }
+_LONG = 12  # letters of a name beside the figure that leave little room above it
 _STYLES = {"": "-", "dashed": "--", "dotted": ":"}
 
 
@@ -39,9 +42,13 @@ def draw_on(axes: "Axes", chart: Chart) -> None:
     """Draw the chart on matplotlib *axes*, with title, labels and legend."""
     for side, axis in (("x", chart.x), ("y", chart.y)):
         _set_axis(axes, side, axis)
+    heading: str | None = None
     for mark in chart.marks:
         colour, label = _COLOURS[mark.tone], _text(getattr(mark, "label", "")) or None
         if isinstance(mark, Boxes):
+            for strength, said in mark.scale:
+                axes.bar(0, 0, 0, color=colour, alpha=0.85 * strength, label=_text(said))
+            heading, label = (label, None) if mark.scale else (heading, label)
             for number, box in enumerate(mark.boxes):
                 axes.bar(box.x0, box.y1 - box.y0, box.x1 - box.x0, box.y0, align="edge", color=colour,
                          alpha=0.85 * box.strength, label=label if number == 0 else None)  # fmt: skip
@@ -54,9 +61,10 @@ def draw_on(axes: "Axes", chart: Chart) -> None:
                       marker="o" if mark.dots else "", markersize=4)  # fmt: skip
         elif isinstance(mark, Dots):
             xs, ys_all = zip(*mark.points, strict=True) if mark.points else ((), ())
-            shape = "D" if mark.shape == "diamond" else "o"
-            size, alpha, order = (9, 0.35, 1) if mark.faint else (36, 1.0, 3)
-            axes.scatter(xs, ys_all, color=colour, marker=shape, label=label, s=size, alpha=alpha, zorder=order)
+            shape = {"diamond": "D", "bar": "|", "circle": "o"}[mark.shape]
+            size, alpha, order = (9, 0.35, 1) if mark.faint else (120 if mark.shape == "bar" else 36, 1.0, 3)
+            look: dict[str, Any] = {"facecolors": "none", "edgecolors": colour} if mark.hollow else {"color": colour}
+            axes.scatter(xs, ys_all, marker=shape, label=label, s=size, alpha=alpha, zorder=order, **look)
         elif isinstance(mark, Rule):
             line = axes.axvline if mark.axis == "x" else axes.axhline
             line(mark.at, color=colour, linestyle=_STYLES[mark.dash], label=label)
@@ -64,10 +72,25 @@ def draw_on(axes: "Axes", chart: Chart) -> None:
             left = chart.x.share(mark.x) > 0.5
             axes.annotate(_text(mark.text), (mark.x, mark.y), xytext=(-8 if left else 8, 0), fontsize=9, color=colour,
                           textcoords="offset points", va="center", ha="right" if left else "left")  # fmt: skip
-    axes.set_title(_text(chart.title), fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(frameon=False, fontsize="small")
+    named = max((len(tick.label) for tick in chart.y.ticks), default=0) > _LONG
+    title = textwrap.fill(_text(chart.title[:1].upper() + chart.title[1:]), 44 if named else 64)
+    _head(axes, title, heading, 2 if named else 3)
+
+
+def _head(axes: "Axes", title: str, heading: str | None, columns: int) -> None:
+    """Set the title, and the legend below it, above what is drawn: neither hides a mark."""
+    entries = len(axes.get_legend_handles_labels()[1])
+    if not entries:
+        axes.set_title(title, fontsize=10, loc="left")
+        return
+    columns = entries if heading else columns
+    rows = math.ceil(entries / columns) + (1 if heading else 0)
+    axes.set_title(title, fontsize=10, loc="left", pad=6 + 14 * rows)
+    axes.legend(
+        frameon=False, fontsize="small", title=heading, title_fontsize="small", ncols=columns, loc="lower left",
+        bbox_to_anchor=(0, 1), borderaxespad=0, columnspacing=1.2,
+    )  # fmt: skip
 
 
 def _set_axis(axes: "Axes", side: str, axis: Axis) -> None:

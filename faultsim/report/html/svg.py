@@ -14,11 +14,13 @@ _LETTER = 6.7  # mean width of a letter at 11.5 px
 _ROW = 18  # height of a row of the legend
 _DASHES = {"dashed": "6 4", "dotted": "2 3"}
 
-FILE_STYLE = """
+_LIGHT = """
 svg{color:#1b1f24;--chip:#0b63b5;--set:#7a5195;--worst:#c0392b;--clean:#5f6b76;--good:#1a7f4b;--muted:#5f6b76}
+text{font:11.5px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:currentColor}
+"""
+_DARK = """
 @media (prefers-color-scheme: dark){svg{color:#e6e9ed;--chip:#6cb3ff;--set:#c79bea;--worst:#ff8a7a;--clean:#aab4bf;
 --good:#5fd398;--muted:#aab4bf}}
-text{font:11.5px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;fill:currentColor}
 """
 
 
@@ -44,14 +46,19 @@ def inline(chart: Chart) -> str:
     return tostring(_picture(chart), encoding="unicode")
 
 
-def file_text(chart: Chart) -> str:
-    """Return the figure as the text of an ``.svg`` file that stands alone, on a transparent background."""
+def file_text(chart: Chart, *, dark: bool = True) -> str:
+    """Return the figure as the text of an ``.svg`` file that stands alone, on a transparent background.
+
+    Args:
+        chart: The figure.
+        dark: Whether it turns light on dark where the reader's system does; else it is for white paper.
+    """
     root = _picture(chart)
     root.set("xmlns", "http://www.w3.org/2000/svg")
     root.set("width", str(WIDTH))
     root.set("height", str(chart.height))
     style = Element("style")
-    style.text = FILE_STYLE
+    style.text = _LIGHT + (_DARK if dark else "")
     root.insert(0, style)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode") + "\n"
 
@@ -109,6 +116,8 @@ def _legend_rows(chart: Chart) -> list[list[tuple[float, Line | Band | Boxes | D
         if isinstance(mark, Words) or not mark.label:
             continue
         width = 40 + _LETTER * len(mark.label)
+        if isinstance(mark, Boxes) and mark.scale:
+            width = float(WIDTH)  # a row of its own
         if at + width > WIDTH - 2 or not rows:
             rows.append([])
             at = 4.0
@@ -122,6 +131,9 @@ def _legend(root: Element, chart: Chart) -> None:
         y = _TOP + _ROW * number + 5
         for x, mark in row:
             group = SubElement(root, "g")
+            if isinstance(mark, Boxes) and mark.scale:
+                _scale(group, mark, y)
+                continue
             if isinstance(mark, Line | Rule):
                 _stroke(group, [(x, y), (x + 20, y)], mark.tone, mark.dash, 2)
             elif isinstance(mark, Dots):
@@ -131,6 +143,18 @@ def _legend(root: Element, chart: Chart) -> None:
                 where = {"x": _n(x + 3), "y": _n(y - 5), "width": "14", "height": "10", "rx": "2"}
                 SubElement(group, "rect", {**where, "fill": _colour(mark.tone), "fill-opacity": strong})
             _text(group, x + 24, y + 4, mark.label)
+
+
+def _scale(group: Element, mark: Boxes, y: float) -> None:
+    """Draw the legend of a heat map: its label, then a cell of each strength with what it stands for."""
+    _text(group, 4, y + 4, mark.label)
+    x = 12 + _LETTER * len(mark.label)
+    for strength, label in mark.scale:
+        where = {"x": _n(x), "y": _n(y - 6), "width": "16", "height": "12"}
+        look = {"fill": _colour(mark.tone), "fill-opacity": f"{0.85 * strength:.3f}", "stroke": "currentColor"}
+        SubElement(group, "rect", {**where, **look, "stroke-opacity": "0.3"})
+        _text(group, x + 20, y + 4, label, tone="muted")
+        x += 28 + _LETTER * len(label)
 
 
 def _axes(root: Element, chart: Chart, frame: _Frame) -> None:
@@ -217,8 +241,13 @@ def _shape(group: Element, x: float, y: float, mark: Dots) -> None:
         look = {"r": "2.5", "fill": _colour(mark.tone), "fill-opacity": "0.35"}
         SubElement(group, "circle", {"cx": _n(x), "cy": _n(y), **look})
         return
+    if mark.shape == "bar":
+        where = {"x": _n(x - 1.5), "y": _n(y - 7), "width": "3", "height": "14"}
+        SubElement(group, "rect", {**where, "fill": _colour(mark.tone)})
+        return
     if mark.shape == "circle":
-        SubElement(group, "circle", {"cx": _n(x), "cy": _n(y), "r": "4.5", "fill": _colour(mark.tone)})
+        filled = {"fill": "none", "stroke": _colour(mark.tone), "stroke-width": "2"} if mark.hollow else {}
+        SubElement(group, "circle", {"cx": _n(x), "cy": _n(y), "r": "4.5", "fill": _colour(mark.tone), **filled})
         return
     corners = " ".join(f"{_n(x + dx)},{_n(y + dy)}" for dx, dy in ((0, -6), (6, 0), (0, 6), (-6, 0)))
     SubElement(group, "polygon", {"points": corners, "fill": _colour(mark.tone)})

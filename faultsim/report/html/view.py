@@ -50,6 +50,7 @@ def view(bundle: Bundle) -> dict[str, Any]:
     }
     main = bundle.main
     device = main.storage if isinstance(main, InjectionResult) else getattr(main, "device", None)
+    found["of_other"] = _of_others(bundle)
     found |= {"model": PurePath(main.model.path).name or main.model.path, "device": device, "main": main}
     assumptions = () if device is None else device.assumptions
     found |= {"assumptions": sorted(assumptions, key=_trust_order), "trust": _trust(assumptions)}
@@ -63,7 +64,7 @@ def view(bundle: Bundle) -> dict[str, Any]:
     of = headline(result)
     return found | {
         "next": next_command(result),
-        "rows": _table(result, of),
+        "rows": main_table(result, of),
         "facts": _facts(result),
         "sites": _parts(result, result.sites),
         "kinds": _parts(result, result.kinds),
@@ -73,7 +74,24 @@ def view(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _table(result: Result, of: Headline) -> list[dict[str, str]]:
+def _of_others(bundle: Bundle) -> dict[str, str]:
+    """Return what each part of the page is of, where that is another model or device than the page's own."""
+    main = bundle.main
+    found = {}
+    for name in ("sweep", "campaign", "attack", "probe", "bitmap"):
+        part = getattr(bundle, name)
+        if part is None or part is main:
+            continue
+        device, own = getattr(part, "device", None), getattr(main, "device", None)
+        other = part.model.sha256 != main.model.sha256
+        if other or (device is not None and own is not None and device.sha256 != own.sha256):
+            where = f" on {device.name}" if device is not None else ""
+            found[name] = f"{PurePath(part.model.path).name or part.model.path}{where}"
+    return found
+
+
+def main_table(result: Result, of: Headline) -> list[dict[str, str]]:
+    """Return the main table, every figure as text: its label, value, interval and change."""
     clean = of.of(result.clean)
     found = []
     for row in rows(result):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from faultsim.report.html.headline import headline_of_sweep
-from faultsim.report.words import MINUS, counted, interval, points
+from faultsim.report.words import MINUS, counted, interval, points, signed
 from faultsim.results import SweepResult
 from faultsim.results.hardening import Compared, HardenResult
 from faultsim.results.injection import FaultRate, InjectionResult
@@ -48,7 +48,7 @@ def harden_view(harden: HardenResult) -> dict[str, Any]:
         change = ""
         if one.before is not None and one.after is not None:
             apart = one.after - one.before
-            change = points(apart) if one.fraction else f"{apart:+.4g}"
+            change = points(apart) if one.fraction else signed(f"{apart:+.4g}")
         better = None
         if one.before is not None and one.after is not None and one.before != one.after:
             better = (one.after > one.before) == one.higher_is_better

@@ -4,8 +4,10 @@ import pytest
 from browser import Browser, find
 from example_kinds import attack, bitmap, campaign, harden, probe, sweep
 from example_result import example
+from test_scenario_page import result, row, saved
 
 from faultsim.report.html import Bundle, render_page
+from faultsim.report.html.scenario_files import write_scenario_pages
 
 LONG = "encoder.layers.11." + "x" * 200 + "/weight_quantized"
 
@@ -33,11 +35,14 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     for name, bundle in bundles.items():
         (folder / f"{name}.html").write_text(render_page(bundle), encoding="utf-8")
+    cases = (row("m/d/low", "failed", corner="low"), row("m/d/high", corner="high"), row(f"{LONG}/d", "error"))
+    summary = saved(result(*cases, command=f"faultsim run {LONG}"), folder)
+    write_scenario_pages(summary, folder, index=folder / "scenario.html")
     return folder
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (768, "light"), (390, "dark"), (320, "light")])
-@pytest.mark.parametrize("name", ["assess", "long", "harden", "rest"])
+@pytest.mark.parametrize("name", ["assess", "long", "harden", "rest", "scenario"])
 def test_the_page_loads_nothing_fails_nothing_and_fits(browser, pages, name, width, scheme):
     address = (pages / f"{name}.html").as_uri()
     browser.open(address, width=width, scheme=scheme)
@@ -67,6 +72,14 @@ def test_the_keyboard_reaches_the_answer_first(browser, pages):
     browser.press("Tab", 9)
     assert browser.ask("document.activeElement.getAttribute('href')") == "#main"
     assert browser.ask("document.activeElement.getBoundingClientRect().left") >= 0  # seen once it has the focus
+
+
+def test_a_link_of_the_scenario_leads_to_the_page_of_its_case(browser, pages):
+    browser.open((pages / "scenario.html").as_uri(), width=900)
+    goal = browser.ask("document.querySelector('.cases a').href")
+    browser.open(goal, width=900)
+    assert browser.complaints() == []
+    assert browser.ask("document.querySelector('h1').textContent") == "digits_float.onnx on reram_1t1r"
 
 
 def test_the_json_of_the_page_can_be_read_in_the_page(browser, pages):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from faultsim.report.html import Bundle, figures, write_figures
 from faultsim.report.html.chart import bounded, linear, logarithmic
+from faultsim.report.html.svg import file_text
 
 SVG = "{http://www.w3.org/2000/svg}"
 ALL = Bundle(result=example(), harden=harden(), sweep=sweep(), campaign=campaign(), attack=attack(), bitmap=bitmap())
@@ -25,7 +26,7 @@ def test_every_kind_has_its_figures():
 
 
 def test_files_are_vector_and_raster_and_named_for_who_cannot_see_them(tmp_path):
-    written = write_figures(ALL, tmp_path / "made")
+    written = write_figures(figures(ALL).values(), tmp_path / "made")
     assert len(written) == 2 * len(figures(ALL))
     for path in written:
         data = path.read_bytes()
@@ -63,6 +64,19 @@ def test_the_heat_map_is_darker_where_more_flips_are_critical():
     boxes = figures(Bundle(campaign=campaign()))["tensor-by-bit"].marks[0].boxes
     assert [box.strength for box in boxes] == pytest.approx([0.06 + 0.94 * 2 * bit / 20 for bit in range(8)])
     assert boxes[7].said == "fc.weight, bit 7: 14 of 20 trials critical"
+
+
+def test_a_heat_map_says_what_its_shades_stand_for():
+    heat, bits = figures(Bundle(campaign=campaign()))["tensor-by-bit"], figures(Bundle(bitmap=bitmap()))["bit-map-8"]
+    strengths = {said: strength for strength, said in heat.marks[0].scale}
+    assert strengths["50 %"] == pytest.approx(0.53)
+    assert bits.marks[0].scale[0] == (0.06, "≤ 0.01 %")
+    assert bits.marks[0].scale[-1] == (pytest.approx(1.0), "100 %")
+    for chart in (heat, bits):
+        drawn = ElementTree.fromstring(file_text(chart))
+        shown = [text.text for text in drawn.iter(f"{SVG}text")]
+        told = [said for _, said in chart.marks[0].scale]
+        assert [one for one in shown if one in told] == told
 
 
 def test_the_bit_map_has_a_logarithmic_scale():

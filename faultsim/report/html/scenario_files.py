@@ -1,0 +1,102 @@
+"""The pages of a run of a scenario: ``index.html`` in its folder and ``report.html`` in each case's. No words here.
+
+A summary is foreign input: what it calls a case's result is read only where it lies below the folder.
+"""
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import quote
+
+from faultsim.errors import SpecError
+from faultsim.report.html.bundle import read_bundle
+from faultsim.report.html.headline import headline, worst_chip
+from faultsim.report.html.page import render_page
+from faultsim.report.html.scenario_page import render_scenario_page
+from faultsim.results import Result
+from faultsim.results.scenario import ScenarioResult
+
+INDEX, PAGE = "index.html", "report.html"
+
+
+def write_scenario_pages(
+    result: ScenarioResult, out: Path, *, index: Path | None = None, anew: bool = False
+) -> list[Path]:
+    """Write the page of the scenario and of each case that has a result; return the files, the scenario's first.
+
+    A case whose files cannot be read has no page.
+
+    Args:
+        result: The scenario.
+        out: Its folder, which holds the cases' folders.
+        index: The scenario's page; ``index.html`` in *out* where None.
+        anew: Whether a case's page is made even where one lies there that is not older than what it shows.
+
+    Raises:
+        OSError: If a page cannot be written.
+    """
+    index = index or out / INDEX
+    found: dict[str, Result] = {}
+    links: dict[str, str] = {}
+    written = [index]
+    for row in result.cases:
+        folder = _folder(row.result, out)
+        if folder is None:
+            continue
+        try:
+            bundle = read_bundle(folder)
+        except SpecError:
+            continue
+        if bundle.result is None or bundle.hardening_alone:
+            continue
+        found[row.name] = bundle.result
+        page = folder / PAGE
+        if anew or not _fresh(page, folder):
+            _write(page, render_page(bundle))
+            written.append(page)
+        links[row.name] = quote(Path(os.path.relpath(page, index.parent)).as_posix(), safe="/.")
+    _write(index, render_scenario_page(result, found, links=links, next_command=_next(result, found, out)))
+    return written
+
+
+def _next(result: ScenarioResult, found: Mapping[str, Result], out: Path) -> str | None:
+    """Return the command that is worth running next: the worst chip of a case that failed, or more chips."""
+    for row in result.cases:
+        one = found.get(row.name)
+        if row.status != "failed" or one is None or one.random is None or one.rerun is None or row.result is None:
+            continue
+        chip = worst_chip(one.random, headline(one))
+        if chip is not None:
+            return f"faultsim replay {shlex.quote(str(out / row.result))} --trial {chip.trial} -o broken.onnx"
+    unsure = any(one.inconclusive for row in result.cases for one in row.criteria)
+    if unsure and result.command.startswith("faultsim run ") and " --trials" not in result.command:
+        return f"{result.command} --trials {4 * max(row.chips for row in result.cases)}"
+    return None
+
+
+def _folder(said: str | None, out: Path) -> Path | None:
+    """Return the folder of a case's result; None where there is none, or it lies elsewhere."""
+    if said is None:
+        return None
+    file = out / said
+    try:
+        inside = file.resolve().is_relative_to(out.resolve())
+        return file.parent if inside and file.is_file() else None
+    except (OSError, ValueError):  # a NUL byte, a loop of links
+        return None
+
+
+def _fresh(page: Path, folder: Path) -> bool:
+    try:
+        made = page.stat().st_mtime_ns
+        return all(made >= file.stat().st_mtime_ns for file in folder.glob("*.json"))
+    except OSError:
+        return False
+
+
+def _write(target: Path, text: str) -> None:
+    partial = target.with_name(target.name + ".partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, target)
