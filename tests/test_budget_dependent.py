@@ -159,7 +159,10 @@ def test_single_failures_of_a_pair_are_nearly_its_joint_states() -> None:
         for confidence in (0.5, 0.99):
             joint = stuck_pair(**NAMES, pair=pair, values=weights, **rates, p=p, confidence=confidence)
             single = stuck_devices(**NAMES, mapping=pair, values=weights, **rates, p=p, confidence=confidence)
-            assert single.eps == pytest.approx(joint.eps, rel=0.1 if p == math.inf else 0.01)
+            if p == math.inf:  # of a pair it is exact, of single failures as many as are likely in one weight
+                assert 0.95 <= joint.eps <= 1.001 * single.eps
+            else:
+                assert single.eps == pytest.approx(joint.eps, rel=0.01)
             assert single.n == pytest.approx(joint.n, rel=0.05)
     many = dict[str, Any](p_lrs=0.09, p_hrs=0.02)
     joint = stuck_pair(**NAMES, pair=pair, values=weights, **many, p=2, confidence=0.5)

@@ -16,6 +16,7 @@ from scipy import stats
 
 from faultsim.budget.base import Budget, check_confidence, check_norm, check_rate
 from faultsim.budget.compound import compound_quantile, poisson_quantile
+from faultsim.budget.largest import largest_change
 from faultsim.budget.words import flip_moments
 from faultsim.formats import FloatFormat, IntFormat, NumberFormat, Values
 
@@ -72,8 +73,9 @@ def bit_errors(
     - p = 1: the quantile of ``sum Poisson(rate) size``; its mean is ``k b s (2^B - 1)``.
     - p = 1, 2 with *tensor*: that quantile, moved and stretched to the exact mean and variance with several flips in
       a word (`flip_moments`); without, their cross terms of order b² are left out, which reads high.
-    - p = inf: the largest flip ``s 2^(B-1)``; where a word with m flips is likelier than ``1 -
-      confidence``, the sum of the m largest, an upper bound.
+    - p = inf with *tensor*: the quantile of the largest change (`largest_change`). Without, or where words have rates
+      of their own: the largest flip ``s 2^(B-1)``; where a word with m flips is likelier than ``1 - confidence``, the
+      sum of the m largest, an upper bound.
 
     Args:
         mechanism: Name for the budget.
@@ -101,9 +103,14 @@ def bit_errors(
     if n and not np.all(np.isfinite(sizes)):
         eps, note = math.inf, FLOAT_NOTE
     elif n and p == math.inf:
-        most = _flips_in_a_word(float(np.mean(each)), bits, elements, confidence)
-        eps = float(np.sort(sizes, axis=1)[:, bits - most :].sum(axis=1).max())
-        note = TOGETHER_NOTE if most > 1 else ""
+        closed = None
+        if tensor is not None and isinstance(tensor[0], IntFormat):
+            closed = largest_change(tensor[0], tensor[1], each, confidence=confidence)
+        if closed is None:
+            most = _flips_in_a_word(float(np.mean(each)), bits, elements, confidence)
+            closed = float(np.sort(sizes, axis=1)[:, bits - most :].sum(axis=1).max())
+            note = TOGETHER_NOTE if most > 1 else ""
+        eps = closed
     elif n:
         total = each if each.shape[0] == sizes.shape[0] == elements else each.mean(axis=0, keepdims=True)
         repeats = elements / max(total.shape[0], sizes.shape[0])

@@ -17,6 +17,7 @@ from scipy import stats
 from faultsim.budget.base import Budget, check_confidence, check_norm, check_rate
 from faultsim.budget.compound import compound_quantile
 from faultsim.budget.events import Event, rare_events
+from faultsim.budget.largest import largest_of
 from faultsim.errors import OptionError
 from faultsim.formats import ConductancePair, Values
 from faultsim.formats.conductance import ConductanceMapping
@@ -37,8 +38,7 @@ def stuck_pair(
 
     A device stuck at LRS holds g_max, one stuck at HRS g_min ([Chen2015]_); an idle device stuck at HRS
     changes nothing. p = 2 and p = 1 are compound-Poisson quantiles with the mean of the table; p = inf is
-    the largest change by one failed device, or by two where a pair with both failed is likelier than ``1 -
-    confidence``.
+    the exact quantile of the largest change.
 
     Args:
         mechanism: Name for the budget.
@@ -56,15 +56,13 @@ def stuck_pair(
     check_norm(p)
     check_confidence(confidence)
     check_stuck(p_lrs, p_hrs)
-    sizes, shares, failed = _pair_states(pair, values, p_lrs, p_hrs)
+    sizes, shares = _pair_states(pair, values, p_lrs, p_hrs)
     elements = sizes.shape[0]
     touched = float(((sizes > 0) * shares).sum(axis=1).mean()) if elements else 0.0
     n = int(stats.binom.ppf(confidence, elements, min(touched, 1.0))) if elements else 0
     eps = 0.0
     if n and p == math.inf:
-        doubles = float(shares[failed == 2].sum())
-        likely = elements * math.log1p(-min(doubles, 1 - 1e-16)) < math.log(confidence)
-        eps = float(sizes[:, (failed > 0) & ((failed == 1) | likely) & (shares > 0)].max(initial=0.0))
+        eps = largest_of(sizes, shares, confidence=confidence)
     elif n:
         eps = compound_quantile(sizes**p, shares[None, :], confidence) ** (1 / p)
     return Budget(mechanism=mechanism, scope=scope, p=p, eps=eps, n=n, confidence=confidence)
@@ -228,8 +226,8 @@ def largest_together(jumps: NDArray[np.float64], rate: float, places: int, confi
 
 def _pair_states(
     pair: ConductancePair, values: Values, p_lrs: float, p_hrs: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return ``|change|`` (k, 9), the probability and the number of failed devices of each state (9)."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return ``|change|`` (k, 9), and the probability of each state (9)."""
     top = np.broadcast_to(np.asarray(pair.w_max), np.shape(values)).ravel()
     main = np.minimum(np.abs(np.asarray(values, np.float64)).ravel(), top) / top
     fine = 1 - p_lrs - p_hrs
@@ -238,5 +236,4 @@ def _pair_states(
         for idle_now, idle_share in ((0.0, fine), (1.0, p_lrs), (0.0, p_hrs)):
             columns.append(np.abs(main_now - idle_now - main) * top)
             shares.append(main_share * idle_share)
-    count = np.array([(i // 3 > 0) + (i % 3 > 0) for i in range(9)], dtype=np.int64)
-    return np.stack(columns, axis=1), np.array(shares), count
+    return np.stack(columns, axis=1), np.array(shares)

@@ -84,11 +84,10 @@ class Drift(AnalogLaw):
         return cells._replace(now=now, gain=gain)
 
     def spread(self, moments: Moments, mapping: ConductanceMapping, t_s: float) -> Moments:
-        """Multiply by the mean of ``(1 + t/t0)^-ν`` and spread by its second moment."""
+        """Multiply by the first three moments of ``(1 + t/t0)^-ν``."""
         g = Relative(moments.target, mapping.g_max_uS, _SMALLEST)
         mu, sigma = self.nu_mean.at(g), self.nu_std.at(g)
-        first = _folded_exponential(mu, sigma, self.log_time(t_s))
-        second = _folded_exponential(mu, sigma, 2 * self.log_time(t_s))
+        first, second, third = (_folded_exponential(mu, sigma, k * self.log_time(t_s)) for k in (1, 2, 3))
         mean = moments.mean * first
         var = np.maximum((moments.mean**2 + moments.var) * second - mean**2, 0.0)
         gain = moments.gain
@@ -98,7 +97,9 @@ class Drift(AnalogLaw):
                 for m, v in ((moments.mean, moments.var), (mean, var))
             )
             gain = gain * self._ratio(before, after, moments.channel_axis)
-        return moments._replace(mean=mean, var=var, gain=gain, third=moments.third * first**3)
+        cube = moments.mean**3 + 3 * moments.mean * moments.var + moments.third
+        skew = np.where(var > 0, cube * third - 3 * mean * var - mean**3, 0.0)
+        return moments._replace(mean=mean, var=var, gain=gain, third=skew)
 
     def _ratio(
         self, before: NDArray[np.floating], after: NDArray[np.floating], channel_axis: int

@@ -84,7 +84,8 @@ class IrDrop(AnalogLaw):
 
     def act(self, cells: Cells, mapping: ConductanceMapping, rng: np.random.Generator, t_s: float) -> Cells:
         """Replace what a read finds by the effective conductances; nothing is drawn."""
-        return cells._replace(now=self.effective(cells.now, mapping, cells.channel_axis))
+        keep = cells.now is cells.target  # nothing is drawn before: every chip has the same
+        return cells._replace(now=self.effective(cells.now, mapping, cells.channel_axis, keep=keep))
 
     def spread(self, moments: Moments, mapping: ConductanceMapping, t_s: float) -> Moments:
         """Take the mean from the network at the mean conductances; the variance stays.
@@ -94,11 +95,22 @@ class IrDrop(AnalogLaw):
         """
         return moments._replace(mean=self.effective(moments.mean, mapping, moments.channel_axis))
 
-    def effective(self, g_uS: NDArray[Any], mapping: ConductanceMapping, channel_axis: int = 0) -> NDArray[Any]:
-        """Return effective conductances, uS, in the shape ``(devices, *shape)`` and dtype of *g_uS*."""
+    def effective(
+        self, g_uS: NDArray[Any], mapping: ConductanceMapping, channel_axis: int = 0, *, keep: bool = True
+    ) -> NDArray[Any]:
+        """Return effective conductances, uS, in the shape ``(devices, *shape)`` and dtype of *g_uS*.
+
+        Args:
+            g_uS: Conductances of the devices, uS.
+            mapping: How weights are devices.
+            channel_axis: Axis of output channels of the tensor.
+            keep: Whether to remember the solution, for conductances that come again.
+        """
         if not any(self.wires) or g_uS.size == 0:
             return g_uS
         layout = "reference" if mapping.groups(g_uS.shape[1:]) is not None else self.arrays
+        if not keep:
+            return self._solve(g_uS, layout, channel_axis)
         settings = (self.wires, self.tile_rows, self.tile_cols, self.method, layout, channel_axis)
         return _SOLVED.get(digest(g_uS, *settings), lambda: self._solve(g_uS, layout, channel_axis))
 

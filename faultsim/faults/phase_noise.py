@@ -9,6 +9,7 @@ References:
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -17,21 +18,28 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from faultsim.budget.base import Budget, check_confidence, check_norm, check_rate
-from faultsim.corruption import Add, Stored
+from faultsim.corruption import Add, Edit, Stored
 from faultsim.errors import DeviceError, OptionError
 from faultsim.faults import mzi_mesh
-from faultsim.faults.base import Fault, register
+from faultsim.faults.base import Fault, Generators, register
 from faultsim.faults.crossbar import from_lines, to_lines
+from faultsim.faults.mzi_program import program
 from faultsim.faults.recall import Recall, digest
 
 _PROGRAMMED = Recall(256 << 20)
-"""Phases of programmed tensors: every chip aims at the same."""
+"""Tiles, gains and phases of programmed tensors: every chip aims at the same."""
 
 _CHUNK = 64
-_DRAW_CHUNK = 256
+"""Tiles of which the paths of light are held at once: 18 MB at 16 x 16."""
+
+_DRAW_TILES = 1024
+"""Tiles of one or several tensors whose light is followed at once: few would pay the calls, more the cache."""
+
+_LANES = 16
+"""Tiles are filled up to a multiple: vector arithmetic then rounds a tile alike wherever it stands in a batch."""
+
 _FINE_RAD = 1e-3
 """Below this spread float32 phases would be noisier than the errors."""
-"""Tiles of which the paths of light are held at once: 18 MB at 16 x 16."""
 
 _TINY_RAD = 1e-3
 """Below it a budget's mean is taken to first order, right to 1e-4 of itself: the exact one would cancel."""
@@ -87,7 +95,19 @@ class PhaseNoise(Fault):
         Raises:
             DeviceError: If the tensor holds integer codes: light carries their real values only.
         """
-        return Add(delta=self._from_tiles(self._errors(self._mesh(stored), rng), stored).astype(np.float32))
+        return self._draw([stored], [rng])[0]
+
+    def sample_chip(self, stored: Sequence[Stored], generators: Generators) -> dict[str, Edit]:
+        """Draw all tensors of one die, each as `sample` does: the light of small ones is followed together."""
+        edits: dict[str, Edit] = {}
+        group: list[Stored] = []
+        for one in stored:
+            group.append(one)
+            if one is stored[-1] or sum(each.values.size for each in group) >= _DRAW_TILES * self.tile**2:
+                drawn = self._draw(group, [generators(each.site.name) for each in group])
+                edits |= {each.site.name: edit for each, edit in zip(group, drawn, strict=True)}
+                group = []
+        return edits
 
     def mean(self, stored: Stored) -> NDArray[np.float64]:
         """Return the mean of each weight's delta over dies, value units, the tensor's shape; exact at every sigma.
@@ -161,8 +181,10 @@ class PhaseNoise(Fault):
         chosen = np.unique(np.linspace(0, len(mesh.tiles) - 1, min(_SAMPLE, len(mesh.tiles))).astype(np.int64))
         at = np.tile(chosen, max(1, 2 * _CHUNK // len(chosen)))  # several dies at once
         part = _Mesh(mesh.tiles[at], mesh.gain, mesh.phases[at], mesh.inputs[at], mesh.outputs[at])
+        filled = part.outputs[:, :, None] & part.inputs[:, None]
         rng = np.random.default_rng(0)
-        draws = [np.sum(self._errors(part, rng) ** 2, axis=(1, 2)) for _ in range(-(-_DRAWS // len(at)))]
+        rounds = range(-(-_DRAWS // len(at)))
+        draws = [np.sum(self._errors([part], [rng])[0] ** 2, axis=(1, 2), where=filled) for _ in rounds]
         squares = np.concatenate(draws).reshape(-1, len(chosen))
         away = squares - squares.mean(axis=0)
         share = len(mesh.tiles) / len(chosen)  # tiles are independent: their central moments add
@@ -174,24 +196,42 @@ class PhaseNoise(Fault):
         seen = float(np.quantile(squares, confidence, method="higher")) if len(mesh.tiles) == 1 else 0.0
         return max(quantile, seen)
 
-    def _errors(self, mesh: _Mesh, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Draw what is wrong with each tile of one die, value units, 0 where the tensor does not fill it."""
-        drawn = rng.standard_normal(mesh.phases.shape)
-        if self.sigma_phase_rad == 0 or mesh.gain == 0:
-            return np.zeros_like(mesh.tiles)
+    def _draw(self, stored: Sequence[Stored], rngs: Sequence[np.random.Generator]) -> list[Add]:
+        wrong = self._errors([self._mesh(one) for one in stored], rngs)
+        return [
+            Add(delta=np.asarray(self._from_tiles(tiles, one), np.float32))
+            for tiles, one in zip(wrong, stored, strict=True)
+        ]
+
+    def _errors(self, meshes: Sequence[_Mesh], rngs: Sequence[np.random.Generator]) -> list[NDArray[Any]]:
+        """Draw what is wrong with each tile of each tensor on one die, value units, in the tiles' shape.
+
+        Where a tensor does not fill a tile, the numbers are what its mesh would compute there.
+        """
+        if self.sigma_phase_rad == 0:
+            return [np.zeros_like(mesh.tiles) for mesh in meshes]
         fine = self.sigma_phase_rad < _FINE_RAD
-        errors: NDArray[Any] = drawn.astype(np.float64 if fine else np.float32)
-        errors *= errors.dtype.type(self.sigma_phase_rad)
-        errors += mesh.phases
-        light = np.empty(mesh.tiles.shape, errors.dtype)
-        for first in range(0, len(errors), _DRAW_CHUNK):  # a chunk stays in the processor's cache through all stages
-            part = errors[first : first + _DRAW_CHUNK]
-            phasors = np.empty(part.shape, np.complex128 if fine else np.complex64)
-            np.cos(part, out=phasors.real)
-            np.sin(part, out=phasors.imag)
-            light[first : first + _DRAW_CHUNK] = mzi_mesh.transfer(phasors, self.tile).real
-        wrong = mesh.gain * light.astype(np.float64) - mesh.tiles
-        return np.asarray(wrong * (mesh.outputs[:, :, None] & mesh.inputs[:, None]))
+        real = np.float64 if fine else np.float32
+        ends = np.cumsum([0, *(len(mesh.tiles) for mesh in meshes)])
+        total, whole = int(ends[-1]), mzi_mesh.layout(self.tile).shifters
+        light = np.empty((self.tile, self.tile, total), real)
+        batches = -(-total // _DRAW_TILES)
+        for batch in range(batches):
+            first, last = total * batch // batches, total * (batch + 1) // batches
+            angles = np.zeros((whole, -(-(last - first) // _LANES) * _LANES), real)
+            for mesh, rng, start in zip(meshes, rngs, ends[:-1], strict=True):
+                low, high = max(first - start, 0), min(last - start, len(mesh.tiles))
+                if low < high:
+                    drawn: NDArray[Any] = rng.standard_normal((high - low, whole)).astype(real, copy=False)
+                    drawn *= real(self.sigma_phase_rad)
+                    drawn += mesh.phases[low:high]
+                    angles[:, start + low - first : start + high - first] = drawn.T
+            phasors = np.empty(angles.shape, np.complex128 if fine else np.complex64)
+            np.cos(angles, out=phasors.real)
+            np.sin(angles, out=phasors.imag)
+            light[:, :, first:last] = mzi_mesh.carry(phasors, self.tile)[:, :, : last - first].real
+        seen = [np.moveaxis(light[:, :, ends[k] : ends[k + 1]], 2, 0) for k in range(len(meshes))]
+        return [mesh.gain * tiles - mesh.tiles for mesh, tiles in zip(meshes, seen, strict=True)]
 
     def _mean_tiles(self, mesh: _Mesh) -> NDArray[np.float64]:
         phasors = np.exp(1j * mesh.phases - self.sigma_phase_rad**2 / 2)
@@ -203,12 +243,16 @@ class PhaseNoise(Fault):
                 f"tensor {stored.site.name!r} holds {stored.values.dtype} codes, but a photonic mesh carries real"
                 " weights; give the device an analog storage, or the float model"
             )
-        matrix = to_lines(stored.values[None].astype(np.float64), stored.site.channel_axis)[0].T
-        tiles, used = self._cut(matrix), self._cut(np.ones(matrix.shape)) > 0
-        content = digest(tiles)
-        gain = float(_PROGRAMMED.get(f"gain {content}", lambda: _largest(tiles)))
-        phases = _PROGRAMMED.get(content, lambda: mzi_mesh.program(tiles, gain or 1.0))
-        return _Mesh(tiles, gain, phases, np.asarray(used.any(axis=1)), np.asarray(used.any(axis=2)))
+        values = np.asarray(stored.values)
+        key = digest(values, self.tile, stored.site.channel_axis)
+        tiles = _PROGRAMMED.get(f"tiles {key}", lambda: self._cut(_matrix(values[None], stored).astype(np.float64)))
+        gain = float(_PROGRAMMED.get(f"gain {key}", lambda: _largest(tiles)))
+        phases = _PROGRAMMED.get(f"phases {key}", lambda: program(tiles, gain or 1.0))
+        rows, cols = _matrix(values[None], stored).shape
+        high, wide = -(-rows // self.tile), -(-cols // self.tile)
+        outputs = (np.arange(high * self.tile) < rows).reshape(high, self.tile)
+        inputs = (np.arange(wide * self.tile) < cols).reshape(wide, self.tile)
+        return _Mesh(tiles, gain, phases, np.tile(inputs, (high, 1)), np.repeat(outputs, wide, axis=0))
 
     def _cut(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return a matrix as whole tiles ``(t, tile, tile)``, filled with zeros."""
@@ -219,7 +263,7 @@ class PhaseNoise(Fault):
 
     def _from_tiles(self, tiles: NDArray[np.float64], stored: Stored) -> NDArray[np.float64]:
         """Undo `_cut` and the layout of the matrix: return the tensor's shape."""
-        rows, cols = to_lines(stored.values[None], stored.site.channel_axis).shape[:0:-1]
+        rows, cols = _matrix(stored.values[None], stored).shape
         high, wide = -(-rows // self.tile), -(-cols // self.tile)
         whole = (
             tiles.reshape(high, wide, self.tile, self.tile).swapaxes(1, 2).reshape(high * self.tile, wide * self.tile)
@@ -228,6 +272,12 @@ class PhaseNoise(Fault):
             whole[:rows, :cols].T[None], stored.values.shape, stored.site.channel_axis
         )
         return np.asarray(lines[0])
+
+
+def _matrix(values: NDArray[Any], stored: Stored) -> NDArray[Any]:
+    """Return values ``(1, *shape)`` of a tensor as its matrix, outputs by inputs x kernel."""
+    lines: NDArray[Any] = to_lines(values, stored.site.channel_axis)[0].T
+    return lines
 
 
 def _largest(tiles: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from faultsim.corruption import Stored, apply_edit
 from faultsim.errors import DeviceError, OptionError
 from faultsim.faults.base import FAULTS
-from faultsim.faults.mzi_mesh import decompose, layout, mean_square, paths, program, transfer
+from faultsim.faults.mzi_mesh import layout, mean_square, paths, transfer
+from faultsim.faults.mzi_program import decompose, program
 from faultsim.faults.phase_noise import PhaseNoise
 from faultsim.formats import FloatFormat, IntFormat
 from faultsim.rng import generator
@@ -299,3 +300,20 @@ def test_codes_and_strange_norms_are_refused(make_stored: MakeStored) -> None:
         law.budget(floats, p=3, confidence=0.9)
     with pytest.raises(OptionError, match="confidence must lie strictly between 0 and 1, got 1"):
         law.budget(floats, p=2, confidence=1.0)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 1e-4, 0.0])
+def test_a_tensor_is_drawn_alike_by_itself_and_with_others(sigma: float, make_stored: MakeStored) -> None:
+    rng = np.random.default_rng(9)
+    shapes = [(20, 3, 3, 3), (140, 140), (5,), (0, 4), (17, 33)]
+    tensors = [make_stored(rng.normal(size=shape).astype(np.float32), FloatFormat()) for shape in shapes]
+    named = [one._replace(site=dataclasses.replace(one.site, name=f"w{k}")) for k, one in enumerate(tensors)]
+    law = PhaseNoise(sigma_phase_rad=sigma, tile=4)  # more tiles than are followed at once
+    whole = law.sample_chip(named, lambda name: generator(0, 1, name))
+    rest = law.sample_chip(named[:0:-1], lambda name: generator(0, 1, name))
+    assert list(whole) == [one.site.name for one in named]
+    for one in named:
+        alone = law.sample(one, generator(0, 1, one.site.name)).delta
+        np.testing.assert_array_equal(whole[one.site.name].delta, alone)  # type: ignore[union-attr]
+        if one.site.name in rest:
+            np.testing.assert_array_equal(rest[one.site.name].delta, alone)  # type: ignore[union-attr]

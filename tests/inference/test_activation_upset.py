@@ -1,6 +1,7 @@
 """An upset is a flipped bit of one stored activation: the same as cutting the graph there, in onnxruntime."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper
 from running import calibrated, effects, normals, proto
+from scipy import stats
 
 from faultsim.engine.inference import Chip
 from faultsim.engine.runner import Runner
@@ -145,6 +147,52 @@ def test_the_number_of_upsets_is_poisson_or_given_one() -> None:
     assert np.mean(counts) == pytest.approx(2.0, abs=5 * np.sqrt(2 / 1000))
     assert np.var(counts) == pytest.approx(2.0, rel=0.3)
     assert {len(given.draw(held, effects(given, trial=t)[0])) for t in range(200)} <= {1, 2}
+
+
+def test_numbers_and_places_of_upsets_pass_exact_tests(digits) -> None:
+    held = digits[2].calibration.activations
+    mean, trials = 5.0, 2000
+    free = ActivationUpset(mean=mean)
+    drawn = [free.draw(held, effects(free, trial=t)[0]) for t in range(trials)]
+    counts = np.array([len(one) for one in drawn])
+    total = int(counts.sum())  # of independent Poisson numbers: Poisson itself
+    assert 1e-4 < stats.poisson.cdf(total, mean * trials) < 1 - 1e-4
+    assert fits(counts, stats.poisson(mean).pmf, 0, 11) > 1e-4
+    given = ActivationUpset(mean=0.7, given_event=True)
+    events = np.array([len(given.draw(held, effects(given, trial=t)[0])) for t in range(trials)])
+    law = stats.poisson(0.7)
+    assert fits(events, lambda k: law.pmf(k) / law.sf(0), 1, 5) > 1e-4
+    bits = {name: one.elements * one.format.bits for name, one in held.items()}
+    seen = Counter(upset.activation for one in drawn for upset in one)
+    for name, own in bits.items():
+        assert stats.binomtest(seen[name], total, own / sum(bits.values())).pvalue > 1e-4
+
+
+def test_every_upset_of_a_trial_strikes_the_same_inference() -> None:
+    model = load_model(proto([helper.make_node("Relu", ["x"], ["y"])], {"w": normals(2)}))
+    feeds = {"x": normals(3, 6)}
+    runner = calibrated(model, feeds)
+    assert runner.calibration is not None
+    law = ActivationUpset(count=8)
+    acting = effects(law, trial=3)
+    upsets = law.draw(runner.calibration.activations, acting[0])
+    assert len(upsets) == 8
+    assert len({one.element for one in upsets}) > 3
+    y = np.maximum(feeds["x"], 0)
+    words = y.view(np.uint32)
+    for one in upsets:
+        assert one.activation == "y"
+        words[:, one.element] ^= np.uint32(one.mask)
+    np.testing.assert_array_equal(runner.open(effects=acting)(feeds), y)
+
+
+def fits(counts: NDArray[Any], pmf: Callable[[Any], Any], low: int, high: int) -> float:
+    """The p value of Pearson's test of counts against a law, everything from *high* on in one class."""
+    classes = np.arange(low, high)
+    expected = np.append(pmf(classes), 0.0)
+    expected[-1] = 1 - expected.sum()
+    seen = np.append([np.sum(counts == k) for k in classes], np.sum(counts >= high))
+    return float(stats.chisquare(seen, len(counts) * expected).pvalue)
 
 
 def test_an_upset_stays_in_the_activations_it_is_confined_to(digits) -> None:

@@ -291,3 +291,50 @@ assess:"""
     mechanism = load(before + stuck + after.partition("assess:")[2], DeviceSpec).mechanisms[0]
     assert mechanism.params["levels"].value == [[0.0, 0.01], [1.0, 0.003]]
     assert mechanism.settings == {"direction": "one_way_per_cell"}
+
+
+CURVE = "{a_ln: -0.0125, b: -0.0059, min: 0.008, max: 0.045}"
+
+
+@pytest.mark.parametrize(
+    ("written", "messages"),
+    [
+        ("{a_ln: on, b: 0, min: 0, max: 1}", ["value.a_ln: must be a number, got the text 'on'"]),
+        (
+            "{a_ln: 1, b: 0, mn: 0, max: 1}",
+            ["value.min: missing; add it", "value.mn: unknown key, did you mean 'min'?"],
+        ),
+        ("{points: [[0, 1], [1, x]]}", ["value.points[1][1]: must be a number, got the text 'x'"]),
+        ("{coefficients: []}", ["value.coefficients: must hold at least 1 entries, got 0"]),
+        (
+            "{split: 0.5, below: {coefficients: [1]}, above: {points: [[0, on]]}}",
+            ["value.above.points[0][1]: must be a number, got the text 'on'"],
+        ),
+        ("3", ["value: must be a mapping of keys to values, got 3"]),
+    ],
+)
+def test_a_wrong_curve_is_told_once_as_the_curve_that_it_is(written, messages, tmp_path):
+    text = (ROOT / "devices" / "pcm_analog.yaml").read_text()
+    path = tmp_path / "pcm_analog.yaml"
+    path.write_text(text.replace(f"nu_std: {{value: {CURVE}", f"nu_std: {{value: {written}"))
+    with pytest.raises(SpecError) as caught:
+        profile(path)
+    said = [line.split("params.nu_std.", 1)[1] for line in str(caught.value).splitlines()]
+    assert said == messages
+
+
+def test_a_curve_in_two_branches_is_read(tmp_path):
+    text = (ROOT / "devices" / "pcm_analog.yaml").read_text()
+    path = tmp_path / "pcm_analog.yaml"
+    branches = f"{{split: 0.5, below: {{coefficients: [0.01]}}, above: {CURVE}}}"
+    path.write_text(text.replace(f"nu_std: {{value: {CURVE}", f"nu_std: {{value: {branches}"))
+    curve = next(m for m in profile(path).mechanisms if m.model == "power_law_drift").params.nu_std.value
+    assert curve.below.coefficients == (0.01,)
+    assert curve.above.max == 0.045
+
+
+def test_how_a_source_was_read_is_a_word(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(GOOD.replace("read: primary", "read: [primary]"))
+    with pytest.raises(SpecError, match=r"sources.lab.read: must be 'primary', 'secondary' or 'memory', got a list"):
+        profile(path)
