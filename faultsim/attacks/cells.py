@@ -215,10 +215,10 @@ def _choices(stored: Stored, cells: Cells) -> Choices:
 
 def _aim(prepared: Prepared, scorer: Scorer, cells: Cells, loss: Loss) -> tuple[Aim, str]:
     setting = prepared.setting
-    network = _network(prepared, scorer)
+    finite = cells.finite_only
     if cells.target is None and cells.victim is None:
-        many = SweepScorer(setting, scorer) if loss == "cross_entropy" else None
-        return Untargeted(objective=network, loss=loss, scorer=many, finite_only=cells.finite_only), "any error"
+        network, many = _network(prepared, scorer), _many(prepared, scorer, loss)
+        return Untargeted(objective=network, loss=loss, scorer=many, finite_only=finite), "any error"
     classes = classes_of(setting)
     for option, given in (("--target", cells.target), ("--victim", cells.victim)):
         if given is not None and not 0 <= given < classes:
@@ -234,18 +234,21 @@ def _aim(prepared: Prepared, scorer: Scorer, cells: Cells, loss: Loss) -> tuple[
     aim: Untargeted | Targeted
     if cells.target is None:
         part = picked(setting, scorer, ours)
-        aim = Untargeted(objective=_network(prepared, part), loss=loss, finite_only=cells.finite_only)
+        network, many = _network(prepared, part), _many(prepared, part, loss)
+        aim = Untargeted(objective=network, loss=loss, scorer=many, finite_only=finite)
         words = f"any error in samples of class {cells.victim}"
     else:
         part = picked(setting, scorer, ours, np.full(ours.size, cells.target, dtype=np.int64))
-        aim = Targeted(objective=_network(prepared, part), loss=loss, finite_only=cells.finite_only)
+        network, many = _network(prepared, part), _many(prepared, part, loss)
+        aim = Targeted(objective=network, loss=loss, scorer=many, finite_only=finite)
         whose = "all samples" if cells.victim is None else f"samples of class {cells.victim}"
         words = f"{whose} taken for class {cells.target}"
     if not cells.stealthy:
         return aim, words
-    others = _network(prepared, picked(setting, scorer, theirs))
+    rest = picked(setting, scorer, theirs)
+    others, many = _network(prepared, rest), _many(prepared, rest, "cross_entropy")
     clean = others.score({}).accuracy
-    spared = Stealthy(aim=aim, others=others, clean_accuracy=clean, tolerance=cells.tolerance)
+    spared = Stealthy(aim=aim, others=others, clean_accuracy=clean, tolerance=cells.tolerance, scorer=many)
     return spared, f"{words}; accuracy of all others at most {100 * cells.tolerance:g} points lower"
 
 
@@ -261,6 +264,11 @@ def _screen(prepared: Prepared, cells: Cells, loss: Loss, seed: int) -> Screen |
     except DataError:  # none of these is of the victim's class
         return None
     return Screen(aim=WatchedAim(aim, prepared.stopped, lambda done: None), share=few / samples)
+
+
+def _many(prepared: Prepared, scorer: Scorer, loss: Loss) -> SweepScorer | None:
+    """Return what scores many candidates in one sweep; it knows no margins."""
+    return SweepScorer(prepared.setting, scorer) if loss == "cross_entropy" else None
 
 
 def _network(prepared: Prepared, scorer: Scorer) -> NetworkEdits:

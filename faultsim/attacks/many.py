@@ -12,6 +12,9 @@ from faultsim.engine.sweep.sweep import Sweep
 from faultsim.search import Score
 from faultsim.search.bits import Edits
 
+_MEMORY_BYTES = 1 << 29
+"""Room for the clean activations of a batch: a stealthy attack with a first look has four sweeps at once."""
+
 
 class SweepScorer:
     """Scores candidates by loss and accuracy, each at a part of a forward pass (`search.bits.ManyScorer`).
@@ -24,7 +27,7 @@ class SweepScorer:
         self._stored = setting.stored
         if scorer.golden is None:
             scorer.set_golden(setting.fault_free())
-        self._sweep = Sweep(scorer, setting.fault_free())
+        self._sweep = Sweep(scorer, setting.fault_free(), memory_bytes=_MEMORY_BYTES)
         self._counted = setting.task.counts_correct
 
     def scores(self, candidates: Sequence[Edits]) -> list[Score]:

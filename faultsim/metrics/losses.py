@@ -67,8 +67,22 @@ def smooth_error(logits: torch.Tensor, labels: torch.Tensor, *, sharpness: float
     return torch.where(right, 1 - kept, torch.ones_like(kept))
 
 
+def collapse(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the log-probability of the class that takes most from the others, shape (M,), differentiable.
+
+    That class has the largest sum of probabilities over the rows of other classes. A network that answers one class to
+    everything is right by chance alone, on any samples. The gradient comes from the rows not yet taken for that class.
+
+    Args:
+        logits: Shape (M, C), C at least 2; the rows of one batch, over which the class is chosen.
+        labels: Classes, shape (M,), int64.
+    """
+    taken = logits.detach().softmax(1).scatter(1, labels[:, None], 0.0)
+    return logits.log_softmax(1)[:, int(taken.nan_to_num().sum(0).argmax())]
+
+
 def per_row(logits: torch.Tensor, labels: torch.Tensor, kind: str, *, cap: float = 0.0) -> torch.Tensor:
-    """Return the loss of the asked kind of each row: one of `LOSSES` or of `SHARPNESS`.
+    """Return the loss of the asked kind of each row: one of `LOSSES`, of `SHARPNESS` or ``collapse``.
 
     Raises:
         OptionError: If `kind` is unknown.
@@ -77,6 +91,8 @@ def per_row(logits: torch.Tensor, labels: torch.Tensor, kind: str, *, cap: float
         return cross_entropy(logits, labels)
     if kind == "margin":
         return margin(logits, labels, cap=cap)
+    if kind == "collapse":
+        return collapse(logits, labels)
     if kind in SHARPNESS:
         return smooth_error(logits, labels, sharpness=SHARPNESS[kind])
     raise unknown_loss(kind)

@@ -3,7 +3,7 @@
 from faultsim.search.fixed_point import FixedPoint
 from faultsim.search.frame import WorstCase, methods_for, worst_case
 from faultsim.search.greedy import Greedy
-from faultsim.search.objective import SMOOTH, Gradient, Loss, Objective, Score
+from faultsim.search.objective import COUNTED, Gradient, Loss, Objective, Score
 from faultsim.search.one_step import OneStep
 from faultsim.search.probe import BudgetSpentError, Candidate, Method, Probe, TraceRow
 from faultsim.search.projected_gradient import ProjectedGradient
@@ -12,7 +12,7 @@ from faultsim.search.swap import Swap
 from faultsim.search.vertices import Vertices
 
 __all__ = [
-    "SMOOTH",
+    "COUNTED",
     "BudgetSpentError",
     "Candidate",
     "FixedPoint",

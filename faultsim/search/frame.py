@@ -20,6 +20,7 @@ from faultsim.search.vertices import Vertices
 _SPARSE = 0.25  # part of the elements that may move, up to which a set is searched element by element
 _FEW = 4096  # elements up to which all corners of a set with p = 1 are tried
 _FALLEN = 0.03  # accuracy lost above which the samples nearest to the edge are wrong already
+_BROKEN = 0.2  # accuracy lost above which the margin leads to more errors than their smooth count does by itself
 _FIRST = 10  # gradients that the methods named first get before the rest is shared out
 
 
@@ -141,8 +142,14 @@ def _ascends(method: Method) -> bool:
 
 
 def _suits(method: Method, probe: Probe) -> bool:
-    """Say whether a search is of use still: the edge decides the accuracy only while it has hardly fallen."""
+    """Say whether a search is of use still.
+
+    The edge decides the accuracy only while it has hardly fallen. Where much has fallen, the smooth count of errors
+    goes on from what the margin found instead of from the clean network.
+    """
     fallen = probe.clean.accuracy - probe.least_accurate.score.accuracy
+    if isinstance(method, FixedPoint) and method.loss == "errors" and _ascends(method):
+        return (fallen > _BROKEN) == (method.start == "least_accurate")
     return getattr(method, "loss", None) != "edge" or not fallen > _FALLEN
 
 
@@ -164,6 +171,7 @@ def methods_for(constraint: TensorSet, elements: int) -> tuple[Method, ...]:
         FixedPoint(loss="errors", wide=True),
         FixedPoint(loss="edge", wide=True),
         FixedPoint(loss="margin", wide=True),
+        FixedPoint(loss="errors", start="least_accurate", wide=True),
         FixedPoint(start="least_accurate", wide=True),
     )
     blocks = constraint.blocks

@@ -9,15 +9,17 @@ from numpy.typing import NDArray
 
 from faultsim.constraints import Tensors
 
-Loss = Literal["cross_entropy", "margin", "errors", "edge"]
-"""What a search can raise: the mean cross-entropy, the mean margin, or a smooth count of the errors.
+Loss = Literal["cross_entropy", "margin", "errors", "edge", "collapse"]
+"""What a search can raise: the mean cross-entropy, the mean margin, a smooth count of the errors, or a collapse.
 
 The count is the mean of ``1 - softmax(sharpness * logits)[true class]`` over the samples that are right, and 1 for each
 that is wrong. Its gradient is carried by the right samples near the edge, which decide the accuracy, where that of the
 cross-entropy is carried by those that are wrong already. ``edge`` looks at the nearest ones alone: for small sets.
+The collapse is the mean log-probability of the class that takes most from the others: a network that answers one class
+to everything is right by chance alone, on samples that the search never saw too.
 """
-SMOOTH: Final[tuple[Loss, ...]] = ("errors", "edge")
-"""The smooth counts. How sharp they are, the task says (`faultsim.metrics.losses.SHARPNESS`)."""
+COUNTED: Final[tuple[Loss, ...]] = ("errors", "edge", "collapse")
+"""What is scored by the share of errors. How sharp smooth counts are, the task says (`metrics.losses.SHARPNESS`)."""
 
 
 class Gradient(NamedTuple):
@@ -62,13 +64,13 @@ class Score(NamedTuple):
         """Return the number that a search raises: loss, margin or share of errors, ``-inf`` where not finite."""
         if not self.finite:
             return -math.inf
-        if loss in SMOOTH:
+        if loss in COUNTED:
             return 1 - self.accuracy
         return self.loss if loss == "cross_entropy" else self.margin
 
     def rank(self, loss: Loss) -> tuple[float, float]:
         """Sorts by what a search raises; among equal shares of errors, which are many, by the cross-entropy."""
-        return self.value(loss), self.value("cross_entropy") if loss in SMOOTH else 0.0
+        return self.value(loss), self.value("cross_entropy") if loss in COUNTED else 0.0
 
 
 class Objective(Protocol):

@@ -7,7 +7,7 @@ import numpy as np
 
 from faultsim.constraints import Layout, Tensors, TensorSet
 from faultsim.errors import OptionError
-from faultsim.search.objective import SMOOTH, Gradient, Loss, Objective, Score
+from faultsim.search.objective import COUNTED, Gradient, Loss, Objective, Score
 
 _NONE = Gradient(math.nan, {})
 
@@ -139,7 +139,7 @@ class Probe:
         try:
             return self._objective.gradient(at, loss)
         except OptionError:
-            if loss not in SMOOTH:
+            if loss not in COUNTED:
                 raise
             self._lacking.add(loss)  # a task without classes counts no errors
             return _NONE

@@ -10,6 +10,7 @@ from linear import QUICK, attacked, numbers, runtime_score, with_numbers
 
 import faultsim
 from faultsim.attacks import Cells, Search
+from faultsim.attacks import cells as module
 from faultsim.errors import FaultsimError
 from faultsim.results.attack import AttackResult
 
@@ -101,6 +102,28 @@ def test_a_stealthy_target_spares_the_other_samples() -> None:
     for point in result.cells.points:
         assert point.kept >= result.cells.clean_kept - 0.05 - 1e-12
     assert result.cells.points[-1].aimed_accuracy <= result.cells.clean_aimed
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        Cells(count=2, target=8),
+        Cells(count=2, victim=3),
+        Cells(count=2, victim=3, target=8, stealthy=True, tolerance=0.5),
+    ],
+    ids=["target", "victim", "stealthy"],
+)
+def test_every_aim_finds_in_one_sweep_what_whole_passes_find(cells: Cells, monkeypatch: pytest.MonkeyPatch) -> None:
+    options, search = replace(QUICK, limit=100), Search(gradients=4, forwards=150)
+    made: list[int] = []
+    many = module._many
+    monkeypatch.setattr(module, "_many", lambda *given: made.append(1) or many(*given))
+    swept = faultsim.attack("digits_int8", cells=cells, options=options, search=search)
+    assert len(made) == 1 + cells.stealthy
+    monkeypatch.setattr(module, "_many", lambda *given: None)
+    whole = faultsim.attack("digits_int8", cells=cells, options=options, search=search)
+    assert swept.cells == whole.cells
+    assert swept.forwards == whole.forwards > 100
 
 
 def test_only_the_listed_bits_flip_and_only_as_they_can(tmp_path: Path) -> None:

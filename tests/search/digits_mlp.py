@@ -49,7 +49,16 @@ class DigitsMlp:
         self.gradients += 1
         w, (x, one, two, logits) = self._forward(delta)
         rows, n = np.arange(len(self.y)), len(self.y)
-        if loss != "margin":
+        if loss == "collapse":
+            shifted = logits - logits.max(1, keepdims=True)
+            log_total = np.log(np.exp(shifted).sum(1))
+            taken = np.exp(shifted - log_total[:, None])
+            taken[rows, self.y] = 0.0
+            common = int(taken.sum(0).argmax())
+            value = float((shifted[:, common] - log_total).mean())
+            d = -np.exp(shifted - log_total[:, None])
+            d[:, common] += 1
+        elif loss != "margin":
             sharp = SHARPNESS.get(loss, 1.0)
             shifted = sharp * (logits - logits.max(1, keepdims=True))
             log_total = np.log(np.exp(shifted).sum(1))

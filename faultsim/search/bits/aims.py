@@ -93,8 +93,9 @@ class Untargeted:
 
     @property
     def losses(self) -> tuple[Loss, ...]:
-        """Both, that of the value first."""
-        return both(self.loss)
+        """That of the value, then the collapse into one class, then the other."""
+        first, other = both(self.loss)
+        return first, "collapse", other
 
     def gradient(self, edits: Edits, loss: Loss) -> Gradient:
         """Return the loss and its gradient."""

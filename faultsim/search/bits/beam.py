@@ -23,7 +23,7 @@ class Beam:
         width: Which candidates.
         survey: Elements of small layers whose widest move (the sign bit) the first round scores as well, at least 0.
         slopes: On how many of the corruptions, the worst first, candidates are ranked by gradients, at least 1.
-        margin_too: Whether candidates are ranked by the other loss's gradient as well: a gradient more for each.
+        losses: By how many of the aim's losses candidates are ranked, at least 1: a gradient for each.
         favourites: Cells of the largest true gains so far that are tried on every corruption, at least 0.
     """
 
@@ -32,11 +32,11 @@ class Beam:
     width: Width = field(default_factory=Width)
     survey: int = 256
     slopes: int = 1
-    margin_too: bool = True
+    losses: int = 2
     favourites: int = 60
 
     def __post_init__(self) -> None:
-        for name, least in (("beam", 1), ("tried", 1), ("survey", 0), ("slopes", 1), ("favourites", 0)):
+        for name, least in (("beam", 1), ("tried", 1), ("survey", 0), ("slopes", 1), ("losses", 1), ("favourites", 0)):
             if getattr(self, name) < least:
                 raise OptionError(f"Beam.{name} is {getattr(self, name)}, it must be at least {least}; raise it")
 
@@ -46,7 +46,12 @@ class Beam:
         return "beam"
 
     def search(self, ledger: Ledger, cells: int) -> None:
-        """Grow from nothing to *cells* cells, or until the goal is reached."""
+        """Grow from nothing to *cells* cells, or until the goal is reached; not at all where another search reached it.
+
+        Fewer cells are then a matter of `Swap`.
+        """
+        if ledger.needed is not None:
+            return
         start = ledger.judge([frozenset()])
         if self.survey:
             finite = ledger.aim.finite_only
@@ -74,7 +79,7 @@ class Beam:
     def _ranked(self, ledger: Ledger, one: Candidate) -> list[Pick]:
         """Return the candidates by the gradients at one corruption, or near it where no gradients are left."""
         found: list[Pick] = []
-        for loss in ledger.aim.losses[: 2 if self.margin_too else 1]:
+        for loss in ledger.losses[: self.losses]:
             try:
                 gradient = ledger.gradient(one.state, loss)
             except BudgetSpentError:
@@ -95,7 +100,7 @@ class Beam:
         """Return how many cells must join at a time for the budget to last; with a goal, which may be near, one."""
         if ledger.goal >= 0:
             return 1
-        slopes = self.slopes * (2 if self.margin_too else 1)
+        slopes = self.slopes * min(self.losses, len(ledger.losses))
         ranked_by_slope = slopes * (self.tried + len(ledger.sites.choices))
         rounds = min(
             ledger.gradients_left / slopes,

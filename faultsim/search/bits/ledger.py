@@ -7,15 +7,17 @@ from typing import NamedTuple
 import numpy as np
 
 from faultsim.corruption import Edit
+from faultsim.errors import OptionError
 from faultsim.search.bits.aims import Aim, Judged
 from faultsim.search.bits.choices import Pick
 from faultsim.search.bits.limits import Limits, Sites
 from faultsim.search.bits.ranking import State, join, taken_of
 from faultsim.search.bits.screen import Screen
-from faultsim.search.objective import Gradient, Loss
+from faultsim.search.objective import COUNTED, Gradient, Loss
 from faultsim.search.probe import BudgetSpentError
 
 _BATCH = 64
+_NONE = Gradient(math.nan, {})
 
 
 class Candidate(NamedTuple):
@@ -96,6 +98,7 @@ class Ledger:
         self._known: dict[State, Candidate] = {}
         self._gains: dict[Pick, tuple[float, float]] = {}
         self._slopes: dict[tuple[State, Loss], Gradient] = {}
+        self._lacking: set[Loss] = set()
         self.clean = self.judge([frozenset()])[0].judged
 
     def begin(self, method: str, rng: np.random.Generator) -> None:
@@ -114,6 +117,11 @@ class Ledger:
         return self._may_gradients - self.gradients
 
     @property
+    def losses(self) -> tuple[Loss, ...]:
+        """The aim's losses that the task has, the first is that of the value."""
+        return tuple(loss for loss in self.aim.losses if loss not in self._lacking)
+
+    @property
     def needed(self) -> int | None:
         """The fewest cells with which the goal is reached, so far."""
         reached = [cells for cells, one in self.least.items() if one.judged.accuracy <= self.goal]
@@ -123,11 +131,14 @@ class Ledger:
         """Return the gradient at *state*; one that was taken before is not taken, nor counted, again.
 
         Where the budget is spent it is the one known at the state that has most in common: to rank by, it will do.
+        Where the task has no such loss it is one that is not usable.
 
         Raises:
             BudgetSpentError: If there is no gradient left, and none is known.
         """
         key = (state, loss)
+        if loss in self._lacking:
+            return _NONE
         if key not in self._slopes:
             if self.gradients_left < 1:
                 known = [one for one in self._slopes if one[1] == loss]
@@ -137,7 +148,13 @@ class Ledger:
             self.gradients += 1
             if len(self._slopes) > 8:  # each is as large as the model
                 self._slopes.pop(next(iter(self._slopes)))
-            self._slopes[key] = self.aim.gradient(self.edits(state), loss)
+            try:
+                self._slopes[key] = self.aim.gradient(self.edits(state), loss)
+            except OptionError:
+                if loss not in COUNTED:
+                    raise
+                self._lacking.add(loss)  # a task without classes has no such loss
+                return _NONE
         return self._slopes[key]
 
     def judge(self, states: Iterable[State]) -> list[Candidate]:

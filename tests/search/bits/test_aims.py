@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from faultsim.errors import OptionError
 from faultsim.formats import IntFormat, parse_format
+from faultsim.metrics import Classification
 from faultsim.search import Score
 from faultsim.search.bits import Beam, BitFlips, Stealthy, Targeted, Untargeted, worst_cells
 from tests.search.bits.nets import WEIGHTS, EditedMlp, golden_mlp, stored_as, tiny_mlp
@@ -134,6 +136,50 @@ def test_a_scorer_of_many_takes_the_place_of_the_objective():
     assert max(calls) > 10
     alone = worst_cells(Untargeted(objective=small()), choices, 2, methods=QUICK)
     assert alone.worst.picks == found.worst.picks
+
+
+def test_the_collapse_of_the_reference_network_is_that_of_the_task():
+    """Hand-written gradient and torch agree, so that the searches are tested on the loss that they use."""
+    net = small()
+    w, activations = net.mlp._forward(net.delta({}))
+    last = torch.tensor(w["fc3.weight"], requires_grad=True)
+    logits = torch.from_numpy(activations[2]) @ last.T + torch.from_numpy(w["fc3.bias"])
+    total = Classification().loss(logits, torch.from_numpy(net.mlp.y), "collapse").total / len(net.mlp.y)
+    total.backward()
+    found = net.gradient({}, "collapse")
+    assert found.loss == pytest.approx(float(total.detach()), rel=1e-9)
+    assert last.grad is not None
+    assert found.grads["fc3.weight"] == pytest.approx(last.grad.numpy(), rel=1e-9, abs=1e-12)
+
+
+def test_a_task_without_a_collapse_is_searched_by_its_other_losses():
+    net = small()
+    gradient, asked = net.gradient, []
+
+    def lacking(edits, loss):
+        asked.append(loss)
+        if loss == "collapse":
+            raise OptionError("loss 'collapse' is unknown")
+        return gradient(edits, loss)
+
+    net.gradient = lacking
+    found = worst_cells(Untargeted(objective=net), {n: BitFlips(s) for n, s in net.stored.items()}, 3, methods=QUICK)
+    assert asked[:2] == ["cross_entropy", "collapse"]
+    assert asked.count("collapse") == 1
+    assert "margin" in asked
+    assert found.worst.cells == 3
+    assert found.worst.judged.loss > found.clean.loss
+
+
+def test_an_error_in_the_loss_of_the_value_is_not_hidden():
+    net = small()
+
+    def broken(edits, loss):
+        raise OptionError("the labels are texts")
+
+    net.gradient = broken
+    with pytest.raises(OptionError, match="the labels are texts"):
+        worst_cells(Untargeted(objective=net), {n: BitFlips(s) for n, s in net.stored.items()}, 1, methods=QUICK)
 
 
 def test_numbers_of_a_stealthy_aim_are_checked():

@@ -52,8 +52,20 @@ def test_it_stops_at_the_goal_and_then_looks_for_fewer_cells():
     assert run(small(), 1, until_accuracy=0.0).needed is None
 
 
+def test_a_beam_leaves_it_to_swaps_where_the_goal_is_reached_already():
+    published = run(small(4), 8, methods=[ProgressiveBitSearch()], until_accuracy=0.2)
+    assert published.needed is not None
+    beam = Beam(beam=2, tried=10)
+    both = run(small(4), 8, methods=[ProgressiveBitSearch(), beam], until_accuracy=0.2)
+    assert (both.trace, both.forwards) == (published.trace, published.forwards)
+    fewer = run(small(4), 8, methods=[ProgressiveBitSearch(), beam, Swap(beam=beam)], until_accuracy=0.2)
+    assert fewer.needed < published.needed
+    out_of_reach = run(small(4), 2, methods=[ProgressiveBitSearch(), beam], until_accuracy=0.0)
+    assert {row.method for row in out_of_reach.trace} > {"beam"}
+
+
 def test_swaps_never_make_it_worse_and_repair_a_poor_start():
-    poor = [Beam(beam=1, tried=1, survey=0, favourites=0, margin_too=False, width=Width(best=0, per_site=0, worst=0))]
+    poor = [Beam(beam=1, tried=1, survey=0, favourites=0, losses=1, width=Width(best=0, per_site=0, worst=0))]
     before = run(small(3), 4, methods=poor)
     after = run(small(3), 4, methods=[*poor, Swap()])
     assert after.worst.judged.loss > before.worst.judged.loss

@@ -145,7 +145,7 @@ def test_with_two_gradients_it_beats_first_order_and_random_flips(golden, bits):
     reference = table(golden)[f"mlp_int{bits}"]
     for row in reference["first_order_oneshot"]:
         net = golden_mlp(golden, bits)
-        beam = Beam(beam=2, tried=30, favourites=30, margin_too=False)
+        beam = Beam(beam=2, tried=30, favourites=30, losses=1)
         found = worst_cells(
             Untargeted(objective=net), flips(net.stored), row["n"], methods=[beam], budget_gradients=2, restarts=0
         )
