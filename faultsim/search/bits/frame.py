@@ -10,11 +10,16 @@ from faultsim.rng import generator
 from faultsim.search.bits.aims import Aim, Judged
 from faultsim.search.bits.beam import Beam
 from faultsim.search.bits.choices import Choices, Pick
+from faultsim.search.bits.flips import BitFlips
 from faultsim.search.bits.ledger import Candidate, CellRow, Ledger, damage, picks_of
 from faultsim.search.bits.limits import Limits, Sites
+from faultsim.search.bits.progressive import ProgressiveBitSearch
 from faultsim.search.bits.screen import Screen
 from faultsim.search.bits.swap import Swap
 from faultsim.search.probe import BudgetSpentError
+
+_ROOM = 4
+"""Part of the budget that the published search may take, as its inverse."""
 
 
 class CellMethod(Protocol):
@@ -110,7 +115,8 @@ def worst_cells(
         until_accuracy: Stop where the accuracy of the samples aimed at is at or below it, then look for fewer cells
             that reach it too; 0 to 1.
         screen: A first look at the candidates on few samples; ``None`` scores all of them on all samples.
-        methods: The searches, in order; ``None`` for `Beam`, then `Swap`.
+        methods: The searches, in order; ``None`` for `ProgressiveBitSearch` (flipped bits without limits, and where it
+            takes no more than a quarter of the budget), then `Beam` unless it has reached the goal, then `Swap`.
         budget_gradients: Most gradients, at least 1; ``None`` for no limit.
         budget_forwards: Most forward passes, at least 1, those of both parts of a stealthy aim counted, and those of
             the screen by its share; ``None`` for no limit.
@@ -147,6 +153,8 @@ def worst_cells(
     )
     swap = Swap()
     chosen: Sequence[CellMethod] = (Beam(), swap) if methods is None else methods
+    if methods is None and limits in (None, Limits()) and _has_room(aim, choices, n, budget_gradients, budget_forwards):
+        chosen = (ProgressiveBitSearch(), *chosen)
     for position, method in enumerate(chosen):
         ledger.begin(method.name, generator(seed, -1, "cells", str(position), method.name))
         try:
@@ -161,6 +169,13 @@ def worst_cells(
         except BudgetSpentError:
             break
     return _result(ledger, n)
+
+
+def _has_room(aim: Aim, choices: Mapping[str, Choices], n: int, gradients: int | None, forwards: int | None) -> bool:
+    """Whether the published search of bits has a place before ours: for each bit a gradient, and a pass a tensor."""
+    passes = n * len(choices) * aim.passes
+    enough = (gradients is None or gradients >= _ROOM * n) and (forwards is None or forwards >= _ROOM * passes)
+    return enough and all(isinstance(one, BitFlips) for one in choices.values())
 
 
 def _result(ledger: Ledger, n: int) -> WorstCells:
