@@ -223,14 +223,15 @@ class Entry:
         given = {self.forms[name].name: one for name, one in rows.items()}
         if not self.tail.nodes:
             return given[self.output]
-        if self._tail_part is None:
+        part = self._tail_part  # another lane may release it meanwhile
+        if part is None:
             inputs = {name: self._twin.types[name] for name in self.tail.feeds}
             piece = self._twin.flow.piece(self.tail.nodes, inputs, {self.output: self._twin.types[self.output]})
-            self._tail_part = self._opener(piece, fused=False)
+            part = self._tail_part = self._opener(piece, fused=False)
         for name in self.tail.feeds:
             if name not in given:
                 given[name] = clean.held[name] if samples is None else clean.held[name][samples]
-        return self._tail_part({name: given[name] for name in self.tail.feeds})[0]
+        return part({name: given[name] for name in self.tail.feeds})[0]
 
 
 def same(one: Array, other: Array) -> bool:

@@ -80,6 +80,7 @@ class Router:
         opener: Opener,
         whole: Whole,
         *,
+        wide: Opener,
         runtime: Runtime,
         threads: int = 0,
     ) -> None:
@@ -90,7 +91,7 @@ class Router:
         self.types = seen.types
         self._probe = dict(probe)
         self._golden = golden
-        self._opener = opener
+        self._opener, self._wide = opener, wide
         self.twin = same_twin(self.flow, self.types)
         if runtime == "onnxruntime":
             away = dict(numbers or {}) | wild_numbers(model, numbers)
@@ -118,7 +119,7 @@ class Router:
         """Return a clean run and what it gives on the probe; None where it is not exact."""
         if needs not in self._runs:
             try:
-                run = CleanRun(self.twin, self.types, needs.plain, needs.held, self.output, self._opener)
+                run = CleanRun(self.twin, self.types, needs.plain, needs.held, self.output, self._wide)
                 clean = run(self._probe)
                 self._runs[needs] = (run, clean) if same(clean.held[self.output], self._golden) else None
             except FaultsimError:
@@ -166,7 +167,7 @@ class Router:
         """Use a way no more: it has failed."""
         if route.entry is not None:
             self._entries[route.entry.join.site] = None
-        if route.rest is not None:
+        if route.rest in self._rests:
             self._rests.remove(route.rest)
 
     def _stored(self, site: str) -> Array | None:

@@ -113,9 +113,10 @@ class Sums:
         return found.tobytes() == few.held[self._output].tobytes()
 
     def _part(self, cut: Cut, key: str) -> Part:
-        if key not in self._parts:
-            self._parts[key] = self._open(cut, key)
-        return self._parts[key]
+        part = self._parts.get(key)  # another lane may release it meanwhile
+        if part is None:
+            part = self._parts[key] = self._open(cut, key)
+        return part
 
     def rest(self, cut: Cut, made: Array, held: Array, clean: Clean) -> Array:
         """Return the output behind the convolution.

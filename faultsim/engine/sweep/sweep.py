@@ -4,9 +4,11 @@ Samples are outermost: the clean activations of a batch are computed once, and e
 change. Which pieces there are is planned in `join.py`, and tried on clean activations in `entry.py`.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import partial
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,9 +21,11 @@ from faultsim.engine.sweep.entry import Entry, Kept
 from faultsim.engine.sweep.flow import Flow
 from faultsim.engine.sweep.golden import Clean, bytes_per_sample, see
 from faultsim.engine.sweep.judge import BatchJudge
+from faultsim.engine.sweep.lanes import Task, in_lanes, processors
 from faultsim.engine.sweep.parts import Part, Runtime, open_part
 from faultsim.engine.sweep.routes import Needs, Patch, Route, Router
 from faultsim.engine.sweep.rows import Rows, Take
+from faultsim.engine.sweep.spans import chunks, even
 from faultsim.errors import FaultsimError, ModelError
 from faultsim.metrics import Tally
 
@@ -81,6 +85,7 @@ class Sweep:
         if self.scorer.golden is None or self.scorer.digests is None:
             raise ValueError("a sweep needs the fault-free chip: call Scorer.set_golden first")
         self._kept = Kept(self.memory_bytes // 2)
+        self._lanes, self._lock = 1, Lock()
         self._router = self._make_router()
         self._clean: tuple[Needs, list[Clean]] | None = None
 
@@ -130,7 +135,7 @@ class Sweep:
         outcomes: Sequence[NDArray[np.uint8]] | None,
     ) -> set[int]:
         """Add the tallies of a batch; return the trials whose way failed, and use these ways no more."""
-        judge, clean = batch.judge, batch.clean
+        judge = batch.judge
         failed: set[int] = set()
 
         def take(trial: int, samples: NDArray[np.int64] | None, output: Array | None) -> None:
@@ -140,33 +145,43 @@ class Sweep:
                 outcomes[trial][judge.start : judge.stop] = classes
 
         by_entry: dict[int, tuple[Entry, list[tuple[int, Route]]]] = {}
+        tasks: list[Task] = []
         for t, route in swept:
-            if route.rest is not None:
-                try:
-                    take(t, None, route.rest(patches[t], clean))
-                    self._rows += len(judge)
-                except (FaultsimError, MemoryError):
-                    failed |= self._refuse([(t, route)])
+            if route.entry is None:
+                tasks.append(Task(math.inf, [(t, route)], partial(self._rest, t, route, batch, patches, take)))
             else:
-                assert route.entry is not None
                 by_entry.setdefault(id(route.entry), (route.entry, []))[1].append((t, route))
+        most = max(-(-len(swept) // (2 * self._lanes)), 1)
         for entry, members in by_entry.values():
-            try:
-                self._enter(entry, members, batch, patches, take)
-            except (FaultsimError, MemoryError):
-                failed |= self._refuse(members)
+            for some in (members[i : i + most] for i in range(0, len(members), most)):
+                cost = len(some) * (len(entry.tail.nodes) + 1)
+                tasks.append(Task(cost, some, partial(self._enter, entry, some, batch, patches, take)))
+        for done, counted in in_lanes(tasks, self._lanes):
+            if counted is None:
+                failed |= self._refuse(done)
+            else:
+                self._rows += counted[0]
+                self._masked += counted[1]
         return failed
+
+    def _rest(self, trial: int, route: Route, batch: _Batch, patches: Sequence[Patch], take: Take) -> tuple[int, int]:
+        """Compute one trial from its first faulty layer on; return the samples computed and those that left."""
+        assert route.rest is not None
+        take(trial, None, route.rest(patches[trial], batch.clean))
+        return len(batch.judge), 0
 
     def _enter(
         self, entry: Entry, members: Sequence[tuple[int, Route]], batch: _Batch, patches: Sequence[Patch], take: Take
-    ) -> None:
-        """Compute the trials that enter at one place."""
+    ) -> tuple[int, int]:
+        """Compute the trials that enter at one place; return the samples computed and those that left."""
         clean, samples = batch.clean, len(batch.judge)
-        self._kept.use(entry)
+        with self._lock:
+            self._kept.use(entry)
         sliced = [(t, route) for t, route in members if route.kind == "slice"]
-        summed = entry.summed(clean, self.memory_bytes // 8) if len(sliced) >= WORTH_SUMS else None
+        room = self.memory_bytes // 8 // self._lanes
+        summed = entry.summed(clean, room) if len(sliced) >= WORTH_SUMS else None
         rows = Rows(entry, clean, samples, take, summed)
-        for chunk in _chunks(sliced, self._most_channels(entry, samples)):
+        for chunk in chunks(sliced, self._most_channels(entry, samples)):
             channels = [one for _, route in chunk for one in route.channels]
             found = entry.slice(clean, channels)
             at = 0
@@ -178,8 +193,7 @@ class Sweep:
                 (faults,) = patches[t].values()
                 rows.add_whole(t, entry.whole(clean, faults))
         rows.flush()
-        self._rows += rows.computed
-        self._masked += rows.masked
+        return rows.computed, rows.masked
 
     def _refuse(self, members: Sequence[tuple[int, Route]]) -> set[int]:
         for _, route in members:
@@ -204,7 +218,7 @@ class Sweep:
         for batch in self.scorer.batches():
             labels = self.scorer.batch_labels(batch)
             count = batch.stop - batch.start
-            for low, high in _even(count, most):
+            for low, high in even(count, most):
                 feeds = {name: array[low:high] for name, array in batch.inputs.items()}
                 clean = known[len(fresh)] if len(fresh) < len(known) else run(feeds)
                 if keep:
@@ -238,8 +252,13 @@ class Sweep:
             return None
         runner = scorer.runner
         runtime: Runtime = "onnxruntime" if runner.runtime == "onnxruntime" else "torch"
+        self._lanes = (runner.threads or processors()) if runtime == "onnxruntime" else 1
 
         def opener(proto: ModelProto, *, fused: bool) -> Part:
+            threads = 1 if self._lanes > 1 else runner.threads
+            return open_part(proto, runtime, fused=fused, threads=threads, device=model.device)
+
+        def wide(proto: ModelProto, *, fused: bool) -> Part:
             return open_part(proto, runtime, fused=fused, threads=runner.threads, device=model.device)
 
         name = scorer.output.name
@@ -251,7 +270,16 @@ class Sweep:
             if golden.shape[:1] != (count,) or not rows_apart(run, feeds, golden):
                 return None
             return Router(
-                model, self.numbers, name, feeds, golden, opener, self._whole, runtime=runtime, threads=runner.threads
+                model,
+                self.numbers,
+                name,
+                feeds,
+                golden,
+                opener,
+                self._whole,
+                wide=wide,
+                runtime=runtime,
+                threads=runner.threads,
             )
         except (FaultsimError, MemoryError, ValueError):
             return None
@@ -264,24 +292,3 @@ class Sweep:
 
     def _whole(self, patch: Patch, feeds: Mapping[str, Array]) -> Array:
         return self.scorer.runner.open(self._dense(patch))(feeds)
-
-
-def _even(count: int, most: int) -> Iterator[tuple[int, int]]:
-    """Yield spans of *count* samples, *most* at most and none much smaller: single rows may round otherwise."""
-    parts = -(-count // most)
-    edges = [count * i // parts for i in range(parts + 1)]
-    yield from pairwise(edges)
-
-
-def _chunks(members: Sequence[tuple[int, Route]], most: int) -> Iterator[list[tuple[int, Route]]]:
-    chunk: list[tuple[int, Route]] = []
-    used = 0
-    for member in members:
-        count = len(member[1].channels)
-        if chunk and used + count > most:
-            yield chunk
-            chunk, used = [], 0
-        chunk.append(member)
-        used += count
-    if chunk:
-        yield chunk

@@ -16,10 +16,12 @@ MakeScorer = Callable[..., Any]
 
 
 @pytest.mark.parametrize("kind", ["float", "int8"])
-@pytest.mark.parametrize("batch_size", [64, 250])
-def test_the_bundled_digits(digits: Callable[[str], Model], scorer: MakeScorer, kind: str, batch_size: int) -> None:
+@pytest.mark.parametrize(("batch_size", "threads"), [(64, 1), (250, 1), (64, 2), (250, 3)])
+def test_the_bundled_digits(
+    digits: Callable[[str], Model], scorer: MakeScorer, kind: str, batch_size: int, threads: int
+) -> None:
     model = digits(kind)
-    ready_one = scorer(model, batch_size=batch_size, threads=1)
+    ready_one = scorer(model, batch_size=batch_size, threads=threads)
     ready_one.set_golden()
     sweep = assert_equal(ready_one, faults(model, np.random.default_rng(batch_size), 40))
     assert sweep.spent.trials["slice"] > 5
