@@ -6,7 +6,8 @@ pieces side by side take half the processor time of one piece after the other on
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from typing import NamedTuple
 
 from faultsim.engine.sweep.routes import Route
@@ -48,12 +49,21 @@ def in_lanes(tasks: Sequence[Task], lanes: int) -> Iterator[tuple[Members, Count
         for task in ordered:
             yield task.members, _run(task)
         return
-    pool = ThreadPoolExecutor(min(lanes, len(ordered)), thread_name_prefix="faultsim-lane")
+    pool = _pool(os.getpid(), lanes)
+    waiting = [(task, pool.submit(_run, task)) for task in ordered]
     try:
-        for task, found in [(task, pool.submit(_run, task)) for task in ordered]:
+        for task, found in waiting:
             yield task.members, found.result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for _, found in waiting:
+            found.cancel()
+        wait([found for _, found in waiting])
+
+
+@cache
+def _pool(process: int, lanes: int) -> ThreadPoolExecutor:
+    """Return the threads of a process, always the same ones: memory that a thread has freed stays with it."""
+    return ThreadPoolExecutor(lanes, thread_name_prefix="faultsim-lane")
 
 
 def _run(task: Task) -> Counted | None:
