@@ -1,6 +1,7 @@
 """From what the phases found to `HardenResult`. Nothing is computed on a model here."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from faultsim.harden.strength import Tried
 from faultsim.results import Agreement, Result
 from faultsim.results.hardening import CurvePoint, HardenResult, StrengthTried, TrainingInfo
 
+SEEN = 0.03
+"""Accuracy by which the original's own training samples stand out from others."""
+
 
 def assemble(
     ready: Prepared,
@@ -30,7 +34,7 @@ def assemble(
     radii: Radii,
     *,
     floats: Result | None,
-    said: str | None,
+    said: Sequence[str],
     spent: float,
     target: Path,
 ) -> HardenResult:
@@ -53,7 +57,11 @@ def assemble(
         training=_training(ready, options, trained, loss, tried, spent),
         before=before,
         after=after,
-        notes=(*_quantized(ready, floats), *([said] if said else []), *_notes(ready, options, exported, trained)),
+        notes=(
+            *_quantized(ready, floats),
+            *said,
+            *_notes(ready, options, exported, trained, before),
+        ),
     )
 
 
@@ -142,7 +150,18 @@ def _quantized(ready: Prepared, floats: Result | None) -> list[str]:
     return done
 
 
-def _notes(ready: Prepared, options: Hardening, exported: Exported, trained: Trained) -> list[str]:
+def _seen(ready: Prepared, before: Result) -> str | None:
+    """Say so where the original does much better on the validation samples than on those of the test."""
+    known, other = ready.validator.clean, before.clean.accuracy
+    if not ready.validator.counts or other is None or known - other < SEEN:
+        return None
+    return (
+        f"The original scores {known:.1%} on the validation samples and {other:.1%} on the test samples: it was "
+        "probably trained on the former, where every change costs it; give --validation-data that it has not seen."
+    )
+
+
+def _notes(ready: Prepared, options: Hardening, exported: Exported, trained: Trained, before: Result) -> list[str]:
     said = []
     if trained.best.step == 0:
         said.append("No step of the training was better on the validation samples: the numbers are the original's.")
@@ -156,6 +175,9 @@ def _notes(ready: Prepared, options: Hardening, exported: Exported, trained: Tra
         said.append("Trained towards the original's outputs: accuracy cannot rise beyond it by more than chance.")
     if options.scales == "learn" and not ready.trainable.scales:
         said.append("No scale was learned: no integer weight has one of its own in the file.")
+    gap = _seen(ready, before)
+    if gap is not None:
+        said.append(gap)
     if options.test_data is None:
         said.append(f"Both assessments are of {len(ready.test)} samples held out of the data that were given.")
     return said

@@ -30,7 +30,9 @@ class Hardening:
         scales: Whether the steps of integer weights are kept or learned.
         batch_norm: Whether running statistics stay, or are taken anew after the training.
         towards: ``labels``, ``clean`` for the original's outputs, None for labels where there are some.
-        validation: Part of the data that choices are made on.
+        validation: Part of the data that choices are made on; without meaning where `validation_data` is given.
+        validation_data: Samples to choose by, of which neither training nor the original's own training saw any; None
+            for a part of the data.
         held_out: Part that both assessments are scored on; without meaning where `test_data` is given.
         test_data: Samples for both assessments in place of a held-out part.
         tolerance: Most that the clean accuracy may fall, a fraction, at least 0.
@@ -59,6 +61,7 @@ class Hardening:
     batch_norm: Literal["frozen", "recalibrated"] = "frozen"
     towards: Towards | None = None
     validation: float = 0.15
+    validation_data: str | Path | DataSet | None = None
     held_out: float = 0.25
     test_data: str | Path | DataSet | None = None
     tolerance: float = 0.005

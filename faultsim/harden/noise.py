@@ -149,7 +149,8 @@ class WeightClipping(Term):
     """Weights are held in [-limit, limit] after every step: all must then matter, and a flipped bit does less.
 
     Stutz et al., MLSys 2021, section 4.2. A trained network is not cut at once: the limit comes down from the largest
-    weight over the first part of the training. Biases and norm parameters are clipped where they are corrupted.
+    weight over the first part of the training. Biases and norm parameters are clipped where they are corrupted. A step
+    that is learned comes down with the limit, so that a flipped bit of a code is worth less too.
 
     Attributes:
         limit: Most that a weight may be, above 0: in the weights' units, or relative.
@@ -190,6 +191,7 @@ class WeightClipping(Term):
                 bound = max(limit, top + done * (limit - top)) if top > limit else limit
                 if bound > 0:
                     at.leaves[name].clamp_(-bound, bound)
+                    at.trainable.cap(name, at.leaves, bound)
 
 
 @dataclass(frozen=True, kw_only=True)

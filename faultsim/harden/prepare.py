@@ -102,14 +102,17 @@ def prepare(
     held = 0.0 if options.test_data is not None else options.held_out
     if options.test_data is None and held == 0:
         raise OptionError("no sample is held out to assess on; give test data, or a part to hold out above 0")
-    parts = split(samples, loaded.inputs, seed=seed, validation=options.validation, test=held, multiple=fixed or 1)
-    test = parts.test
+    part = options.validation if options.validation_data is None else 0.0
+    if options.validation_data is None and part == 0:
+        raise OptionError("no sample is left to choose by; give validation data, or a part to choose by above 0")
+    parts = split(samples, loaded.inputs, seed=seed, validation=part, test=held, multiple=fixed or 1)
+    test, validation = parts.test, _validation(loaded, chip, options, torch_device) or parts.validation
     if options.test_data is not None:
         test = make_setting(loaded, chip, options.test_data, options.assess, torch_device=torch_device).data
     teacher, quantized = loaded, None
     if options.quantize is not None:
         loaded, quantized = _quantized(loaded, options.quantize, parts.train, fixed)
-    setting = make_setting(loaded, chip, parts.validation, _plain(options.assess), torch_device=torch_device)
+    setting = make_setting(loaded, chip, validation, _plain(options.assess), torch_device=torch_device)
     size = fixed or min(options.training.batch_size, len(parts.train))
     tried = parts.train.inputs(0, size) if options.training.precision != "float32" else {}
     precision = resolved(options.training.precision, loaded, tried)
@@ -141,6 +144,16 @@ def prepare(
         floats=None if quantized is None else teacher,
         quantized=quantized,
     )
+
+
+def _validation(model: Model, chip: Device, options: Hardening, torch_device: str) -> DataSet | None:
+    """Return the validation samples that were given, labelled by the original where they hold no labels."""
+    if options.validation_data is None:
+        return None
+    own = make_setting(model, chip, options.validation_data, options.assess, torch_device=torch_device)
+    if own.golden_labels and own.scorer.labels is not None:
+        return Labelled(own.data, own.scorer.labels)
+    return own.data
 
 
 def _quantized(floats: Model, kind: Quantize, train: Samples, fixed: int | None) -> tuple[Model, Quantized]:

@@ -1,6 +1,5 @@
 """`harden`: the order of the phases, from the files to a harder model and the proof of it."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,19 +12,17 @@ from faultsim.assessment.setting import make_setting
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.engine.evaluate import Progress
-from faultsim.errors import DataError, OptionError
-from faultsim.harden import batchnorm, state
+from faultsim.errors import OptionError
+from faultsim.harden import batchnorm
 from faultsim.harden.assemble import assemble
+from faultsim.harden.choose import choose, train_part
 from faultsim.harden.curve import Told, Trained
 from faultsim.harden.export import Exported, check_target
 from faultsim.harden.export import export as write
 from faultsim.harden.hardening import Hardening
-from faultsim.harden.losses import Loss, Plain
 from faultsim.harden.module import into_module
 from faultsim.harden.prepare import Prepared, beside, feeds_of, prepare
 from faultsim.harden.radii import MOST_SEARCHES, Ladder, Radii, side_by_side
-from faultsim.harden.strength import Tried, search_strength, weakest
-from faultsim.harden.train import train
 from faultsim.model import load_model
 from faultsim.results import Result
 from faultsim.results.hardening import HardenResult
@@ -33,7 +30,6 @@ from faultsim.results.hardening import HardenResult
 CHECKED = 64
 """Samples of the check of the written file."""
 CANDIDATE = "candidate.onnx"
-TRIED = "strengths.json"
 QUANTIZED = "quantized.onnx"
 
 
@@ -131,8 +127,8 @@ def harden(
             original.write(out / QUANTIZED)
         floats = assess(ready.floats, chip, ready.test, options=_of_test(options), progress=_named(tell, "float"))
     began = time.monotonic()
-    loss, tried, said = _with_strength(ready, options, out, tell)
-    trained = _train(ready, options, loss, out, "final", told, tell)
+    options, loss, tried, said = choose(ready, options, out, tell)
+    trained = train_part(ready, options, loss, out, "final", told, tell)
     spent = time.monotonic() - began
     numbers = dict(trained.numbers)
     if batchnorm.live(original) and options.batch_norm == "recalibrated":
@@ -166,95 +162,6 @@ def harden(
     elif out is None:
         place.unlink()
     return Hardened(result, exported, trained, floats, source)
-
-
-def _train(
-    ready: Prepared, options: Hardening, loss: Loss, out: Path | None, name: str, told: Told | None, tell: Progress
-) -> Trained:
-    training = replace(options.training, batch_size=ready.batch_size)
-    if name != "final":
-        whole = training.planned(max(len(ready.train) // ready.batch_size, 1))
-        budget = training.time_budget_s
-        part = options.search_part
-        trainings = options.search + (ready.recipe.also is not None)
-        # the searches get a third of the time together
-        training = replace(
-            training,
-            steps=max(round(whole * part), 1),
-            time_budget_s=None if budget is None else budget / (3 * trainings),
-        )
-    elif training.time_budget_s is not None and _searches(options, loss):
-        training = replace(training, time_budget_s=training.time_budget_s * 2 / 3)
-    phase = "training" if name == "final" else f"strength {loss.strength:.3g}"
-    return train(
-        ready.trainable,
-        ready.train,
-        ready.target,
-        loss,
-        ready.validator,
-        training,
-        names=ready.names,
-        slack=ready.validator.slack,
-        checkpoint=None if out is None else out / name / state.NAME,
-        resume=options.resume,
-        told=told,
-        tick=lambda done, total: tell(phase, done, total),
-    )
-
-
-def _with_strength(
-    ready: Prepared, options: Hardening, out: Path | None, tell: Progress
-) -> tuple[Loss, list[Tried], str | None]:
-    """Return the loss at its strength, searched where none is given; a search that was interrupted goes on.
-
-    Where the recipe has other losses beside its own, both are tried at the strength that the search begins with, and
-    what came of it is told.
-    """
-    loss = ready.recipe.loss
-    if options.strength is not None:
-        return loss.with_strength(options.strength), [], None
-    if not _searches(options, loss):
-        return loss, [], None
-    known = _known(out) if options.resume else {}
-
-    def score(loss: Loss, strength: float) -> float:
-        key = f"{strength:.12g}" if loss is ready.recipe.loss else f"{strength:.12g}-{loss.kind}"
-        if key not in known:
-            one = loss.with_strength(strength)
-            known[key] = _train(ready, options, one, out, f"strength-{key}", None, tell).best.score
-            if out is not None:
-                _write_known(out, known)
-        return known[key]
-
-    also, slack = ready.recipe.also, ready.validator.slack
-    said = None
-    if also is not None:
-        own, other = score(loss, loss.strength), score(also, also.strength)
-        loss = also if other > own + slack else loss
-        said = f"Validation scores {own:.4g} with {ready.recipe.loss.kind}, {other:.4g} with {also.kind}: {loss.kind}."
-    tried = search_strength(loss.strength, lambda strength: score(loss, strength), most=options.search)
-    return loss.with_strength(weakest(tried, slack).strength), tried, said
-
-
-def _searches(options: Hardening, loss: Loss) -> bool:
-    return options.strength is None and options.search > 1 and not isinstance(loss, Plain)
-
-
-def _known(out: Path | None) -> dict[str, float]:
-    if out is None or not (out / TRIED).is_file():
-        return {}
-    try:
-        found = json.loads((out / TRIED).read_text(encoding="utf-8"))
-        return {str(key): float(value) for key, value in found.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        raise DataError(f"{out / TRIED}: cannot be read; delete it, and the strengths are tried again") from None
-
-
-def _write_known(out: Path, known: dict[str, float]) -> None:
-    out.mkdir(parents=True, exist_ok=True)  # a budget that was spent at once leaves no checkpoint
-    partial = out / f"{TRIED}.partial"
-    partial.write_text(json.dumps(known), encoding="utf-8")
-    partial.replace(out / TRIED)
 
 
 def _radii(ready: Prepared, exported: Exported, options: Hardening, tell: Progress) -> Radii:

@@ -116,20 +116,20 @@ def split(
         data: All samples.
         specs: The model's inputs.
         seed: Seed of the split.
-        validation: Part that choices are made on, in (0, 1).
+        validation: Part that choices are made on, in [0, 1).
         test: Part that nothing is trained or chosen on, in [0, 1).
         multiple: Every part holds a whole number of batches of this size, for graphs that insist on one.
 
     Raises:
         OptionError: If a part is out of its range or would be empty.
     """
-    if not 0 < validation < 1 or not 0 <= test < 1 or validation + test >= 1:
+    if not 0 <= validation < 1 or not 0 <= test < 1 or validation + test >= 1:
         raise OptionError(
-            f"validation is {validation:g} and held out {test:g} of the data; give parts above 0 and below 1 together"
+            f"validation is {validation:g} and held out {test:g} of the data; give parts that are below 1 together"
         )
     order = generator(seed, -1, "harden", "split").permutation(len(data))
     sizes = [int(len(data) * part) // multiple * multiple for part in (test, validation)]
-    if sizes[1] < 1 or (test and sizes[0] < 1):
+    if any(part and not size for part, size in zip((test, validation), sizes, strict=True)):
         raise OptionError(f"{data.source} holds {len(data)} samples, too few to split; give more")
     rest = (len(data) - sum(sizes)) // multiple * multiple
     held, chosen = np.sort(order[: sizes[0]]), np.sort(order[sizes[0] : sum(sizes)])

@@ -6,7 +6,6 @@ rounded straight-through, so that every forward pass computes with codes that ca
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,55 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from faultsim.corruption import Site
 from faultsim.errors import ModelError
-from faultsim.formats import IntFormat
-from faultsim.harden.coding import Coding, coding_of, quantizer_output, quantizer_scale, read_once, statistics
+from faultsim.harden.coding import coding_of, quantizer_output, statistics
 from faultsim.harden.precision import Resolved, autocast
+from faultsim.harden.scales import LearnedScale, Parameter, learned_scales
 from faultsim.model import Model
 from faultsim.model.ste import round_ste
-from faultsim.model.values import Codes, Value, to_numpy
+from faultsim.model.values import Codes, Value
 
 Array = NDArray[Any]
 Leaves = Mapping[str, Tensor]
 Scales = Literal["keep", "learn"]
 ROLES = ("weight", "bias", "norm")
-WIDE_BIAS = 16
-"""Least bits of a bias that a QONNX graph quantizes in steps of input times weight."""
-SCALE = "log scale of "
-"""Before the name of a learned scale's leaf."""
-
-
-@dataclass(frozen=True, eq=False)
-class Parameter:
-    """One trained tensor.
-
-    Attributes:
-        site: Where its numbers are stored.
-        coding: Of integer codes; None for floats.
-        quantized: The value on which the graph has put a float tensor on its grid; None where it does not.
-        theta: Name of the leaf that its step follows where scales are learned.
-    """
-
-    site: Site
-    coding: Coding | None = None
-    quantized: str | None = None
-    theta: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class LearnedScale:
-    """A scale initializer ``base · exp(leaf)``: the leaf has one number a channel, and starts at 0.
-
-    Attributes:
-        key: The initializer.
-        theta: Its leaf.
-        base: The deployed scale.
-    """
-
-    key: str
-    theta: str
-    base: Array
 
 
 class Trainable:
@@ -112,7 +74,7 @@ class Trainable:
             raise ModelError(f"{model.name}: no stored weight, bias or norm parameter can be trained")
         self.scales: tuple[LearnedScale, ...] = ()
         if scales == "learn":
-            self._learn_scales()
+            self.parameters, self.scales = learned_scales(model, self.parameters)
         self._inject = {p.quantized: name for name, p in self.parameters.items() if p.quantized is not None}
 
     def leaves(self) -> dict[str, Tensor]:
@@ -187,6 +149,24 @@ class Trainable:
                 found[scale.key] = moved.cpu().numpy().astype(scale.base.dtype).reshape(scale.base.shape)
         return found
 
+    def cap(self, name: str, leaves: Leaves, bound: float) -> None:
+        """Bring a learned step down, in place, to where the greatest code stands for *bound*; no other step moves.
+
+        Args:
+            name: Site whose codes they are.
+            leaves: As `leaves` made them.
+            bound: Real units, above 0.
+        """
+        p = self.parameters.get(name)
+        if p is None or p.theta is None or p.site.role != "weight":
+            return
+        scale = next(one for one in self.scales if one.theta == p.theta)
+        most = scale.most(p, bound)
+        if most is not None:
+            with torch.no_grad():
+                theta = leaves[scale.theta]
+                theta.copy_(torch.minimum(theta, torch.from_numpy(most).to(theta)))
+
     def settled(self, numbers: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
         """Return *numbers* as the graph computes with them: floats that it quantizes are put on its grid."""
         found = {}
@@ -194,47 +174,6 @@ class Trainable:
             kept = self.parameters[name].site.quantizer if self.parameters[name].quantized is not None else None
             found[name] = numbers[name] if kept is None else kept.decode(kept.encode(numbers[name]))
         return found
-
-    def _learn_scales(self) -> None:
-        """Give every weight that has a step of its own a leaf for it, and let the bias of its layer follow."""
-        learned: dict[str, LearnedScale] = {}
-        biases = [p for p in self.parameters.values() if p.site.role == "bias"]
-        for name, p in list(self.parameters.items()):
-            key = p.coding.scale_key if p.coding is not None else quantizer_scale(self.model, p.site)
-            if p.site.role != "weight" or key is None or key not in self.model.program.paths:
-                continue
-            base = np.asarray(to_numpy(self.model.program.tensors[key]))
-            followers = [b for b in biases if b.site.layer == p.site.layer and self._follows(b)]
-            fits = [b for b in followers if base.size == 1 or self._step_size(b) == base.size]
-            own_scales = [own for b in fits if (own := self._own_scale(b)) is not None]
-            alone = all(read_once(self.model, one) for one in {key, *own_scales})
-            if base.dtype.kind != "f" or key in learned or len(fits) != len(followers) or not alone:
-                continue
-            scale = LearnedScale(key, SCALE + key, base)
-            learned[key] = scale
-            self.parameters[name] = Parameter(p.site, p.coding, p.quantized, scale.theta)
-            for bias in fits:
-                self.parameters[bias.site.name] = Parameter(bias.site, bias.coding, bias.quantized, scale.theta)
-                own = self._own_scale(bias)
-                if own is not None and own != key:
-                    learned[own] = LearnedScale(own, scale.theta, np.asarray(to_numpy(self.model.program.tensors[own])))
-        self.scales = tuple(learned.values())
-
-    def _follows(self, bias: Parameter) -> bool:
-        """Whether a bias is stored in steps of input times weight: a wide one is, one of few bits has its own."""
-        if bias.coding is not None:
-            return True
-        kept = bias.site.quantizer
-        wide = bias.quantized is not None and isinstance(kept, IntFormat) and kept.bits >= WIDE_BIAS
-        return wide and self._own_scale(bias) in self.model.program.paths
-
-    def _own_scale(self, p: Parameter) -> str | None:
-        return p.coding.scale_key if p.coding is not None else quantizer_scale(self.model, p.site)
-
-    def _step_size(self, p: Parameter) -> int:
-        if p.coding is not None:
-            return p.coding.step.size
-        return int(np.size(to_numpy(self.model.program.tensors[str(self._own_scale(p))])))
 
     def _latent(self, p: Parameter) -> Tensor:
         stored = self.model.numbers[p.site.name]

@@ -4,7 +4,7 @@ Its chips are never those of an assessment: their seed is derived from the train
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from faultsim.corruption import Stored, apply_edit
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.objective import NetworkObjective
 from faultsim.engine.runner import Runner
-from faultsim.harden.curve import Judged
+from faultsim.harden.curve import Judged, Point
 from faultsim.metrics import Tally
 from faultsim.model import Model, load_model
 from faultsim.rng import generator
@@ -24,6 +24,8 @@ from faultsim.rng import generator
 Array = NDArray[Any]
 PENALTY = 100.0
 """What a point of clean accuracy below the tolerance costs, in points of the score."""
+MILD = 5.0
+"""The same in a short training."""
 TIE = 0.01
 MOST_LOSS = 10.0
 HALVINGS = 12
@@ -70,6 +72,7 @@ class Validator:
         self.tolerance = max(tolerance, 1.0 / len(setting.data)) if self.counts else tolerance
         self.slack = min(MOST_SLACK, 0.5 / math.sqrt(len(setting.data))) if self.counts else 0.0
         self.scale = 1.0
+        self._original: Judged | None = None
         if self.constraint is not None and self.counts and not self.lossless:
             objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
             worst = self._direction(objective)
@@ -78,7 +81,28 @@ class Validator:
                 self.scale *= 0.5
 
     def __call__(self, numbers: Mapping[str, Array]) -> Judged:
-        """Return the clean loss and accuracy under *numbers*, and the score."""
+        """Return the clean loss and accuracy under *numbers*, and the score; the original is scored once."""
+        known = self.setting.model.numbers
+        same = all(name in known and np.array_equal(array, known[name]) for name, array in numbers.items())
+        if not same:
+            return self._judged(numbers)
+        if self._original is None:
+            self._original = self._judged(numbers)
+        return self._original
+
+    def promise(self, curve: Sequence[Point]) -> float:
+        """Return the best score of a short training: that of its own points, with a milder penalty.
+
+        A few steps cost accuracy that more of them bring back; and where no point is better than the original, one
+        strength would be as good as another.
+        """
+        scores = []
+        for point in curve[1:] or curve:
+            clean = point.accuracy if self.counts else -point.loss
+            scores.append(point.score + (PENALTY - MILD) * max(self.clean - self.tolerance - clean, 0.0))
+        return max(scores)
+
+    def _judged(self, numbers: Mapping[str, Array]) -> Judged:
         model = renewed(self.setting.model, numbers)
         full = self.setting.scorer
         runner = Runner(model, full.output.name, threads=full.runner.threads, prefer=_prefer(full.runner))

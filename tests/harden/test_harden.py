@@ -147,7 +147,11 @@ def test_what_did_not_help_is_not_written_to_its_target(tmp_path):
 
 def test_the_strength_is_searched_and_a_search_goes_on_where_it_was(tmp_path):
     options = replace(
-        QUICK, strength=None, search=2, radii=False, training=Training(steps=8, batch_size=32, validate_every=4)
+        QUICK,
+        strength=None,
+        search=2,
+        radii=False,
+        training=Training(steps=8, batch_size=32, lr=3e-3, validate_every=4),
     )
     out = tmp_path / "out"
     found = harden("digits", "reram", target=tmp_path / "h.onnx", out=out, options=options)
@@ -158,7 +162,7 @@ def test_the_strength_is_searched_and_a_search_goes_on_where_it_was(tmp_path):
     assert taken == min(one.strength for one in tried if one.score >= best - 0.01)
     known = json.loads((out / "strengths.json").read_text())
     assert list(known.values()) == [one.score for one in tried]
-    (out / "strengths.json").write_text(json.dumps({k: 5.0 if float(k) == taken else -5.0 for k in known}))
+    (out / "strengths.json").write_text(json.dumps({k: 5.0 if k.startswith(f"{taken:g}-") else -5.0 for k in known}))
     again = harden("digits", "reram", target=tmp_path / "h2.onnx", out=out, options=replace(options, resume=True))
     again_tried = again.result.training.strengths
     assert [one.score for one in again_tried] == [5.0 if one.strength == taken else -5.0 for one in tried]

@@ -222,6 +222,23 @@ def test_clipping_brings_the_limit_down_and_holds_it(smooth):
     assert float(leaf[1]) == 0.5  # inside, not touched
 
 
+def test_a_learned_step_comes_down_with_the_limit(int8):
+    for scales in ("learn", "keep"):
+        trainable = Trainable(int8, scales=scales)
+        leaves = trainable.leaves()
+        names = tuple(name for name, p in trainable.parameters.items() if p.site.role == "weight")
+        before = {name: trainable.step(name, leaves).double().numpy() for name in names}
+        initial = {name: leaf.detach().clone() for name, leaf in leaves.items()}
+        WeightClipping(limit=1.5, anneal=0.0).project(After(leaves, initial, names, 1.0, trainable))
+        for name in names:
+            bound = 1.5 * float(initial[name].square().mean().sqrt())
+            high = trainable.parameters[name].coding.high
+            step = trainable.step(name, leaves).double().numpy()
+            want = np.minimum(before[name], bound / high) if scales == "learn" else before[name]
+            assert step == pytest.approx(want, rel=1e-5)
+            assert scales == "keep" or (want < before[name]).any()
+
+
 def test_bit_slices_are_summed_and_pull_where_they_hold_something(int8, digits):
     x, y = digits
     loss = BitSliceL1(weight=0.5, bits=8, slice_bits=2)

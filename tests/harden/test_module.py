@@ -14,7 +14,8 @@ from torch import nn
 from faultsim.errors import ModelError, OptionError
 from faultsim.harden import Training, harden, into_module
 from faultsim.harden.module import _prove
-from faultsim.harden.trainable import SCALE, Trainable
+from faultsim.harden.scales import SCALE
+from faultsim.harden.trainable import Trainable
 from faultsim.model import load_model
 from tests.harden.conftest import Arrays
 from tests.harden.test_harden import QUICK

@@ -50,7 +50,7 @@ def test_the_parts_share_no_sample_and_lose_none(count, seed, multiple):
 
 def test_splits_that_leave_nothing_are_refused(smooth):
     data = Arrays("x", np.zeros((4, 5)), np.zeros(4, np.int64))
-    with pytest.raises(OptionError, match="give parts above 0 and below 1 together"):
+    with pytest.raises(OptionError, match="give parts that are below 1 together"):
         split(data, smooth.inputs, seed=0, validation=0.5, test=0.5)
     with pytest.raises(OptionError, match="holds 4 samples, too few to split"):
         split(data, smooth.inputs, seed=0, validation=0.1, test=0.1)

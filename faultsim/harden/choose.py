@@ -1,0 +1,146 @@
+"""`choose`: learning rate, losses and strength, by short trainings that the validation samples judge.
+
+How the strengths climb is told in `strength.py`; what a training is, in `train.py`.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from faultsim.engine.evaluate import Progress
+from faultsim.errors import DataError
+from faultsim.harden import state
+from faultsim.harden.curve import Told, Trained
+from faultsim.harden.hardening import Hardening
+from faultsim.harden.losses import Loss, Plain
+from faultsim.harden.prepare import Prepared
+from faultsim.harden.strength import Tried, search_strength, weakest
+from faultsim.harden.train import train
+
+TRIED = "strengths.json"
+LOWER = 0.2
+"""The second learning rate that is tried, as a part of the first."""
+
+
+class Choice(NamedTuple):
+    """What the final training is made with.
+
+    Attributes:
+        options: As they were given, with the learning rate that was chosen.
+        loss: At its strength.
+        tried: The strengths and their scores.
+        said: One sentence for each choice between two.
+    """
+
+    options: Hardening
+    loss: Loss
+    tried: list[Tried]
+    said: tuple[str, ...]
+
+
+def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress) -> Choice:
+    """Return the loss at its strength, and the learning rate; a search that was interrupted goes on.
+
+    Where no rate was given, the usual one and a lower one are tried; where the recipe has other losses beside its own,
+    both are: each at the strength that the search begins with.
+
+    Raises:
+        DataError: If what an interrupted search has left cannot be read.
+    """
+    loss = ready.recipe.loss
+    if options.strength is not None:
+        return Choice(options, loss.with_strength(options.strength), [], ())
+    if options.search == 1:
+        return Choice(options, loss, [], ())
+    known = _known(out) if options.resume else {}
+
+    def score(options: Hardening, loss: Loss, strength: float) -> float:
+        key = f"{strength:.12g}" if loss is ready.recipe.loss else f"{strength:.12g}-{loss.kind}"
+        key += "" if options.training.lr is None else f"-lr-{options.training.lr:.4g}"
+        if key not in known:
+            one = loss.with_strength(strength)
+            trained = train_part(ready, options, one, out, f"strength-{key}", None, tell)
+            known[key] = ready.validator.promise(trained.curve)
+            if out is not None:
+                _write_known(out, known)
+        return known[key]
+
+    said: list[str] = []
+    if options.training.lr is None:
+        usual = options.training.largest_rate(ready.trainable.rms(ready.trainable.leaves()))
+        slower = replace(options, training=replace(options.training, lr=LOWER * usual))
+        own, other = score(options, loss, loss.strength), score(slower, loss, loss.strength)
+        chosen = slower if other > own + ready.validator.slack else options
+        rate = chosen.training.lr or usual
+        said.append(_said(own, f"a learning rate of {usual:.3g}", other, f"{LOWER * usual:.3g}", f"{rate:.3g}"))
+        options = chosen
+    if isinstance(loss, Plain):
+        return Choice(options, loss, [], tuple(said))
+    also, slack = ready.recipe.also, ready.validator.slack
+    if also is not None:
+        own, other = score(options, loss, loss.strength), score(options, also, also.strength)
+        chosen_loss = also if other > own + slack else loss
+        said.append(_said(own, loss.kind, other, also.kind, chosen_loss.kind))
+        loss = chosen_loss
+    tried = search_strength(loss.strength, lambda strength: score(options, loss, strength), most=options.search)
+    return Choice(options, loss.with_strength(weakest(tried, slack).strength), tried, tuple(said))
+
+
+def train_part(
+    ready: Prepared, options: Hardening, loss: Loss, out: Path | None, name: str, told: Told | None, tell: Progress
+) -> Trained:
+    """Train with *loss*: in full where *name* is ``final``, for a part of the steps and of the time elsewhere."""
+    training = replace(options.training, batch_size=ready.batch_size)
+    if name != "final":
+        whole = training.planned(max(len(ready.train) // ready.batch_size, 1))
+        budget = training.time_budget_s
+        # the searches get a third of the time together
+        training = replace(
+            training,
+            steps=max(round(whole * options.search_part), 1),
+            time_budget_s=None if budget is None else budget / (3 * _trainings(ready, options)),
+        )
+    elif training.time_budget_s is not None and options.strength is None and options.search > 1:
+        training = replace(training, time_budget_s=training.time_budget_s * 2 / 3)
+    phase = "training" if name == "final" else f"strength {loss.strength:.3g}"
+    return train(
+        ready.trainable,
+        ready.train,
+        ready.target,
+        loss,
+        ready.validator,
+        training,
+        names=ready.names,
+        slack=ready.validator.slack,
+        checkpoint=None if out is None else out / name / state.NAME,
+        resume=options.resume,
+        told=told,
+        tick=lambda done, total: tell(phase, done, total),
+    )
+
+
+def _trainings(ready: Prepared, options: Hardening) -> int:
+    """Most short trainings that there may be, one for the second rate among them."""
+    return 2 if isinstance(ready.recipe.loss, Plain) else options.search + 1 + (ready.recipe.also is not None)
+
+
+def _said(own: float, what: str, other: float, than: str, chosen: str) -> str:
+    return f"Validation scores {own:.4g} with {what}, {other:.4g} with {than}: {chosen}."
+
+
+def _known(out: Path | None) -> dict[str, float]:
+    if out is None or not (out / TRIED).is_file():
+        return {}
+    try:
+        found = json.loads((out / TRIED).read_text(encoding="utf-8"))
+        return {str(key): float(value) for key, value in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        raise DataError(f"{out / TRIED}: cannot be read; delete it, and the strengths are tried again") from None
+
+
+def _write_known(out: Path, known: dict[str, float]) -> None:
+    out.mkdir(parents=True, exist_ok=True)  # a budget that was spent at once leaves no checkpoint
+    partial = out / f"{TRIED}.partial"
+    partial.write_text(json.dumps(known), encoding="utf-8")
+    partial.replace(out / TRIED)
