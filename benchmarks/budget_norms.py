@@ -4,7 +4,8 @@
 by itself, draws chips and prints, for p = 1, 2 and inf, the radius of `Device.budgets` over the same quantile of drawn
 norms: the median over tensors, and the least and largest. ``=`` says that all tensors are within 2 %, or within what so
 many chips can tell (the interval of the drawn quantile); ``<`` that some radius is below that, ``>`` that one is above:
-an upper bound. A mechanism of rare events is drawn, and bounded, given that one happens.
+an upper bound. A mechanism of rare events is drawn, and bounded, given that one happens: a tensor's radius is held against
+the chips on which it was hit, and left out where fewer than 100 hit it.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from faultsim.model import load_model
 
 NORMS = (1, 2, math.inf)
 NEAR = 0.02
+HIT = 100
 
 
 def main() -> None:
@@ -82,6 +84,10 @@ def _cell(
         if budget.scope not in stored or not math.isfinite(budget.eps):
             continue
         seen = np.sort(drawn[budget.scope, p])
+        if budget.conditional:
+            seen = seen[seen > 0]
+            if seen.size < HIT:
+                continue
         low, quantile, high = (float(seen[_rank(len(seen), confidence, z)]) for z in (-3, 0, 3))
         if quantile == 0 and budget.eps == 0:
             continue

@@ -1,11 +1,10 @@
 """Which executor a campaign runs on, and what its workers get. The executors live in `engine.executors`."""
 
-import os
-
 from faultsim.assessment.options import Options
 from faultsim.campaign.options import CampaignOptions
 from faultsim.campaign.recipe import Prepared, Recipe, job_of
 from faultsim.engine.executors import Executor, Inline, Processes
+from faultsim.processors import processors
 
 
 def open_executor(recipe: Recipe, prepared: Prepared, options: Options, campaign: CampaignOptions) -> Executor:
@@ -16,7 +15,7 @@ def open_executor(recipe: Recipe, prepared: Prepared, options: Options, campaign
     """
     if campaign.executor == "local" and campaign.workers == 1:
         return Inline(job_of(prepared, campaign))
-    cores = options.threads or os.cpu_count() or 1
+    cores = options.threads or processors()
     threads = max(cores // campaign.workers, 1)
     if campaign.executor == "ray":
         from faultsim.engine.executors.ray import Ray

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from faultsim.cli.conditions import condition_options, take_conditions
-from faultsim.cli.files import check_out, write_text
+from faultsim.cli.files import check_out
+from faultsim.textfile import write_text
 
 if TYPE_CHECKING:
     from faultsim.attacks import Ball, Cells, Curve

@@ -46,10 +46,11 @@ def command(model: str, out: Path | None, quiet: bool, **options: Any) -> int:
       faultsim bitmap digits
       faultsim bitmap model.onnx --data test.npz --images 256 --audit 1000 --out out
     """  # noqa: D301  (click needs the bare backspace)
-    from faultsim.cli.files import check_out, write_text
+    from faultsim.cli.files import check_out
     from faultsim.cli.progress import progress_bar
     from faultsim.errors import OptionError
     from faultsim.report.bitmap import draw, lines
+    from faultsim.textfile import write_text
 
     check_out(out)
     with progress_bar(quiet=quiet) as tell:

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from faultsim.cli.files import check_out, write_text
+from faultsim.cli.files import check_out
+from faultsim.textfile import write_text
 
 _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output", "preprocess", "limit", "threads",
             "input_shape", "batch_axis")  # fmt: skip

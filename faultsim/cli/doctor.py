@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import click
 
+from faultsim.processors import processors
+
 _DISTRIBUTION = "faultsim-nn"
 _MODULES = {"pyyaml": "yaml", "pillow": "PIL", "scikit-learn": "sklearn"}
 _EXTRAS = {
@@ -106,7 +108,7 @@ def _package(name: str, asked: str) -> Finding:
 
 def _machine() -> Iterator[Finding]:
     cores = os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    allowed = processors()
     limited = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ}
     said = "".join(f", {name}={value}" for name, value in limited.items())
     yield Finding("threads", f"{allowed} of {cores} cores{said}")

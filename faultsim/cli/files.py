@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from faultsim.errors import OptionError
+from faultsim.textfile import write_text
 
 
 def check_out(out: Path | None) -> None:
@@ -23,14 +24,6 @@ def check_out(out: Path | None) -> None:
         raise OptionError(f"--out {out}: {'' if there == out else f'{there} '}is a file; give a folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise OptionError(f"--out {out}: {there} cannot be written; give a folder that can")
-
-
-def write_text(target: Path, text: str) -> None:
-    """Write a file whole or not at all, making its folder."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, target)
 
 
 def write_for(option: str, target: Path, text: str) -> None:

@@ -9,7 +9,8 @@ import click
 
 from faultsim.cli import assess
 from faultsim.cli.conditions import condition_options, take_conditions
-from faultsim.cli.files import check_out, write_text
+from faultsim.cli.files import check_out
+from faultsim.textfile import write_text
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -41,10 +41,11 @@ def command(
       faultsim init model.onnx --data test.npz
       faultsim run scenario.yaml
     """  # noqa: D301  (click needs the bare backspace)
-    from faultsim.cli.files import check_out, write_text
+    from faultsim.cli.files import check_out
     from faultsim.errors import OptionError
     from faultsim.scenario import parse_scenario
     from faultsim.scenario.starter import DEFAULT_DEVICES, starter
+    from faultsim.textfile import write_text
 
     check_out(target.parent)
     if target.exists() and not force:

@@ -112,8 +112,8 @@ def _write(result: Any, junit: Path | None, markdown: Path | None) -> None:
 
 
 def _write_one(option: str, target: Path, text: str) -> None:
-    from faultsim.cli.files import write_text
     from faultsim.errors import OptionError
+    from faultsim.textfile import write_text
 
     try:
         write_text(target, text)

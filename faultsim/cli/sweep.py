@@ -47,13 +47,14 @@ def command(model: str, device: str, over: str, data: str | None, out: Path | No
     """  # noqa: D301  (click needs the bare backspace)
     from faultsim.assessment import Options
     from faultsim.assessment.sweep import sweep
-    from faultsim.cli.files import check_out, write_text
+    from faultsim.cli.files import check_out
     from faultsim.cli.progress import progress_bar
     from faultsim.device import load_device
     from faultsim.device.knobs import conditions_from
     from faultsim.errors import OptionError
     from faultsim.library import find_model
     from faultsim.results import SweepResult
+    from faultsim.textfile import write_text
 
     check_out(out)
     chip = load_device(device)

@@ -17,6 +17,7 @@ from faultsim.harden.losses import Loss, Plain
 from faultsim.harden.prepare import Prepared
 from faultsim.harden.strength import Tried, search_strength, weakest
 from faultsim.harden.train import train
+from faultsim.textfile import write_text
 
 TRIED = "strengths.json"
 LOWER = 0.2
@@ -140,7 +141,4 @@ def _known(out: Path | None) -> dict[str, float]:
 
 
 def _write_known(out: Path, known: dict[str, float]) -> None:
-    out.mkdir(parents=True, exist_ok=True)  # a budget that was spent at once leaves no checkpoint
-    partial = out / f"{TRIED}.partial"
-    partial.write_text(json.dumps(known), encoding="utf-8")
-    partial.replace(out / TRIED)
+    write_text(out / TRIED, json.dumps(known))

@@ -4,10 +4,8 @@ int8 is onnxruntime's own static quantizer. int4 is of the weights alone, for wh
 convolutions: int4 initializers behind DequantizeLinear, as opset 21 and later have them.
 """
 
-import logging
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -18,6 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, versi
 
 from faultsim.errors import ModelError, OptionError
 from faultsim.model import Model
+from faultsim.model.export import no_warnings_logged
 
 Array = NDArray[Any]
 Quantize = Literal["int8", "int4"]
@@ -218,7 +217,7 @@ def _int8(proto: ModelProto, batches: Iterator[Mapping[str, Array]], name: str) 
             return None if found is None else dict(found)
 
     try:
-        with tempfile.TemporaryDirectory() as folder, _quiet():
+        with tempfile.TemporaryDirectory() as folder, no_warnings_logged():
             source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
             onnx.save_model(proto, source)
             if any(node.op_type == "BatchNormalization" for node in proto.graph.node):  # folded, as a deployed net is
@@ -240,14 +239,3 @@ def _int8(proto: ModelProto, batches: Iterator[Mapping[str, Array]], name: str) 
         raise ModelError(
             f"{name}: onnxruntime's quantizer cannot make it int8 ({reason}); quantize it yourself and give that file"
         ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the quantizer's advice, which the model's user cannot follow, from standard error."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

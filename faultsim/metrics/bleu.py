@@ -19,7 +19,7 @@ def _sacrebleu() -> Any:
     try:
         from sacrebleu.metrics.bleu import BLEU
     except ImportError as error:
-        raise OptionError("BLEU needs sacrebleu, which is not installed: pip install 'faultsim-nn[bleu]'") from error
+        raise OptionError("BLEU needs sacrebleu, which is not installed: pip install sacrebleu") from error
     return BLEU
 
 

@@ -133,7 +133,7 @@ def _no_dump() -> Iterator[None]:
 
 def _by_dynamo(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> onnx.ModelProto:
     """Export by torch's newer exporter, which takes apart ops that the older one does not know; it needs onnxscript."""
-    with _no_warnings_logged():
+    with no_warnings_logged():
         program = torch.onnx.export(
             module,
             arguments,
@@ -150,7 +150,8 @@ def _by_dynamo(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> 
 
 
 @contextmanager
-def _no_warnings_logged() -> Iterator[None]:
+def no_warnings_logged() -> Iterator[None]:
+    """Keep the advice of an exporter or quantizer, which the model's user cannot follow, from standard error."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

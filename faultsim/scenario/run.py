@@ -18,7 +18,8 @@ from faultsim.results.scenario import CaseRow, HardenedCase, ScenarioResult, out
 from faultsim.scenario.case import Case, fingerprint
 from faultsim.scenario.rows import empty_row, row_of, with_verdict
 from faultsim.scenario.safety import judge_factor
-from faultsim.scenario.store import Kept, find_kept, folder_of, keep, write, write_pages, write_summary
+from faultsim.scenario.store import Kept, find_kept, folder_of, keep, write_pages, write_summary
+from faultsim.textfile import write_text
 from faultsim.units import duration_s
 
 Told = Callable[[int, int, CaseRow], None]
@@ -178,7 +179,7 @@ def _hardened(case: Case, out: Path, torch_device: str, tell: Progress) -> Harde
         torch_device=torch_device,
     )
     try:
-        write(folder / "harden.json", done.result.model_dump_json(indent=2, by_alias=True) + "\n")
+        write_text(folder / "harden.json", done.result.model_dump_json(indent=2, by_alias=True) + "\n")
     except OSError as error:
         raise OptionError(f"--out {folder}: cannot be written ({error.strerror}); give a folder that can") from None
     return HardenedCase(

@@ -6,7 +6,6 @@ made; ``report.html`` follows from them.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from faultsim.errors import OptionError, SpecError
 from faultsim.results import Result, load_result, to_json
 from faultsim.results.scenario import HardenedCase, ScenarioResult
 from faultsim.scenario.case import Case
+from faultsim.textfile import write_text
 
 SUMMARY, RESULT, CASE = "summary.json", "result.json", "case.json"
 _LIMIT_BYTES = 1 << 20
@@ -74,8 +74,8 @@ def keep(case: Case, out: Path, kept: Kept, identity: str | None) -> Path:
     }
     try:
         (folder / CASE).unlink(missing_ok=True)  # a kill between the two files must not pair an old one with a new one
-        write(folder / RESULT, to_json(kept.result))
-        write(folder / CASE, json.dumps(said, indent=2) + "\n")
+        write_text(folder / RESULT, to_json(kept.result))
+        write_text(folder / CASE, json.dumps(said, indent=2) + "\n")
     except OSError as error:
         raise OptionError(f"--out {folder}: cannot be written ({error.strerror}); give a folder that can") from None
     return folder / RESULT
@@ -88,7 +88,7 @@ def write_summary(result: ScenarioResult, out: Path) -> Path:
         OptionError: If it cannot be written.
     """
     try:
-        write(out / SUMMARY, result.model_dump_json(indent=2, by_alias=True) + "\n")
+        write_text(out / SUMMARY, result.model_dump_json(indent=2, by_alias=True) + "\n")
     except OSError as error:
         raise OptionError(f"--out {out}: cannot be written ({error.strerror}); give a folder that can") from None
     return out / SUMMARY
@@ -106,11 +106,3 @@ def write_pages(result: ScenarioResult, out: Path) -> None:
         write_scenario_pages(result, out)
     except OSError as error:
         raise OptionError(f"--out {out}: cannot be written ({error.strerror}); give a folder that can") from None
-
-
-def write(target: Path, text: str) -> None:
-    """Write a file whole or not at all, making its folder."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, target)

@@ -38,7 +38,7 @@ class Ray:
             import ray  # type: ignore[import-not-found,unused-ignore]
         except ImportError:
             raise WorkerError(
-                "--executor ray needs Ray, which is not installed; pip install 'faultsim-nn[ray]', or leave it out"
+                "--executor ray needs Ray, which is not installed; pip install ray, or leave it out"
             ) from None
         self.name = f"{workers} Ray actor{'' if workers == 1 else 's'}"
         self.deaths = 0

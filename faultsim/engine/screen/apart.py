@@ -5,7 +5,7 @@ how far they are from the clean ones. The images that have to be evaluated take 
 So its counts are exact; only no image of it is known to be unchanged bit by bit.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from faultsim.engine.evaluate import Scorer
 from faultsim.engine.screen.trial import Trial
 from faultsim.engine.screen.verdicts import Evaluated, Verdicts
 from faultsim.engine.sweep.routes import Needs, Patch, Route, Router
+from faultsim.engine.sweep.spans import grouped
 
 Array = NDArray[Any]
 SLICED_SHARE = 0.25
@@ -55,7 +56,8 @@ def evaluate_apart(
         dense: Gives the numbers of a chip.
         verdicts: Take the outputs.
     """
-    for group in _groups(scorer, trials):
+    size = sum(one[:1].nbytes for one in scorer.data.inputs(0, 1).values())
+    for group in grouped(trials, lambda one: size * sum(kept.images.size for kept in one.samples), ROOM_BYTES):
         found = _inputs(scorer, group)
         for trial, (parts, feeds) in zip(group, found, strict=True):
             count = sum(one.images.size for one in parts)
@@ -68,22 +70,6 @@ def evaluate_apart(
                 wide = np.resize(rows, max(rows.size, LEAST))
                 outputs.append(run({name: one[wide] for name, one in feeds.items()})[: rows.size])
             verdicts.count(parts, np.concatenate(outputs))
-
-
-def _groups(scorer: Scorer, trials: Sequence[Trial]) -> Iterator[list[Trial]]:
-    """Yield the trials in groups whose images fit into memory."""
-    size = sum(one[:1].nbytes for one in scorer.data.inputs(0, 1).values())
-    group: list[Trial] = []
-    used = 0
-    for one in trials:
-        own = size * sum(kept.images.size for kept in one.samples)
-        if group and used + own > ROOM_BYTES:
-            yield group
-            group, used = [], 0
-        group.append(one)
-        used += own
-    if group:
-        yield group
 
 
 def _inputs(scorer: Scorer, group: Sequence[Trial]) -> list[tuple[list[Evaluated], dict[str, Array]]]:

@@ -16,7 +16,7 @@ from faultsim.engine.sweep.golden import Clean
 from faultsim.engine.sweep.join import Join
 from faultsim.engine.sweep.parts import Opener, Part
 from faultsim.engine.sweep.slices import PAD, Channel, SliceTemplate, Sparse, patched
-from faultsim.engine.sweep.sums import Summed, Sums
+from faultsim.engine.sweep.spans import even
 from faultsim.engine.sweep.twin import Twin
 from faultsim.errors import FaultsimError
 
@@ -35,6 +35,9 @@ class Way(NamedTuple):
     fused: bool
     convolved: bool = False
 
+
+BLOCK = 32
+"""Rows of a call of a tail: what it computes on stays in the processor's caches."""
 
 FUSED, CONVOLVED, AS_IT_IS = Way(True), Way(True, True), Way(False)
 
@@ -100,19 +103,6 @@ class Entry:
         sums = self._template is not None and self._template.has_sums
         self._variants = {"slice": [FUSED, *([CONVOLVED] if sums else []), AS_IT_IS], "whole": [FUSED, AS_IT_IS]}
         self._least = 1
-        self._sums: Sums | None = None
-        if self.usable and self._template is not None and len(ends) == 1:
-            (form,) = self.forms.values()
-            self._sums = Sums(twin, self.tail.nodes, self.tail.feeds, form, output, opener)
-
-    def summed(self, clean: Clean, room: int) -> Summed | None:
-        """Return what of the first convolution behind the boundary stays clean; None where it cannot be told apart.
-
-        Args:
-            clean: Clean activations of a batch.
-            room: Bytes that it may take.
-        """
-        return None if self._sums is None else self._sums.over(clean, room)
 
     @property
     def tail_bytes(self) -> int:
@@ -120,14 +110,11 @@ class Entry:
         stored = self._twin.flow.initializers
         users = self._twin.flow.users
         inside = self.tail.nodes
-        once = sum(len(t.raw_data) for name, t in stored.items() if any(i in inside for i in users.get(name, ())))
-        return once * (2 if self._sums is not None and self._sums.usable else 1)
+        return sum(len(t.raw_data) for name, t in stored.items() if any(i in inside for i in users.get(name, ())))
 
     def release(self) -> None:
         """Give the memory of the tail back; it is opened again when it is needed."""
         self._tail_part = None
-        if self._sums is not None:
-            self._sums.release()
 
     def exact(self, clean: Clean, golden: Array, *, by_channel: bool) -> bool:
         """Whether the pieces give the clean numbers bit by bit on a few clean samples, at least 2.
@@ -223,15 +210,21 @@ class Entry:
         given = {self.forms[name].name: one for name, one in rows.items()}
         if not self.tail.nodes:
             return given[self.output]
+        part = self._opened()
+        found = []
+        for low, high in even(count, BLOCK):
+            own = slice(low, high) if samples is None else samples[low:high]
+            feeds = {n: given[n][low:high] if n in given else clean.held[n][own] for n in self.tail.feeds}
+            found.append(part(feeds)[0])
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def _opened(self) -> Part:
         part = self._tail_part  # another lane may release it meanwhile
         if part is None:
             inputs = {name: self._twin.types[name] for name in self.tail.feeds}
             piece = self._twin.flow.piece(self.tail.nodes, inputs, {self.output: self._twin.types[self.output]})
             part = self._tail_part = self._opener(piece, fused=False)
-        for name in self.tail.feeds:
-            if name not in given:
-                given[name] = clean.held[name] if samples is None else clean.held[name][samples]
-        return part({name: given[name] for name in self.tail.feeds})[0]
+        return part
 
 
 def same(one: Array, other: Array) -> bool:

@@ -31,12 +31,6 @@ class Task(NamedTuple):
     run: Callable[[], Counted]
 
 
-def processors() -> int:
-    """Return how many processors this process may use."""
-    given = getattr(os, "sched_getaffinity", None)
-    return len(given(0)) if given is not None else os.cpu_count() or 1
-
-
 def in_lanes(tasks: Sequence[Task], lanes: int) -> Iterator[tuple[Members, Counted | None]]:
     """Run tasks, *lanes* at a time, and yield what each counted; None where its way failed.
 

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from faultsim.engine.sweep.entry import Entry
 from faultsim.engine.sweep.golden import Clean
-from faultsim.engine.sweep.sums import Summed
 
 Array = NDArray[Any]
 Take = Callable[[int, NDArray[np.int64] | None, Array | None], None]
@@ -24,19 +23,17 @@ class Rows:
         clean: Clean activations of the batch.
         samples: Samples of the batch.
         take: Is given each trial's changed samples (None: all, in order) and their outputs (None: nothing changed).
-        summed: What stays clean of the first convolution behind the entry, where that is known.
 
     Attributes:
         computed: Samples computed so far.
         masked: Samples that left so far.
     """
 
-    def __init__(self, entry: Entry, clean: Clean, samples: int, take: Take, summed: Summed | None = None) -> None:
+    def __init__(self, entry: Entry, clean: Clean, samples: int, take: Take) -> None:
         self._entry = entry
         self._clean = clean
         self._samples = samples
         self._take = take
-        self._summed = summed
         self._axis = entry.join.axis
         self._buffers: dict[str, Array] = {}
         self._waiting: list[tuple[int, NDArray[np.int64], dict[str, Array]]] = []
@@ -73,12 +70,7 @@ class Rows:
             if name not in self._buffers:
                 self._buffers[name] = self._clean.held[forms[name].name].copy()
             forms[name].channel(self._buffers[name], axis, place)[...] = channel
-        block = None if self._summed is None else self._summed.block_of([place for _, place, _ in faulty])
-        if self._summed is None or block is None:
-            output = self._entry.finish(self._buffers, self._clean, None)
-        else:
-            (held,) = self._buffers.values()
-            output = self._summed.finish(held, block)
+        output = self._entry.finish(self._buffers, self._clean, None)
         if not self._entry.tail.nodes:
             output = output.copy()  # the buffer itself
         self._take(trial, None, output)

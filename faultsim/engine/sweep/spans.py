@@ -1,9 +1,10 @@
-"""`even`, `chunks`: how samples and trials are split into calls. What a call computes lives elsewhere."""
+"""`even`, `grouped`: how samples and trials are split into calls. What a call computes lives elsewhere."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from typing import TypeVar
 
-from faultsim.engine.sweep.routes import Route
+T = TypeVar("T")
 
 
 def even(count: int, most: int) -> Iterator[tuple[int, int]]:
@@ -13,16 +14,16 @@ def even(count: int, most: int) -> Iterator[tuple[int, int]]:
     yield from pairwise(edges)
 
 
-def chunks(members: Sequence[tuple[int, Route]], most: int) -> Iterator[list[tuple[int, Route]]]:
-    """Yield trials in groups of at most *most* faulty channels, or of a single trial."""
-    chunk: list[tuple[int, Route]] = []
+def grouped(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """Yield items in order, in groups whose sizes add up to at most *most*, or of a single item."""
+    group: list[T] = []
     used = 0
-    for member in members:
-        count = len(member[1].channels)
-        if chunk and used + count > most:
-            yield chunk
-            chunk, used = [], 0
-        chunk.append(member)
-        used += count
-    if chunk:
-        yield chunk
+    for one in items:
+        own = size(one)
+        if group and used + own > most:
+            yield group
+            group, used = [], 0
+        group.append(one)
+        used += own
+    if group:
+        yield group

@@ -21,13 +21,14 @@ from faultsim.engine.sweep.entry import Entry, Kept
 from faultsim.engine.sweep.flow import Flow
 from faultsim.engine.sweep.golden import Clean, bytes_per_sample, see
 from faultsim.engine.sweep.judge import BatchJudge
-from faultsim.engine.sweep.lanes import Task, in_lanes, processors
+from faultsim.engine.sweep.lanes import Task, in_lanes
 from faultsim.engine.sweep.parts import Part, Runtime, open_part
 from faultsim.engine.sweep.routes import Needs, Patch, Route, Router
 from faultsim.engine.sweep.rows import Rows, Take
-from faultsim.engine.sweep.spans import chunks, even
+from faultsim.engine.sweep.spans import even, grouped
 from faultsim.errors import FaultsimError, ModelError
 from faultsim.metrics import Tally
+from faultsim.processors import processors
 
 Array = NDArray[Any]
 PROBE = 32
@@ -36,8 +37,6 @@ LEAST = 16
 """Samples of a batch that is not split further, however small the memory is."""
 SLICE_BYTES = 1 << 25
 """A slice of channels takes at most so many bytes."""
-WORTH_SUMS = 4
-"""Trials at one place and batch from which on sums of what stays clean are kept (`sums.py`)."""
 
 
 class _Batch(NamedTuple):
@@ -116,6 +115,7 @@ class Sweep:
                 for batch in self._batches(needs):
                     left = [one for one in swept if one[0] not in failed]
                     failed |= self._batch(batch, left, patches, tallies, outcomes)
+                    del batch  # before the next one is computed: there is room for one
             except (FaultsimError, MemoryError):  # the clean run itself: a whole pass then says what is wrong
                 failed = set(range(len(patches)))
                 self._router, self._clean = None, None
@@ -178,10 +178,8 @@ class Sweep:
         with self._lock:
             self._kept.use(entry)
         sliced = [(t, route) for t, route in members if route.kind == "slice"]
-        room = self.memory_bytes // 8 // self._lanes
-        summed = entry.summed(clean, room) if len(sliced) >= WORTH_SUMS else None
-        rows = Rows(entry, clean, samples, take, summed)
-        for chunk in chunks(sliced, self._most_channels(entry, samples)):
+        rows = Rows(entry, clean, samples, take)
+        for chunk in grouped(sliced, lambda one: len(one[1].channels), self._most_channels(entry, samples)):
             channels = [one for _, route in chunk for one in route.channels]
             found = entry.slice(clean, channels)
             at = 0
@@ -228,6 +226,7 @@ class Sweep:
                 if not judge.is_clean:
                     raise ModelError("the clean run in pieces gives other numbers than the fault-free chip")
                 yield _Batch(judge, clean)
+                del judge, clean, golden
         self._clean = (needs, fresh) if keep else None
 
     def _route(self, patch: Patch) -> Route:

@@ -16,6 +16,7 @@ from faultsim.report.html.page import render_page
 from faultsim.report.html.scenario_page import render_scenario_page
 from faultsim.results import Result
 from faultsim.results.scenario import ScenarioResult
+from faultsim.textfile import write_text
 
 INDEX, PAGE = "index.html", "report.html"
 
@@ -53,10 +54,10 @@ def write_scenario_pages(
         found[row.name] = bundle.result
         page = folder / PAGE
         if anew or not _fresh(page, folder):
-            _write(page, render_page(bundle))
+            write_text(page, render_page(bundle))
             written.append(page)
         links[row.name] = quote(Path(os.path.relpath(page, index.parent)).as_posix(), safe="/.")
-    _write(index, render_scenario_page(result, found, links=links, next_command=_next(result, found, out)))
+    write_text(index, render_scenario_page(result, found, links=links, next_command=_next(result, found, out)))
     return written
 
 
@@ -93,10 +94,3 @@ def _fresh(page: Path, folder: Path) -> bool:
         return all(made >= file.stat().st_mtime_ns for file in folder.glob("*.json"))
     except OSError:
         return False
-
-
-def _write(target: Path, text: str) -> None:
-    partial = target.with_name(target.name + ".partial")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, target)

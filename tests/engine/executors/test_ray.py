@@ -23,13 +23,13 @@ WANTED = {chunk: [one * one for one in chunk] for chunk in CHUNKS}
 
 def test_without_ray_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(WorkerError, match=r"needs Ray, which is not installed; pip install 'faultsim-nn\[ray\]'"):
+    with pytest.raises(WorkerError, match=r"needs Ray, which is not installed; pip install ray"):
         Ray(Squares(str(tmp_path)), 1)
 
 
 @pytest.fixture
 def ray() -> Any:
-    return pytest.importorskip("ray", reason="Ray is not installed: pip install 'faultsim-nn[ray]'")
+    return pytest.importorskip("ray", reason="Ray is not installed: pip install ray")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from faultsim.engine.sweep.lanes import Counted, Task, in_lanes, processors
+from faultsim.engine.sweep.lanes import Counted, Task, in_lanes
 from faultsim.engine.sweep.routes import Route
 from faultsim.errors import ModelError
 
@@ -57,7 +57,3 @@ def test_lanes_run_at_the_same_time() -> None:
 
     tasks = [Task(1, [(i, Route("whole"))], run) for i in range(2)]
     assert len(list(in_lanes(tasks, 2))) == 2  # alone, each would wait for the other until the barrier breaks
-
-
-def test_processors() -> None:
-    assert processors() >= 1
