@@ -3,6 +3,7 @@
 How the strengths climb is told in `strength.py`; what a training is, in `train.py`.
 """
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from faultsim.harden.curve import Told, Trained
 from faultsim.harden.hardening import Hardening
 from faultsim.harden.losses import Loss, Plain
 from faultsim.harden.prepare import Prepared
+from faultsim.harden.samples import digest
 from faultsim.harden.strength import Tried, search_strength, weakest
 from faultsim.harden.train import train
 from faultsim.textfile import write_text
@@ -32,12 +34,14 @@ class Choice(NamedTuple):
         loss: At its strength.
         tried: The strengths and their scores.
         said: One sentence for each choice between two.
+        trainings: How many short trainings it took, those of an interrupted search among them.
     """
 
     options: Hardening
     loss: Loss
     tried: list[Tried]
-    said: tuple[str, ...]
+    said: tuple[str, ...] = ()
+    trainings: int = 0
 
 
 def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress) -> Choice:
@@ -51,20 +55,23 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
     """
     loss = ready.recipe.loss
     if options.strength is not None:
-        return Choice(options, loss.with_strength(options.strength), [], ())
+        return Choice(options, loss.with_strength(options.strength), [])
     if options.search == 1:
-        return Choice(options, loss, [], ())
-    known = _known(out) if options.resume else {}
+        return Choice(options, loss, [])
+    of = _fingerprint(ready, options)
+    known = _known(out, of) if options.resume else {}
+    asked: set[str] = set()
 
     def score(options: Hardening, loss: Loss, strength: float) -> float:
         key = f"{strength:.12g}" if loss is ready.recipe.loss else f"{strength:.12g}-{loss.kind}"
         key += "" if options.training.lr is None else f"-lr-{options.training.lr:.4g}"
+        asked.add(key)
         if key not in known:
             one = loss.with_strength(strength)
             trained = train_part(ready, options, one, out, f"strength-{key}", None, tell)
             known[key] = ready.validator.promise(trained.curve)
             if out is not None:
-                _write_known(out, known)
+                _write_known(out, of, known)
         return known[key]
 
     said: list[str] = []
@@ -77,7 +84,7 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
         said.append(_said(own, f"a learning rate of {usual:.3g}", other, f"{LOWER * usual:.3g}", f"{rate:.3g}"))
         options = chosen
     if isinstance(loss, Plain):
-        return Choice(options, loss, [], tuple(said))
+        return Choice(options, loss, [], tuple(said), len(asked))
     also, slack = ready.recipe.also, ready.validator.slack
     if also is not None:
         own, other = score(options, loss, loss.strength), score(options, also, also.strength)
@@ -85,25 +92,32 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
         said.append(_said(own, loss.kind, other, also.kind, chosen_loss.kind))
         loss = chosen_loss
     tried = search_strength(loss.strength, lambda strength: score(options, loss, strength), most=options.search)
-    return Choice(options, loss.with_strength(weakest(tried, slack).strength), tried, tuple(said))
+    return Choice(options, loss.with_strength(weakest(tried, slack).strength), tried, tuple(said), len(asked))
 
 
 def train_part(
-    ready: Prepared, options: Hardening, loss: Loss, out: Path | None, name: str, told: Told | None, tell: Progress
+    ready: Prepared,
+    options: Hardening,
+    loss: Loss,
+    out: Path | None,
+    name: str,
+    told: Told | None,
+    tell: Progress,
+    *,
+    before: int = 0,
 ) -> Trained:
-    """Train with *loss*: in full where *name* is ``final``, for a part of the steps and of the time elsewhere."""
+    """Train with *loss*: in full where *name* is ``final``, for a part of the steps and of the time elsewhere.
+
+    The short trainings get a third of the time at most; the final one gets what *before* of them have left.
+    """
     training = replace(options.training, batch_size=ready.batch_size)
+    budget = training.time_budget_s
+    share = None if budget is None else budget / (3 * _trainings(ready, options))
     if name != "final":
         whole = training.planned(max(len(ready.train) // ready.batch_size, 1))
-        budget = training.time_budget_s
-        # the searches get a third of the time together
-        training = replace(
-            training,
-            steps=max(round(whole * options.search_part), 1),
-            time_budget_s=None if budget is None else budget / (3 * _trainings(ready, options)),
-        )
-    elif training.time_budget_s is not None and options.strength is None and options.search > 1:
-        training = replace(training, time_budget_s=training.time_budget_s * 2 / 3)
+        training = replace(training, steps=max(round(whole * options.search_part), 1), time_budget_s=share)
+    elif budget is not None and share is not None:
+        training = replace(training, time_budget_s=budget - before * share)
     phase = "training" if name == "final" else f"strength {loss.strength:.3g}"
     return train(
         ready.trainable,
@@ -130,15 +144,30 @@ def _said(own: float, what: str, other: float, than: str, chosen: str) -> str:
     return f"Validation scores {own:.4g} with {what}, {other:.4g} with {than}: {chosen}."
 
 
-def _known(out: Path | None) -> dict[str, float]:
+def _fingerprint(ready: Prepared, options: Hardening) -> str:
+    """What the scores of a search hang on, but for the strength and the rate that name them."""
+    plan = replace(options.training, lr=None, time_budget_s=None, checkpoint_s=1.0)
+    of = (plan, options.search_part, options.scales, repr(ready.recipe.loss), ready.names, ready.validator.key)
+    text = repr((ready.trainable.model.sha256, *of, ready.target.towards, digest(ready.train)))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _known(out: Path | None, of: str) -> dict[str, float]:
     if out is None or not (out / TRIED).is_file():
         return {}
     try:
         found = json.loads((out / TRIED).read_text(encoding="utf-8"))
-        return {str(key): float(value) for key, value in found.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+        scores = {str(key): float(value) for key, value in found["scores"].items()}
+        same = found["of"] == of
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
         raise DataError(f"{out / TRIED}: cannot be read; delete it, and the strengths are tried again") from None
+    if not same:
+        raise DataError(
+            f"{out / TRIED}: is of another hardening (model, data, seed, losses or device); give --out another folder, "
+            "or delete it"
+        )
+    return scores
 
 
-def _write_known(out: Path, known: dict[str, float]) -> None:
-    write_text(out / TRIED, json.dumps(known))
+def _write_known(out: Path, of: str, known: dict[str, float]) -> None:
+    write_text(out / TRIED, json.dumps({"of": of, "scores": known}))

@@ -102,13 +102,16 @@ def prepare(
     held = 0.0 if options.test_data is not None else options.held_out
     if options.test_data is None and held == 0:
         raise OptionError("no sample is held out to assess on; give test data, or a part to hold out above 0")
+    _apart(options)
     part = options.validation if options.validation_data is None else 0.0
     if options.validation_data is None and part == 0:
         raise OptionError("no sample is left to choose by; give validation data, or a part to choose by above 0")
     parts = split(samples, loaded.inputs, seed=seed, validation=part, test=held, multiple=fixed or 1)
-    test, validation = parts.test, _validation(loaded, chip, options, torch_device) or parts.validation
-    if options.test_data is not None:
-        test = make_setting(loaded, chip, options.test_data, options.assess, torch_device=torch_device).data
+
+    def own(given: str | Path | DataSet | None, part: DataSet) -> DataSet:
+        return part if given is None else _labelled(loaded, chip, given, options, torch_device)
+
+    test, validation = own(options.test_data, parts.test), own(options.validation_data, parts.validation)
     teacher, quantized = loaded, None
     if options.quantize is not None:
         loaded, quantized = _quantized(loaded, options.quantize, parts.train, fixed)
@@ -146,11 +149,26 @@ def prepare(
     )
 
 
-def _validation(model: Model, chip: Device, options: Hardening, torch_device: str) -> DataSet | None:
-    """Return the validation samples that were given, labelled by the original where they hold no labels."""
-    if options.validation_data is None:
-        return None
-    own = make_setting(model, chip, options.validation_data, options.assess, torch_device=torch_device)
+def _apart(options: Hardening) -> None:
+    """Refuse to choose by the samples that everything is judged on.
+
+    Raises:
+        OptionError: If validation and test data are one file, or one data set.
+    """
+    one, other = options.validation_data, options.test_data
+    if one is None or other is None:
+        return
+    paths = isinstance(one, str | Path) and isinstance(other, str | Path)
+    if one is other or (paths and Path(str(one)).absolute() == Path(str(other)).absolute()):
+        raise OptionError(
+            f"validation data and test data are both {one if paths else 'one data set'}: what is chosen by samples "
+            "looks better on them; give others to choose by"
+        )
+
+
+def _labelled(model: Model, chip: Device, data: str | Path | DataSet, options: Hardening, torch_device: str) -> DataSet:
+    """Return samples that were given, labelled by the original where they hold no labels."""
+    own = make_setting(model, chip, data, options.assess, torch_device=torch_device)
     if own.golden_labels and own.scorer.labels is not None:
         return Labelled(own.data, own.scorer.labels)
     return own.data

@@ -52,13 +52,18 @@ class LearnedScale:
     base: Array
 
     def most(self, p: Parameter, bound: float) -> NDArray[np.float32] | None:
-        """Return the leaf at which the greatest code of *p* stands for *bound*, None for other codes."""
+        """Return the leaf at which the code of *p* furthest from zero stands for *bound*; None for other codes."""
         kept = p.coding or p.site.quantizer
         if not isinstance(kept, Coding | IntFormat):
             return None
-        high = kept.high if isinstance(kept, Coding) else kept.highest
+        low, high, zero = (
+            (kept.low, kept.high, kept.zero)
+            if isinstance(kept, Coding)
+            else (kept.lowest, kept.highest, np.asarray(kept.zero_point))
+        )
+        far = np.maximum(high - zero, zero - low).astype(np.float64).reshape(-1)
         base = np.maximum(np.abs(self.base).astype(np.float64).reshape(-1), 1e-30)
-        return np.log(bound / (high * base)).astype(np.float32)
+        return np.log(bound / (far * base)).astype(np.float32)
 
 
 def learned_scales(

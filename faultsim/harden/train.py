@@ -23,7 +23,7 @@ from faultsim.harden.batch import BatchAt
 from faultsim.harden.curve import Judge, Point, Told, Trained, chosen
 from faultsim.harden.losses import After, Loss, evaluate
 from faultsim.harden.options import Training
-from faultsim.harden.samples import Samples
+from faultsim.harden.samples import Samples, digest
 from faultsim.harden.target import Target
 from faultsim.harden.trainable import Trainable
 from faultsim.rng import generator
@@ -220,7 +220,7 @@ class _Run:
             plan.pop(free)
         shapes = [(name, tuple(leaf.shape)) for name, leaf in self.leaves.items()]
         model = self.trainable.model.sha256
-        kind = (self.target.towards, self.slack)
+        kind = (self.target.towards, self.slack, digest(self.samples), getattr(self.judge, "key", ""))
         said = repr((model, plan, repr(self.loss), self.names, shapes, len(self.samples), kind))
         picks = hashlib.sha256(self.samples.picks.tobytes()).hexdigest()
         return hashlib.sha256(f"{said} {picks}".encode()).hexdigest()

@@ -150,7 +150,7 @@ class Trainable:
         return found
 
     def cap(self, name: str, leaves: Leaves, bound: float) -> None:
-        """Bring a learned step down, in place, to where the greatest code stands for *bound*; no other step moves.
+        """Bring a learned step down, in place, to where the code furthest from zero stands for *bound*; no other moves.
 
         Args:
             name: Site whose codes they are.

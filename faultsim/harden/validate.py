@@ -5,6 +5,7 @@ Its chips are never those of an assessment: their seed is derived from the train
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from faultsim.engine.evaluate import Scorer
 from faultsim.engine.objective import NetworkObjective
 from faultsim.engine.runner import Runner
 from faultsim.harden.curve import Judged, Point
+from faultsim.harden.samples import digest
 from faultsim.metrics import Tally
 from faultsim.model import Model, load_model
 from faultsim.rng import generator
@@ -26,6 +28,8 @@ PENALTY = 100.0
 """What a point of clean accuracy below the tolerance costs, in points of the score."""
 MILD = 5.0
 """The same in a short training."""
+LOST = -1e9
+"""The score of numbers that have none: a network that has diverged."""
 TIE = 0.01
 MOST_LOSS = 10.0
 HALVINGS = 12
@@ -80,6 +84,12 @@ class Validator:
             while worst is not None and self.scale > least and _at(objective, worst, self.scale) < 0.5 * self.clean:
                 self.scale *= 0.5
 
+    @cached_property
+    def key(self) -> str:
+        """What tells this judge from one of other samples, chips or tolerance."""
+        of = (self.setting.device.sha256, self.chips, self.seed, self.tolerance, self.scale, digest(self.setting.data))
+        return repr((*of, repr(self.setting.options.conditions), sorted(self.setting.stored)))
+
     def __call__(self, numbers: Mapping[str, Array]) -> Judged:
         """Return the clean loss and accuracy under *numbers*, and the score; the original is scored once."""
         known = self.setting.model.numbers
@@ -99,7 +109,9 @@ class Validator:
         scores = []
         for point in curve[1:] or curve:
             clean = point.accuracy if self.counts else -point.loss
-            scores.append(point.score + (PENALTY - MILD) * max(self.clean - self.tolerance - clean, 0.0))
+            short = max(self.clean - self.tolerance - clean, 0.0)
+            lost = point.score <= LOST or not math.isfinite(short)
+            scores.append(point.score if lost else point.score + (PENALTY - MILD) * short)
         return max(scores)
 
     def _judged(self, numbers: Mapping[str, Array]) -> Judged:
@@ -125,7 +137,7 @@ class Validator:
         short = max(self.clean - self.tolerance - clean, 0.0)
         score = (float(np.mean(scores)) if scores else clean - self._tie(tally.mean_loss)) - PENALTY * short
         accuracy = tally.counts.accuracy if self.counts else math.nan
-        return Judged(tally.mean_loss, accuracy, score if math.isfinite(score) else -1e9)
+        return Judged(tally.mean_loss, accuracy, max(score, LOST) if math.isfinite(score) else LOST)
 
     def _chip(self, stored: Mapping[str, Stored], trial: int) -> dict[str, Array]:
         conditions = self.setting.options.conditions

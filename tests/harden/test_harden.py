@@ -160,9 +160,11 @@ def test_the_strength_is_searched_and_a_search_goes_on_where_it_was(tmp_path):
     best = max(one.score for one in tried)
     taken = found.result.training.strength
     assert taken == min(one.strength for one in tried if one.score >= best - 0.01)
-    known = json.loads((out / "strengths.json").read_text())
+    written = json.loads((out / "strengths.json").read_text())
+    known = written["scores"]
     assert list(known.values()) == [one.score for one in tried]
-    (out / "strengths.json").write_text(json.dumps({k: 5.0 if k.startswith(f"{taken:g}-") else -5.0 for k in known}))
+    written["scores"] = {key: 5.0 if key.startswith(f"{taken:g}-") else -5.0 for key in known}
+    (out / "strengths.json").write_text(json.dumps(written))
     again = harden("digits", "reram", target=tmp_path / "h2.onnx", out=out, options=replace(options, resume=True))
     again_tried = again.result.training.strengths
     assert [one.score for one in again_tried] == [5.0 if one.strength == taken else -5.0 for one in tried]

@@ -8,12 +8,14 @@ import pytest
 
 from faultsim.assessment import Options
 from faultsim.assessment.setting import make_setting
-from faultsim.errors import OptionError
+from faultsim.errors import DataError, OptionError
 from faultsim.harden import Hardening, Training, harden
+from faultsim.harden import choose as choose_module
 from faultsim.harden.choose import LOWER, TRIED
 from faultsim.harden.curve import Point
+from faultsim.harden.train import train
 from faultsim.harden.trainable import Trainable
-from faultsim.harden.validate import MILD, PENALTY, Validator
+from faultsim.harden.validate import LOST, MILD, PENALTY, Validator
 from faultsim.library import find_model
 from faultsim.model import load_model
 from tests.harden.conftest import Arrays
@@ -34,23 +36,29 @@ def _harden(tmp_path, options, data=None):
     return harden("digits", "reram", data, target=tmp_path / "h.onnx", out=tmp_path / "out", options=options)
 
 
+def _scores(tmp_path):
+    return json.loads((tmp_path / "out" / TRIED).read_text())["scores"]
+
+
 def _usual():
     trainable = Trainable(load_model(find_model("digits")))
     return Training().largest_rate(trainable.rms(trainable.leaves()))
 
 
 @pytest.mark.parametrize("slower", [True, False])
-def test_the_rate_is_the_one_that_the_validation_samples_prefer(tmp_path, slower):
+def test_the_rate_is_the_one_that_the_validation_samples_prefer(tmp_path, monkeypatch, slower):
     low = LOWER * _usual()
     ending = f"-lr-{low:.4g}" if slower else ""
     scores = {"0.03": 0.5, f"0.03-lr-{low:.4g}": 0.6 if slower else 0.5, f"0.06{ending}": 0.4, f"0.015{ending}": 0.7}
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / TRIED).write_text(json.dumps(scores))
+    with monkeypatch.context() as patched:  # the scores of an interrupted search
+        patched.setattr(Validator, "promise", lambda self, curve: scores[next(waiting)])
+        waiting = iter(scores)
+        _harden(tmp_path, QUICK)
     found = _harden(tmp_path, QUICK)
     training = found.result.training
     assert training.options["lr"] == pytest.approx(low if slower else _usual())
     assert training.strength == 0.015
-    assert json.loads((tmp_path / "out" / TRIED).read_text()) == scores
+    assert _scores(tmp_path) == scores
     said = f"Validation scores 0.5 with a learning rate of {_usual():.3g}, {0.6 if slower else 0.5} with {low:.3g}: "
     assert any(note.startswith(said) for note in found.result.notes)
 
@@ -59,13 +67,13 @@ def test_a_rate_that_was_given_is_not_questioned(tmp_path):
     found = _harden(tmp_path, replace(QUICK, training=replace(QUICK.training, lr=1e-3)))
     assert found.result.training.options["lr"] == 1e-3
     assert not any("learning rate" in note for note in found.result.notes)
-    assert all(key.endswith("-lr-0.001") for key in json.loads((tmp_path / "out" / TRIED).read_text()))
+    assert all(key.endswith("-lr-0.001") for key in _scores(tmp_path))
 
 
 def test_the_control_has_its_rate_chosen_too(tmp_path):
     found = _harden(tmp_path, replace(QUICK, losses=("plain",)))
     assert any("learning rate" in note for note in found.result.notes)
-    assert len(json.loads((tmp_path / "out" / TRIED).read_text())) == 2
+    assert len(_scores(tmp_path)) == 2
 
 
 def _digits(start, stop, labels=True):
@@ -99,7 +107,7 @@ def test_samples_that_the_original_has_seen_are_told(tmp_path):
     options = replace(QUICK, strength=0.03, test_data=test, validation_data=known)
     notes = _harden(tmp_path, options, _digits(200, 600)).result.notes
     assert any("it was probably trained on the former" in note and "--validation-data" in note for note in notes)
-    options = replace(options, test_data=known)
+    options = replace(options, test_data=Arrays("image", known.x, known.y))
     assert not any("probably" in n for n in _harden(tmp_path / "b", options, _digits(200, 600)).result.notes)
 
 
@@ -113,3 +121,64 @@ def test_a_short_training_is_judged_by_its_own_points_and_milder():
     assert validator.promise(points) == pytest.approx(0.8 - MILD * 0.1)
     assert validator.promise((*points, replace(start, step=2, score=0.7))) == 0.7
     assert validator.promise((start,)) == 0.9
+
+
+@pytest.mark.parametrize("other", [{"tolerance": 0.03}, {"chips": 2}, {"losses": ("sam",)}, {"validation": 0.2}])
+def test_scores_of_another_hardening_are_refused(tmp_path, other):
+    _harden(tmp_path, QUICK)
+    with pytest.raises(DataError, match=r"strengths.json: is of another hardening .* another folder, or delete it"):
+        _harden(tmp_path, replace(QUICK, **other))
+
+
+def test_a_training_of_other_samples_is_not_continued(tmp_path):
+    options = replace(QUICK, strength=0.03, held_out=0.2)
+    _harden(tmp_path, options, _digits(0, 500))
+    with pytest.raises(OptionError, match="another"):
+        _harden(tmp_path, options, _digits(50, 550))
+
+
+def test_what_is_judged_on_is_not_chosen_by(tmp_path):
+    same = _digits(0, 70)
+    with pytest.raises(OptionError, match="validation data and test data are both one data set"):
+        _harden(tmp_path, replace(QUICK, validation_data=same, test_data=same), _digits(70, 570))
+
+
+def test_test_samples_without_labels_are_labelled_by_the_original(tmp_path):
+    options = replace(QUICK, strength=0.03, test_data=_digits(0, 200, labels=False))
+    found = _harden(tmp_path, options, _digits(200, 600)).result
+    assert found.before.clean.accuracy == 1.0
+    for one in (found.before, found.after):  # and none by its own answers
+        assert one.data.source.endswith("labelled by the original")
+
+
+def test_the_time_that_the_search_leaves_is_the_final_trainings(tmp_path, monkeypatch):
+    given = {}
+
+    def record(*args, **options):
+        place = options["checkpoint"].parent.name
+        given[place] = args[5].time_budget_s
+        return train(*args, **options)
+
+    monkeypatch.setattr(choose_module, "train", record)
+    quick = replace(QUICK.training, time_budget_s=3600.0)
+    _harden(tmp_path / "a", replace(QUICK, losses=("plain",), training=replace(quick, lr=1e-3)))
+    assert given == {"final": 3600.0}
+    given.clear()
+    _harden(tmp_path / "b", replace(QUICK, losses=("plain",), training=quick))
+    assert sorted(given.values()) == [600.0, 600.0, 2400.0]
+    given.clear()
+    _harden(tmp_path / "c", replace(QUICK, training=quick))
+    share = 3600.0 / 3 / 4
+    assert given.pop("final") == pytest.approx(3600 - share * len(given))
+    assert set(given.values()) == {share}
+
+
+def test_a_diverged_short_training_does_not_win():
+    model = load_model(find_model("digits"))
+    setting = make_setting(model, "reram", _digits(0, 100), Options(limit=None), torch_device="cpu")
+    validator = Validator(setting, None, chips=1, tolerance=0.01, seed=0)
+    validator.counts = False
+    start = Point(0, 0.0, float("nan"), 0.1, float("nan"), -0.1, float("nan"), 0.0)
+    lost = replace(start, step=1, loss=float("inf"), score=LOST)
+    assert validator.promise((start, lost)) == LOST
+    assert validator.promise((start, replace(lost, loss=1e12))) == LOST

@@ -12,6 +12,7 @@ from faultsim.device import load_device
 from faultsim.errors import OptionError
 from faultsim.formats import IntFormat, quantize_symmetric
 from faultsim.harden.ball import Ball
+from faultsim.harden.coding import Coding
 from faultsim.harden.losses import (
     After,
     CorruptionResistant,
@@ -23,6 +24,7 @@ from faultsim.harden.losses import (
     evaluate,
 )
 from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors, WeightClipping
+from faultsim.harden.scales import LearnedScale, Parameter
 from faultsim.harden.trainable import Trainable
 from faultsim.model import load_model
 from tests.harden.conftest import batch_of, mean_loss, numeric_gradient, smooth_mlp
@@ -237,6 +239,13 @@ def test_a_learned_step_comes_down_with_the_limit(int8):
             want = np.minimum(before[name], bound / high) if scales == "learn" else before[name]
             assert step == pytest.approx(want, rel=1e-5)
             assert scales == "keep" or (want < before[name]).any()
+
+
+def test_the_step_of_codes_with_a_zero_point_comes_down_to_the_whole_limit(int8):
+    site = next(s for s in int8.sites if s.role == "weight")
+    zero = Coding(np.asarray(0.01), np.asarray(128.0), 0, 255, "s")
+    most = LearnedScale("s", "t", np.asarray(0.01, np.float32)).most(Parameter(site, zero), 1.0)
+    assert 0.01 * math.exp(float(most[0])) * 128 == pytest.approx(1.0, rel=1e-6)
 
 
 def test_bit_slices_are_summed_and_pull_where_they_hold_something(int8, digits):

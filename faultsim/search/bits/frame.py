@@ -153,7 +153,8 @@ def worst_cells(
     )
     swap = Swap()
     chosen: Sequence[CellMethod] = (Beam(), swap) if methods is None else methods
-    if methods is None and limits in (None, Limits()) and _has_room(aim, choices, n, budget_gradients, budget_forwards):
+    free = limits is None or limits.free
+    if methods is None and free and _has_room(aim, choices, n, budget_gradients, budget_forwards):
         chosen = (ProgressiveBitSearch(), *chosen)
     for position, method in enumerate(chosen):
         ledger.begin(method.name, generator(seed, -1, "cells", str(position), method.name))

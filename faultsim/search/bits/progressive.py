@@ -69,7 +69,8 @@ class ProgressiveBitSearch:
             states = [at.state]
             for pick in self._elect(ledger, at.state, name, gradient._replace(grads={name: slope}), cells):
                 wider = states[-1] - {pick} if pick in at.state else states[-1] | {pick}
-                states.append(wider)
+                if ledger.limits.keeps(wider, ledger.sites):
+                    states.append(wider)
             elected[name] = states[1:]
         for bits in range(max(map(len, elected.values()), default=0)):
             scored = ledger.judge([states[bits] for states in elected.values() if len(states) > bits])
