@@ -59,13 +59,23 @@ def test_a_case_that_is_gone_fails_a_gated_comparison_alone():
 
 def test_a_limit_on_what_neither_holds_is_told_and_on_what_one_holds_is_judged():
     asked = lambda _: (parse_gate("worst_case_drop>2%"),)  # noqa: E731
-    none = {"a": without_worst(shifted(0))}
+    none = {"a": without_worst(shifted(0)), "b": shifted(0)}
     found = compare_runs(none, none, limits=asked)
     assert found.cases[0].unjudged == ("worst_case_drop>2%",)
     assert "note: worst_case_drop>2% not judged, neither result holds it: a" in lines(found)
     with_one = compare_runs({"a": shifted(0)}, {"a": shifted(0)}, limits=asked)
     assert with_one.cases[0].unjudged == ()
     assert [one.name for one in with_one.cases[0].comparison.gates] == ["worst_case"]
+
+
+def test_a_limit_is_never_passed_over_where_one_side_lacks_its_figure():
+    asked = lambda _: (parse_gate("worst_case_drop>2%"),)  # noqa: E731
+    there, gone = {"a": shifted(0)}, {"a": without_worst(shifted(0))}
+    for first, second in ((there, gone), (gone, there)):
+        with pytest.raises(OptionError, match="case a: worst_case_drop>2% cannot be judged"):
+            compare_runs(first, second, limits=asked)
+    with pytest.raises(OptionError, match="worst_case_drop>2%: no case holds that figure"):
+        compare_runs(gone, gone, limits=asked)
 
 
 def test_runs_without_a_common_case_and_pairs_of_other_tasks_are_refused():

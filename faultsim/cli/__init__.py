@@ -92,7 +92,10 @@ def main(argv: list[str] | None = None) -> Any:
     try:
         code = cli.main(args=argv, prog_name="faultsim", standalone_mode=False)
     except FaultsimError as error:
-        click.echo(f"faultsim: {error}", err=True)
+        from faultsim.report.words import plain
+
+        lines = (plain(line) for line in str(error).split("\n"))  # names in files of others cannot steer the terminal
+        click.echo("faultsim: " + "\n".join(lines), err=True)
         sys.exit(2)
     except click.Abort:
         click.echo("faultsim: interrupted; nothing was computed yet", err=True)

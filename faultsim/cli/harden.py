@@ -104,7 +104,7 @@ def command(
     from faultsim.harden import harden
     from faultsim.harden.terminal import lines, validation
     from faultsim.library import find_model
-    from faultsim.report.words import speakable
+    from faultsim.report.words import plain, speakable
 
     check_out(out)
     check_out(target.parent)
@@ -131,7 +131,7 @@ def command(
             click.echo(f"faultsim: interrupted; {hint}", err=True)
             return 130
     for line in lines(done.result):
-        click.echo(speakable(line, sys.stdout.encoding or "utf-8"))
+        click.echo(speakable(plain(line), sys.stdout.encoding or "utf-8"))
     if out is not None:
         try:
             write_text(out / "harden.json", done.result.model_dump_json(indent=2, by_alias=True) + "\n")

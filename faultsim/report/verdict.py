@@ -39,7 +39,11 @@ def next_command(result: Result) -> str:
         return f"{command}  # once more, to its end"
     if not verdict.criteria:
         return f'{command} --require "{_wish(result)}"'
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a foreign result; its quotes do not close
+        command = assess_command(result)
+        words = shlex.split(command)
     if any(one.inconclusive for one in verdict.criteria) and result.random is not None:
         return _with(words, "--trials", str(4 * result.random.trials))
     ranked = sorted((one for one in result.sites if one.worst_case), key=_remaining)

@@ -59,8 +59,8 @@ def compare_runs(
 ) -> RunComparison:
     """Compare the results of two runs, case by case.
 
-    A limit on a figure that neither result of a case holds is not judged there; on one that only the first holds it is
-    refused, as for a single pair.
+    A limit on a figure that neither result of a case holds is not judged there; on one that only one of them holds it
+    is refused, as for a single pair, and so is a limit that no case can be judged by.
 
     Args:
         first: Results by name of the case.
@@ -69,7 +69,8 @@ def compare_runs(
         limits: How much worse a case of the second may be, from the first's result of it.
 
     Raises:
-        OptionError: If no case is in both, or a pair cannot be compared; the message names the case.
+        OptionError: If no case is in both, a pair cannot be compared (the message names the case), or a limit is on a
+            figure that no result holds.
     """
     both = [name for name in first if name in second]
     if not both:
@@ -83,13 +84,16 @@ def compare_runs(
         asked = limits(one)
         gated = gated or bool(asked)
         try:
-            known = {figure.name for figure in compare(one, other).figures} if asked else set()
+            known = {figure.name for each in (one, other) for figure in compare(each, each).figures} if asked else set()
             judged = tuple(limit for limit in asked if limit.name in known)
             made = compare(one, other, names=(f"{names[0]}/{name}", f"{names[1]}/{name}"), limits=judged)
         except OptionError as error:
             raise OptionError(f"case {name}: {error}") from None
         unjudged = tuple(limit.text for limit in asked if limit.name not in known)
         cases.append(ComparedCase(name=name, comparison=made, unjudged=unjudged))
+    idle = set.intersection(*(set(one.unjudged) for one in cases))
+    if idle:
+        raise OptionError(f"{', '.join(sorted(idle))}: no case holds that figure, so that no regression would be seen")
     missing = tuple(name for name in first if name not in second)
     return RunComparison(
         first=names[0],

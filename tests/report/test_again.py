@@ -68,3 +68,9 @@ def test_the_next_command_of_a_case_of_a_scenario_keeps_its_conditions():
 def test_an_unknown_option_would_be_seen():
     with pytest.raises(click.UsageError):
         read("faultsim assess m.onnx --device d --nosuch 3")
+
+
+def test_a_foreign_command_whose_quotes_do_not_close_is_replaced():
+    result = example()
+    said = result.provenance.model_copy(update={"command": "faultsim assess it's.onnx"})
+    assert next_command(result.model_copy(update={"provenance": said})).startswith("faultsim assess ")

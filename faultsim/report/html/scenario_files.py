@@ -3,6 +3,7 @@
 A summary is foreign input: what it calls a case's result is read only where it lies below the folder.
 """
 
+import contextlib
 import os
 import shlex
 from collections.abc import Mapping
@@ -72,7 +73,9 @@ def _next(result: ScenarioResult, found: Mapping[str, Result], out: Path) -> str
             return f"faultsim replay {shlex.quote(str(out / row.result))} --trial {chip.trial} -o broken.onnx"
     unsure = any(one.inconclusive for row in result.cases for one in row.criteria)
     if unsure and result.command.startswith("faultsim run ") and " --trials" not in result.command:
-        return f"{result.command} --trials {4 * max(row.chips for row in result.cases)}"
+        with contextlib.suppress(ValueError):  # a foreign result; its quotes do not close
+            words = shlex.split(result.command)
+            return shlex.join([*words, "--trials", str(4 * max(row.chips for row in result.cases))])
     return None
 
 
