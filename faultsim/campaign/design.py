@@ -73,7 +73,7 @@ class Fixed:
         shard: Which part of them; None: all.
 
     Raises:
-        OptionError: If there are more trials than faults, or fewer than strata.
+        OptionError: If there are more trials than faults, fewer than strata, or none in the shard.
     """
 
     def __init__(self, draws: Draws, trials: int, shard: Shard | None = None) -> None:
@@ -82,6 +82,10 @@ class Fixed:
         counts = [trials] if draws.replacement else proportional(sizes, trials, least=LEAST)
         order = interleaved(draws, counts, [0] * len(sizes))
         self._order = order if shard is None else order[shard.number - 1 :: shard.of]
+        if shard is not None and not len(self._order):
+            raise OptionError(
+                f"shard {shard.number}/{shard.of} holds none of {trials} trials; give fewer shards or more trials"
+            )
         self._pilot = np.zeros(len(sizes), np.int64)
         self._asked = False
         self.most = len(self._order)

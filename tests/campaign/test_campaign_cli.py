@@ -104,6 +104,8 @@ def test_shards_are_merged_by_command(faultsim: Callable[..., Outcome], net: Tin
         (("--until", "critical<=3"), "the stop rule 'critical<=3' is not understood: write"),
         (("--until", "halfwidth<=0.7@0.9"), "limit 0.7 is out of range"),
         (("--shard", "6/5"), "--shard 6/5 is out of range: give 1/5 to 5/5"),
+        (("--trials", "4", "--shard", "5/9"), "shard 5/9 holds none of 4 trials; give fewer shards or more trials"),
+        (("--trials", "4", "--shard", "5/9", "--dry-run"), "shard 5/9 holds none of 4 trials"),
         (("--shard", "x"), "--shard 'x' is not understood: give NUMBER/SHARDS"),
         (("--trials", "97"), "--trials is 97, the population holds 96 different faults"),
         (("--trials", "4", "--stratify", "bit"), "--trials is 4 for 16 strata"),

@@ -37,7 +37,7 @@ def inexact_way(router: Router, patch: Patch) -> Route | None:
     if entry is None or not entry.tail.nodes:
         return None
     needs = Needs(entry.plain)
-    if router._run(needs) is None:
+    if not router.exact_run(needs):
         return None
     channels = entry.channels_of(faults)
     if 0 < len(channels) <= max(SLICED_SHARE * entry.join.channels, 1):

@@ -19,11 +19,12 @@ from faultsim.engine.screen.rivals import classification_of
 from faultsim.engine.screen.slopes import Slopes, slopes
 from faultsim.engine.screen.strata import Screen, Strata
 from faultsim.engine.screen.tally import ScreenedTally
-from faultsim.engine.screen.trial import Trial, chunks
+from faultsim.engine.screen.trial import Trial
 from faultsim.engine.screen.verdicts import Evaluated, Verdicts
 from faultsim.engine.sweep.entry import Entry
 from faultsim.engine.sweep.golden import bytes_per_sample
 from faultsim.engine.sweep.routes import Needs, Patch, Router
+from faultsim.engine.sweep.spans import grouped
 from faultsim.engine.sweep.sweep import Sweep
 from faultsim.errors import FaultsimError, OptionError
 from faultsim.model.graph import Program, compile_model
@@ -90,7 +91,7 @@ class ScreenedSweep:
     def __post_init__(self) -> None:
         """Look at the graph."""
         own = replace(self.scorer, batch_size=min(BATCH, len(self.scorer.data)), _kept=[])
-        self._sweep = Sweep(own, self.numbers, self.memory_bytes // (1 + self.options.rivals))
+        self._sweep = Sweep(own, self.numbers, self.memory_bytes // (1 + self.options.rivals), side_by_side=False)
         router = self._sweep._router
         self._program: Program | None = None
         self._verdicts = Verdicts(self.scorer, self.numbers)
@@ -172,9 +173,9 @@ class ScreenedSweep:
                 self._part(entry, members, batch, screen)
         for batch in self._sweep._batches(needs):
             for entry, members in groups:
-                self._sweep._kept.use(entry)
-                for waiting in _calls(members, batch.judge.start, batch.judge.stop):
-                    self._evaluate(entry, waiting, batch)
+                with self._sweep._kept.using(entry):
+                    for waiting in _calls(members, batch.judge.start, batch.judge.stop):
+                        self._evaluate(entry, waiting, batch)
         apart = [one for one in trials if not one.exact and not one.failed]
         evaluate_apart(self._sweep.scorer, apart, self._sweep._dense, self._verdicts)
 
@@ -188,7 +189,8 @@ class ScreenedSweep:
         """Part the images of a batch and keep what may be evaluated."""
         axis, start = entry.join.axis, batch.judge.start
         sliced = [one for one in members if one.places is not None]
-        for chunk in chunks(sliced, self._sweep._most_channels(entry, len(batch.judge))):
+        most = self._sweep._most_channels(entry, len(batch.judge))
+        for chunk in grouped(sliced, lambda one: len(one.route.channels), most):
             try:
                 found = entry.slice(batch.clean, [one for trial in chunk for one in trial.route.channels])
             except (FaultsimError, MemoryError):

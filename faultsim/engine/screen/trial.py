@@ -1,7 +1,5 @@
 """`Trial`: one trial on its way through the two passes of a screen: its route, its samples, its counts."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -104,17 +102,3 @@ class Trial:
             clean_correct=clean_correct,
             nonfinite=audit[3] + suspect[3],
         )
-
-
-def chunks(members: Sequence[Trial], most: int) -> list[list[Trial]]:
-    """Return the trials in groups of *most* faulty channels at most, one trial at least."""
-    found: list[list[Trial]] = []
-    used = most
-    for one in members:
-        count = len(one.route.channels)
-        if used + count > most:
-            found.append([])
-            used = 0
-        found[-1].append(one)
-        used += count
-    return found

@@ -4,8 +4,10 @@ Every piece is tried on clean activations first: an entry is used only where all
 and the clean output *bit by bit*. Then what comes out of it is what the whole graph would have given.
 """
 
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -98,6 +100,7 @@ class Entry:
         self.held = frozenset(self.tail.feeds) | set(ends)
         self.usable = self.usable and self.held <= twin.types.keys() and len(set(ends)) == len(ends)
         self._tail_part: Part | None = None
+        self._opening = Lock()
         self._exact: dict[str, bool] = {}
         self._ways: dict[str, Way] = {}
         sums = self._template is not None and self._template.has_sums
@@ -110,7 +113,7 @@ class Entry:
         stored = self._twin.flow.initializers
         users = self._twin.flow.users
         inside = self.tail.nodes
-        return sum(len(t.raw_data) for name, t in stored.items() if any(i in inside for i in users.get(name, ())))
+        return sum(t.ByteSize() for name, t in stored.items() if any(i in inside for i in users.get(name, ())))
 
     def release(self) -> None:
         """Give the memory of the tail back; it is opened again when it is needed."""
@@ -219,12 +222,12 @@ class Entry:
         return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _opened(self) -> Part:
-        part = self._tail_part  # another lane may release it meanwhile
-        if part is None:
-            inputs = {name: self._twin.types[name] for name in self.tail.feeds}
-            piece = self._twin.flow.piece(self.tail.nodes, inputs, {self.output: self._twin.types[self.output]})
-            part = self._tail_part = self._opener(piece, fused=False)
-        return part
+        with self._opening:  # another lane may want it too
+            if self._tail_part is None:
+                inputs = {name: self._twin.types[name] for name in self.tail.feeds}
+                piece = self._twin.flow.piece(self.tail.nodes, inputs, {self.output: self._twin.types[self.output]})
+                self._tail_part = self._opener(piece, fused=False)
+            return self._tail_part
 
 
 def same(one: Array, other: Array) -> bool:
@@ -233,17 +236,46 @@ def same(one: Array, other: Array) -> bool:
 
 
 class Kept:
-    """The entries whose tails stay open, the least recently used ones closed beyond a number of bytes."""
+    """The entries whose tails stay open, the least recently used ones closed beyond a number of bytes.
+
+    Several threads may use it. What one of them is using is closed when it is done, never under its hands.
+    """
 
     def __init__(self, room: int) -> None:
         self._room = room
         self._sizes: OrderedDict[int, tuple[Entry, int]] = OrderedDict()
+        self._users: Counter[int] = Counter()
+        self._lock = Lock()
 
-    def use(self, entry: Entry) -> None:
-        """Take note that *entry* is about to be used."""
-        known = self._sizes.get(id(entry))
-        self._sizes[id(entry)] = known or (entry, entry.tail_bytes)
-        self._sizes.move_to_end(id(entry))
-        while len(self._sizes) > 1 and sum(s for _, s in self._sizes.values()) > self._room:
-            _, (old, _) = self._sizes.popitem(last=False)
+    @contextmanager
+    def using(self, entry: Entry) -> Iterator[None]:
+        """Keep the tail of *entry* open meanwhile."""
+        key = id(entry)
+        with self._lock:
+            self._users[key] += 1
+            known = self._sizes.get(key)
+            self._sizes[key] = known or (entry, entry.tail_bytes)
+            self._sizes.move_to_end(key)
+            self._settle()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users[key] -= 1
+                self._settle()
+
+    def drop(self, entry: Entry) -> None:
+        """Close the tail of *entry*, which is not used again."""
+        with self._lock:
+            self._sizes.pop(id(entry), None)
+            entry.release()
+
+    def _settle(self) -> None:
+        idle = [key for key in list(self._sizes)[:-1] if not self._users[key]]
+        total = sum(size for _, size in self._sizes.values())
+        for key in idle:
+            if total <= self._room:
+                break
+            old, size = self._sizes.pop(key)
             old.release()
+            total -= size

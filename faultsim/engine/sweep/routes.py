@@ -60,6 +60,10 @@ class Route:
     channels: tuple[Channel, ...] = ()
 
 
+_OPEN_RUNS = 2
+"""Clean runs that stay open: each holds the weights of the graph once more."""
+
+
 class Router:
     """Plans ways, and tries each on clean samples before it is used.
 
@@ -105,7 +109,8 @@ class Router:
         self._entries: dict[str, Entry | None] = {}
         waists = [name for name in self.flow.waists(output) if name in self.types and name in self.twin.forms]
         self._rests = [Rest(self.flow, self.types, name, output, opener) for name in waists]
-        self._runs: dict[Needs, tuple[CleanRun, Clean] | None] = {}
+        self._runs: dict[Needs, tuple[CleanRun, Clean]] = {}
+        self._exact: dict[Needs, bool] = {}
         self._decides = _deciding(self.flow) if runtime == "onnxruntime" else frozenset()
 
     def clean_run(self, needs: Needs) -> CleanRun:
@@ -115,16 +120,28 @@ class Router:
             raise ModelError("the clean graph gives other numbers when its activations are shown")
         return found[0]
 
+    def exact_run(self, needs: Needs) -> bool:
+        """Whether what computes these clean activations gives the clean output too, bit by bit."""
+        if needs not in self._exact:
+            self._exact[needs] = self._run(needs) is not None
+        return self._exact[needs]
+
     def _run(self, needs: Needs) -> tuple[CleanRun, Clean] | None:
-        """Return a clean run and what it gives on the probe; None where it is not exact."""
-        if needs not in self._runs:
+        """Return a clean run and what it gives on the probe; None where it is not exact. The last few stay open."""
+        known = self._runs.pop(needs, None)
+        if known is None:
             try:
                 run = CleanRun(self.twin, self.types, needs.plain, needs.held, self.output, self._wide)
                 clean = run(self._probe)
-                self._runs[needs] = (run, clean) if same(clean.held[self.output], self._golden) else None
             except FaultsimError:
-                self._runs[needs] = None
-        return self._runs[needs]
+                return None
+            if not same(clean.held[self.output], self._golden):
+                return None
+            known = run, clean
+        self._runs[needs] = known
+        while len(self._runs) > _OPEN_RUNS:
+            del self._runs[next(iter(self._runs))]
+        return known
 
     def route(self, patch: Patch) -> Route:
         """Return the way of a trial."""
@@ -142,21 +159,25 @@ class Router:
 
     def _by_entry(self, entry: Entry, faults: Sparse) -> Route | None:
         needs = Needs(entry.plain, entry.held)
-        run = self._run(needs)
-        if run is None:
+        if not self.exact_run(needs):
             return None
         channels = entry.channels_of(faults)
         few = 0 < len(channels) <= max(_SLICED_SHARE * entry.join.channels, 1)
-        if few and self._proved(entry, faults, run[1], by_channel=True):
+        if few and self._proved(entry, faults, needs, by_channel=True):
             return Route("slice", needs, entry, channels=tuple(channels))
-        if self._proved(entry, faults, run[1], by_channel=False):
+        if self._proved(entry, faults, needs, by_channel=False):
             return Route("layer", needs, entry)
+        entry.release()
         return None
 
-    def _proved(self, entry: Entry, faults: Sparse, clean: Clean, *, by_channel: bool) -> bool:
+    def _proved(self, entry: Entry, faults: Sparse, needs: Needs, *, by_channel: bool) -> bool:
         key = entry.join.site, by_channel
         if key not in self._proofs:
             self._proofs[key] = False
+            run = self._run(needs)
+            if run is None:
+                return False
+            clean = run[1]
             while not self._proofs[key] and entry.exact(clean, self._golden, by_channel=by_channel):
                 self._proofs[key] = self._proof.of_entry(entry, faults, clean, by_channel=by_channel)
                 if not self._proofs[key]:
@@ -189,13 +210,13 @@ class Router:
         for rest in reversed(self._rests):
             if touched <= rest.nodes and rest.usable and rest.feeds <= self.twin.forms.keys():
                 needs = Needs(rest.feeds)
-                run = self._run(needs)
-                if run is not None and rest.exact(run[1], self._golden):
-                    key = rest, frozenset(patch)
-                    if key not in self._proofs:
-                        self._proofs[key] = self._proof.of_rest(rest, patch, run[1])
-                    if self._proofs[key]:
-                        return Route("suffix", needs, rest=rest)
+                key = rest, frozenset(patch)
+                if key not in self._proofs:
+                    run = self._run(needs)
+                    exact = run is not None and rest.exact(run[1], self._golden)
+                    self._proofs[key] = exact and run is not None and self._proof.of_rest(rest, patch, run[1])
+                if self._proofs[key]:
+                    return Route("suffix", needs, rest=rest)
         return Route("whole")
 
 

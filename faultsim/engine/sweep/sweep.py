@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,11 +68,13 @@ class Sweep:
         scorer: The model's task on its data; `Scorer.set_golden` has run under *numbers*.
         numbers: The fault-free chip's numbers by site, where they are not the model's own.
         memory_bytes: Room for the clean activations of a batch and for open pieces of the graph, together.
+        side_by_side: Whether pieces run at a time, each on one thread; else one after the other, on all.
     """
 
     scorer: Scorer
     numbers: Mapping[str, Array] | None = None
     memory_bytes: int = 1 << 30
+    side_by_side: bool = True
     _router: Router | None = None
     _trials: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("slice", "layer", "suffix", "whole"), 0))
     _rows: int = 0
@@ -84,7 +85,7 @@ class Sweep:
         if self.scorer.golden is None or self.scorer.digests is None:
             raise ValueError("a sweep needs the fault-free chip: call Scorer.set_golden first")
         self._kept = Kept(self.memory_bytes // 2)
-        self._lanes, self._lock = 1, Lock()
+        self._lanes = 1
         self._router = self._make_router()
         self._clean: tuple[Needs, list[Clean]] | None = None
 
@@ -118,7 +119,7 @@ class Sweep:
                     del batch  # before the next one is computed: there is room for one
             except (FaultsimError, MemoryError):  # the clean run itself: a whole pass then says what is wrong
                 failed = set(range(len(patches)))
-                self._router, self._clean = None, None
+                self._router, self._clean, self._kept = None, None, Kept(self.memory_bytes // 2)
         for t, route in enumerate(routes):
             self._trials["whole" if t in failed else route.kind] += 1
             if t in failed:
@@ -174,9 +175,13 @@ class Sweep:
         self, entry: Entry, members: Sequence[tuple[int, Route]], batch: _Batch, patches: Sequence[Patch], take: Take
     ) -> tuple[int, int]:
         """Compute the trials that enter at one place; return the samples computed and those that left."""
+        with self._kept.using(entry):
+            return self._through(entry, members, batch, patches, take)
+
+    def _through(
+        self, entry: Entry, members: Sequence[tuple[int, Route]], batch: _Batch, patches: Sequence[Patch], take: Take
+    ) -> tuple[int, int]:
         clean, samples = batch.clean, len(batch.judge)
-        with self._lock:
-            self._kept.use(entry)
         sliced = [(t, route) for t, route in members if route.kind == "slice"]
         rows = Rows(entry, clean, samples, take)
         for chunk in grouped(sliced, lambda one: len(one[1].channels), self._most_channels(entry, samples)):
@@ -197,6 +202,8 @@ class Sweep:
         for _, route in members:
             if self._router is not None:
                 self._router.refuse(route)
+            if route.entry is not None:
+                self._kept.drop(route.entry)
         return {t for t, _ in members}
 
     def _most_channels(self, entry: Entry, samples: int) -> int:
@@ -251,7 +258,8 @@ class Sweep:
             return None
         runner = scorer.runner
         runtime: Runtime = "onnxruntime" if runner.runtime == "onnxruntime" else "torch"
-        self._lanes = (runner.threads or processors()) if runtime == "onnxruntime" else 1
+        if runtime == "onnxruntime" and self.side_by_side:
+            self._lanes = runner.threads or processors()
 
         def opener(proto: ModelProto, *, fused: bool) -> Part:
             threads = 1 if self._lanes > 1 else runner.threads
