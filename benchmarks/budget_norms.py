@@ -4,8 +4,8 @@
 by itself, draws chips and prints, for p = 1, 2 and inf, the radius of `Device.budgets` over the same quantile of drawn
 norms: the median over tensors, and the least and largest. ``=`` says that all tensors are within 2 %, or within what so
 many chips can tell (the interval of the drawn quantile); ``<`` that some radius is below that, ``>`` that one is above:
-an upper bound. A mechanism of rare events is drawn, and bounded, given that one happens: a tensor's radius is held against
-the chips on which it was hit, and left out where fewer than 100 hit it.
+an upper bound. A mechanism of rare events is drawn, and bounded, given that one happens: a tensor's radius is held
+against the chips on which it was hit, and left out where fewer than 100 hit it.
 """
 
 import argparse

@@ -41,8 +41,14 @@ def _shared(command: F) -> F:
 @click.option("--loss", "losses", multiple=True, metavar="NAME",
               help="Losses in place of a recipe: plain, l_a, l_star, sam, noise, randbet, clip, negative_bias, "
               "gradient_l1, bit_slice_l1 (repeatable; together they add up).")  # fmt: skip
-@click.option("--strength", type=float, help="The loss's knob (a factor for several); searched by default.")
-@click.option("--search", type=int, default=4, show_default=True, help="Most strengths that are tried.")
+@click.option(
+    "--strength",
+    type=float,
+    help="The loss's knob (a factor for several); searched by default, and nothing is where it is given.",
+)
+@click.option(
+    "--search", type=int, default=4, show_default=True, help="Most strengths that are tried; 1 searches nothing."
+)
 @click.option("--p", type=float, default=2.0, show_default=True, help="Norm of virtual corruptions; inf is one.")
 @click.option("--eps", type=float, help="Their radius in units of the weights; 3 % of ‖w‖ by default.")
 @click.option("--virtual-steps", type=int, default=1, show_default=True, help="Gradients of a virtual corruption.")
@@ -52,7 +58,11 @@ def _shared(command: F) -> F:
 @click.option("--augment", type=click.Choice(["none", "shift", "flip-shift"]), default="none", show_default=True,
               help="Random shifts and mirrored images in training.")  # fmt: skip
 @click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True)
-@click.option("--lr", type=float, help="Largest learning rate; 2 % of the RMS of the weights by default.")
+@click.option(
+    "--lr",
+    type=float,
+    help="Largest learning rate; 2 % of the RMS of the weights or a fifth of it, as the search finds.",
+)
 @click.option("--ema", type=float, default=0.995, show_default=True, help="Decay of the average that is exported.")
 @click.option("--patience", type=int, help="Validations without a better one before the training ends.")
 @click.option("--time-budget", metavar="TIME", help="Time for all trainings together, such as 20m or 1h.")

@@ -6,6 +6,7 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.harden import batchnorm, compare
 from faultsim.harden.curve import Point, Trained
@@ -18,6 +19,9 @@ from faultsim.harden.strength import Tried
 from faultsim.results import Agreement, Result
 from faultsim.results.hardening import CurvePoint, HardenResult, StrengthTried, TrainingInfo
 
+ASKED = ("search", "search_part", "virtual_steps", "validation", "held_out", "tolerance", "chips", "radii",
+         "radius_samples", "radius_gradients", "quantize")  # fmt: skip
+"""Options that stand in the result as they were given, beside those of the training."""
 SEEN = 0.03
 """Accuracy by which the original's own training samples stand out from others."""
 
@@ -93,6 +97,8 @@ def _training(
             **asdict(options.training),
             "lr": options.training.largest_rate(rms),
             "precision": ready.trainable.precision,
+            **{name: getattr(options, name) for name in ASKED},
+            **{name: _source(getattr(options, name)) for name in ("validation_data", "test_data")},
         },
         towards=ready.target.towards,
         batch_norm=options.batch_norm if live else "none",
@@ -109,6 +115,11 @@ def _training(
         frozen=dict(ready.trainable.frozen),
         curve=tuple(_point(point) for point in trained.curve),
     )
+
+
+def _source(data: str | Path | DataSet | None) -> str | None:
+    """Return where samples that were given come from."""
+    return None if data is None else str(data) if isinstance(data, str | Path) else data.source
 
 
 def _point(point: Point) -> CurvePoint:

@@ -24,7 +24,8 @@ class Hardening:
         ball: Of virtual corruptions; the recipe's own where None.
         virtual_steps: Gradients of a virtual corruption, at least 1.
         strength: The losses' knob (of several: the factor on their own strengths), above 0; None searches.
-        search: Most strengths that are tried, at least 1; 1 takes the recipe's own.
+        search: Most strengths that are tried, at least 1; 1 takes the recipe's own, rate and losses too, as `strength`
+            does.
         search_part: Part of the training's steps that each of them gets, in (0, 1].
         training: How to fine-tune.
         scales: Whether the steps of integer weights are kept or learned.

@@ -25,7 +25,8 @@ class Training:
         steps: Steps in place of epochs, at least 1; None for `epochs`.
         batch_size: Samples a step, at least 1; a graph with a fixed batch overrules it.
         optimizer: ``adam``, or ``sgd`` with momentum.
-        lr: Largest learning rate, above 0, in real units of the weights; None for 2 % of the RMS of the weights.
+        lr: Largest learning rate, above 0, in real units of the weights; None for 2 % of the RMS of the weights, and a
+            fifth of that where a search finds it better (`choose.choose`).
         momentum: Of ``sgd``, in [0, 1).
         weight_decay: L2 penalty of the optimizer, at least 0.
         augment: What is done to the images of a batch; see `augment.augmented`.
