@@ -32,6 +32,8 @@ CLEAN = -0.003
 RUNS = ("lp", "reram", "bits")
 DAY_S = 86400.0
 CHOSEN_BY = 2000
+RATE = 4e-4
+"""0.4 % of the RMS of the weights: what the search for a rate takes on these models."""
 
 
 class Images:
@@ -130,12 +132,14 @@ def hardened(run: str, model: Path, data: Data, out: Path, chosen: argparse.Name
         conditions = Conditions(v_norm=0.7785)
         sites = tuple(site.name for site in load_model(model).select(("weight",)))
     options = Hardening(
-        recipe={"lp": "lp", "reram": "analog", "bits": "bits"}[run],
+        recipe={"lp": "lp", "reram": "analog", "bits": "auto"}[run],
+        losses=("clip", "randbet") if run == "bits" else (),  # the recipe's own rate is a third of this one
+        strength=1.0 if run == "bits" else None,
         validation_data=data.validation,
         test_data=data.test,
         tolerance=-CLEAN,
         scales="learn" if run == "bits" else "keep",
-        training=Training(augment="flip-shift", time_budget_s=60 * chosen.minutes),
+        training=Training(augment="flip-shift", lr=RATE, time_budget_s=60 * chosen.minutes),
         assess=Options(trials=chosen.trials, site_trials=0, site_samples=64, conditions=conditions, sites=sites),
         radii=run == "lp",
         resume=True,

@@ -107,7 +107,7 @@ def bit_errors(
         if tensor is not None and isinstance(tensor[0], IntFormat):
             closed = largest_change(tensor[0], tensor[1], each, confidence=confidence)
         if closed is None:
-            most = _flips_in_a_word(float(np.mean(each)), bits, elements, confidence)
+            most = _flips_in_a_word(float(np.max(each)), bits, elements, confidence)  # of the worst word: a bound
             closed = float(np.sort(sizes, axis=1)[:, bits - most :].sum(axis=1).max())
             note = TOGETHER_NOTE if most > 1 else ""
         eps = closed

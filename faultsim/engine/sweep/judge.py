@@ -1,5 +1,6 @@
 """`BatchJudge`: the verdict on a batch in which only some samples differ from the clean run."""
 
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ Array = NDArray[Any]
 
 
 class BatchJudge:
-    """Judges the samples that a trial changed, and takes the clean verdict for all others.
+    """Judges the samples that a trial changed, and takes the clean verdict for all others; threads take turns.
 
     Attributes:
         start: Number of the batch's first sample in the data set.
@@ -22,6 +23,7 @@ class BatchJudge:
     def __init__(self, scorer: Scorer, golden: Array, labels: Array, start: int) -> None:
         self._scorer = scorer
         self._labels = labels
+        self._judging = Lock()  # a task of the user's own need not bear several threads
         self.start = start
         self.stop = start + len(golden)
         self._judged, self._classes = scorer.judge(scorer.output.real(golden), labels, np.arange(start, self.stop))
@@ -46,7 +48,8 @@ class BatchJudge:
             return self._tally, self._classes
         numbers = np.arange(len(self)) if samples is None else samples
         real = self._scorer.output.real(output)
-        judged, classes = self._scorer.judge(real, self._labels[numbers], numbers + self.start)
+        with self._judging:
+            judged, classes = self._scorer.judge(real, self._labels[numbers], numbers + self.start)
         if samples is None:
             return Tally.of(judged, classes), classes
         merged = Judged(*(_put(clean, samples, part) for clean, part in zip(self._judged, judged, strict=True)))
