@@ -173,7 +173,7 @@ def upsets(
         events_per_bit: Expected events per stored bit over the exposure, at least 0.
         multiplicity: ``P(size = 1, 2, ...)``, adding up to 1.
         conditional: Whether to bound what happens given at least one event in this tensor.
-        p: 1, 2 or ``math.inf`` (the largest change that one event makes; two in one word are not counted).
+        p: 1, 2 or ``math.inf`` (the largest change of one event, whatever the confidence).
         confidence: Quantile, strictly between 0 and 1.
 
     Raises:
@@ -190,10 +190,10 @@ def upsets(
     elif n:
         masks, shares = _run_masks(bits, multiplicity)
         sizes = _changes(fmt, values, masks)
-        rates = np.asarray(shares)[None, :] * (events_per_bit * bits)
         if p == math.inf:
-            eps = _largest_event(sizes, rates, confidence, given_event=conditional)
+            eps = float(sizes.max())
         else:
+            rates = np.asarray(shares)[None, :] * (events_per_bit * bits)
             eps = compound_quantile(sizes**p, rates, confidence, given_event=conditional) ** (1 / p)
     return Budget(
         mechanism=mechanism,
@@ -205,25 +205,6 @@ def upsets(
         conditional=conditional,
         note=note,
     )
-
-
-def _largest_event(
-    sizes: NDArray[np.float64], rates: NDArray[np.float64], confidence: float, *, given_event: bool
-) -> float:
-    """Return the quantile of the largest of independent Poisson events of known sizes.
-
-    No event is larger than x with ``exp(-m(x))``, m the expected number of larger ones; given an event, that is taken
-    among the cases with one.
-    """
-    order = np.argsort(-sizes, axis=None, kind="stable")
-    ranked = sizes.reshape(-1)[order]
-    larger = np.cumsum(np.broadcast_to(rates, sizes.shape).reshape(-1)[order])  # expected events as large or larger
-    some = -math.expm1(-float(larger[-1])) if given_event else 1.0
-    if some == 0:
-        return float(ranked[0])  # events are too rare to be counted: given one, it may be any
-    beyond = -np.expm1(-larger) / some
-    first = int(np.searchsorted(beyond, 1 - confidence, side="right"))  # the chance to pass it exceeds what is left
-    return float(ranked[first]) if first < ranked.size else 0.0
 
 
 def _run_masks(bits: int, multiplicity: Sequence[float]) -> tuple[list[int], list[float]]:

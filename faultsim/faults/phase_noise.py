@@ -32,7 +32,6 @@ _PROGRAMMED = Recall(256 << 20)
 
 _DIES = 256
 """Dies that are simulated for the norms without a closed form."""
-
 _CHUNK = 64
 """Tiles of which the paths of light are held at once: 18 MB at 16 x 16."""
 
@@ -137,7 +136,8 @@ class PhaseNoise(Fault):
 
         - p = 2: ``|a|²`` has the exact mean (`mzi_mesh.mean_square`) and a width that is simulated once; tests hold
           the radius to 2 % of that of drawn dies.
-        - p = 1, inf: mean, spread and skewness of 256 simulated dies, in [Pearson1895]_'s type III.
+        - p = 1, inf: mean, spread and skewness of 256 simulated dies, in [Pearson1895]_'s type III: within 2 to 3 % up
+          to the 90 % quantile, within a tenth at 99 %.
 
         Raises:
             OptionError: If p or confidence is out of range.

@@ -267,7 +267,9 @@ def test_other_norms_are_those_of_dies(p: float, shape: tuple[int, int], make_st
         norms = [np.linalg.norm(law.sample(stored, generator(0, k)).delta.ravel(), p) for k in range(1000)]
         for confidence in (0.5, 0.9, 0.99):
             budget = law.budget(stored, p=p, confidence=confidence)
-            tolerance = 0.05 if confidence == 0.99 else 0.025  # 1,000 dies do not tell their 99 % to 2 %
+            tolerance = (
+                0.1 if confidence == 0.99 else 0.025
+            )  # the ends are a fit, and 1,000 dies tell them to some per cent
             assert budget.eps == pytest.approx(np.quantile(norms, confidence), rel=tolerance)
             assert budget == law.budget(stored, p=p, confidence=confidence)
             assert "256 simulated dies" in budget.note
