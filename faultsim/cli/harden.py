@@ -41,14 +41,9 @@ def _shared(command: F) -> F:
 @click.option("--loss", "losses", multiple=True, metavar="NAME",
               help="Losses in place of a recipe: plain, l_a, l_star, sam, noise, randbet, clip, negative_bias, "
               "gradient_l1, bit_slice_l1 (repeatable; together they add up).")  # fmt: skip
-@click.option(
-    "--strength",
-    type=float,
-    help="The loss's knob (a factor for several); searched by default, and nothing is where it is given.",
-)
-@click.option(
-    "--search", type=int, default=4, show_default=True, help="Most strengths that are tried; 1 searches nothing."
-)
+@click.option("--strength", type=float,
+              help="The loss's knob (a factor for several). Given, nothing is searched, nor is the rate.")  # fmt: skip
+@click.option("--search", type=int, default=4, show_default=True, help="Most strengths tried; 1 searches nothing.")
 @click.option("--p", type=float, default=2.0, show_default=True, help="Norm of virtual corruptions; inf is one.")
 @click.option("--eps", type=float, help="Their radius in units of the weights; 3 % of ‖w‖ by default.")
 @click.option("--virtual-steps", type=int, default=1, show_default=True, help="Gradients of a virtual corruption.")
@@ -177,9 +172,8 @@ def _hardening(options: dict[str, Any], conditions: Any) -> Any:
         seed=seed,
     )
     own = {name: take(name) for name in ("recipe", "losses", "strength", "search", "virtual_steps", "scales",
-           "batch_norm", "towards", "test_data", "held_out", "validation",
-           "validation_data", "tolerance", "radii", "resume",
-           "quantize")}  # fmt: skip
+           "batch_norm", "towards", "test_data", "held_out", "validation", "validation_data", "tolerance", "radii",
+           "resume", "quantize")}  # fmt: skip
     assessed = Options(seed=seed, conditions=conditions, site_trials=0, site_samples=64, **options)
     return Hardening(ball=ball, training=training, assess=assessed, **own)
 

@@ -35,7 +35,7 @@ def in_lanes(tasks: Sequence[Task], lanes: int) -> Iterator[tuple[Members, Count
     """Run tasks, *lanes* at a time, and yield what each counted; None where its way failed.
 
     Args:
-        tasks: They share nothing that they write to.
+        tasks: Each writes what is its own; what several of them open or count, they lock.
         lanes: How many run at a time, at least 1.
     """
     ordered = sorted(tasks, key=lambda task: -task.cost)
