@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 from faultsim.journal.errors import JournalError, cannot, shown
@@ -19,6 +20,8 @@ if sys.platform != "win32":
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 _OWNER_LIMIT_BYTES = 300
+_ORPHAN_WAIT_S = 5.0  # a child that was forked as its parent died closes what it inherited as soon as it runs
+_ORPHAN_LOOK_S = 0.02
 
 
 def lock(fd: int, path: Path) -> str | None:
@@ -32,18 +35,28 @@ def lock(fd: int, path: Path) -> str | None:
     """
     if sys.platform == "win32":
         return _no_locks(path)
+    give_up = time.monotonic() + _ORPHAN_WAIT_S
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise JournalError(
-            f"{shown(path)}: {_owner(path)} is writing to this journal; wait for it or stop it, or use another "
-            f"--journal and unite the two with 'faultsim merge'"
-        ) from None
+        while not _taken(fd):
+            if not _owner_is_dead(path) or time.monotonic() > give_up:
+                raise JournalError(
+                    f"{shown(path)}: {_owner(path)} is writing to this journal; wait for it or stop it, or use another "
+                    f"--journal and unite the two with 'faultsim merge'"
+                )
+            time.sleep(_ORPHAN_LOOK_S)
     except OSError as error:
         if error.errno in _NO_LOCKS:
             return _no_locks(path)
         raise cannot(path, "locked", error) from None
     return None
+
+
+def _taken(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def say_owner(path: Path) -> None:
@@ -63,12 +76,31 @@ def _owner_file(path: Path) -> Path:
 
 
 def _owner(path: Path) -> str:
+    owner = _read_owner(path)
+    return f"process {owner[0]} on {shown(owner[1])}" if owner else "another process"
+
+
+def _owner_is_dead(path: Path) -> bool:
+    """Whether a process of this machine is named and runs no more: a child that it forked still has the file open."""
+    owner = _read_owner(path)
+    if not owner or owner[1] != socket.gethostname() or owner[0] <= 0:
+        return False
+    try:
+        os.kill(owner[0], 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _read_owner(path: Path) -> tuple[int, str] | None:
     try:
         with _owner_file(path).open("rb") as file:
             pid, host = file.read(_OWNER_LIMIT_BYTES).decode("ascii").split()
-        return f"process {int(pid)} on {shown(host)}"
+        return int(pid), host
     except (OSError, ValueError):
-        return "another process"
+        return None
 
 
 def _no_locks(path: Path) -> str:

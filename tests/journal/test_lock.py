@@ -4,8 +4,10 @@ import contextlib
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,32 @@ def test_a_worker_that_outlives_its_killed_parent_does_not_keep_the_lock(path):
         parent.wait()
         with open_journal(path, CAMPAIGN, COLUMNS) as journal:
             assert journal.append([row(0)]) == 1
+
+
+@contextlib.contextmanager
+def orphan(path, held_s):
+    """Another open file holds the journal's lock for a while, and the process that is named is no longer."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    path.with_name(f"{path.name}.pid").write_text(f"{ended.pid} {socket.gethostname()}\n", encoding="ascii")
+    with path.open("rb") as file:
+        locks.fcntl.flock(file, locks.fcntl.LOCK_EX)
+        release = threading.Timer(held_s, locks.fcntl.flock, [file, locks.fcntl.LOCK_UN])
+        release.start()
+        yield
+        release.cancel()
+        release.join()
+
+
+def test_the_last_moments_of_a_dead_writer_s_child_are_waited_for(filled):
+    with orphan(filled, held_s=0.3), open_journal(filled, CAMPAIGN, COLUMNS) as journal:
+        assert journal.append([row(6)]) == 1
+
+
+def test_a_dead_writer_s_child_that_goes_on_is_not_waited_for_without_end(filled, monkeypatch):
+    monkeypatch.setattr(locks, "_ORPHAN_WAIT_S", 0.1)
+    with orphan(filled, held_s=60), pytest.raises(JournalError, match=r"process \d+ on \S+ is writing"):
+        open_journal(filled, CAMPAIGN, COLUMNS)
 
 
 def test_a_forked_child_finds_the_journal_closed(filled):
