@@ -139,7 +139,12 @@ def hardened(run: str, model: Path, data: Data, out: Path, chosen: argparse.Name
         test_data=data.test,
         tolerance=-CLEAN,
         scales="learn" if run == "bits" else "keep",
-        training=Training(augment="flip-shift", lr=RATE, time_budget_s=60 * chosen.minutes),
+        training=Training(
+            augment="flip-shift",
+            lr=RATE,
+            time_budget_s=60 * chosen.minutes,
+            precision="auto" if run == "bits" else "bf16",  # codes are trained in float32
+        ),
         assess=Options(trials=chosen.trials, site_trials=0, site_samples=64, conditions=conditions, sites=sites),
         radii=run == "lp",
         resume=True,
