@@ -44,9 +44,9 @@ def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
     chip_wide = setting.device.spec.assess.scope == "global"
     n = setting.device.most_words(kept, confidence=options.confidence, conditions=conditions)
     if n and (rare or chip_wide):
-        single = setting.device.combined_budget(kept, confidence=options.confidence, p=math.inf, conditions=conditions)
+        single = setting.device.most_of_one_event(kept, confidence=options.confidence, conditions=conditions)
         # words differ in width and step: what one event can do to a tensor's words is their unit
-        most = {name: b.eps if b.eps > 0 else _top_bit(kept[name]) for name, b in single.items()}
+        most = {name: eps if eps > 0 else _top_bit(kept[name]) for name, eps in single.items()}
         if all(0 < eps < math.inf for eps in most.values()):
             scale = np.concatenate([np.full(s.site.elements, most[name]) for name, s in kept.items()])
             said = "1 wrong word" if n == 1 else f"{n} wrong words"

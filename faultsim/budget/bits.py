@@ -16,7 +16,7 @@ from scipy import stats
 
 from faultsim.budget.base import Budget, check_confidence, check_norm, check_rate
 from faultsim.budget.compound import compound_quantile, poisson_quantile
-from faultsim.budget.largest import largest_change
+from faultsim.budget.largest import largest_change, largest_jump
 from faultsim.budget.words import flip_moments
 from faultsim.formats import FloatFormat, IntFormat, NumberFormat, Values
 
@@ -173,7 +173,7 @@ def upsets(
         events_per_bit: Expected events per stored bit over the exposure, at least 0.
         multiplicity: ``P(size = 1, 2, ...)``, adding up to 1.
         conditional: Whether to bound what happens given at least one event in this tensor.
-        p: 1, 2 or ``math.inf`` (the largest change of one event, whatever the confidence).
+        p: 1, 2 or ``math.inf``: the largest change of any one event.
         confidence: Quantile, strictly between 0 and 1.
 
     Raises:
@@ -190,10 +190,11 @@ def upsets(
     elif n:
         masks, shares = _run_masks(bits, multiplicity)
         sizes = _changes(fmt, values, masks)
+        rates = np.asarray(shares)[None, :] * (events_per_bit * bits)
         if p == math.inf:
-            eps = float(sizes.max())
+            each = np.broadcast_to(rates, sizes.shape).ravel()
+            eps = largest_jump(sizes.ravel(), each, confidence=confidence, given_event=conditional)
         else:
-            rates = np.asarray(shares)[None, :] * (events_per_bit * bits)
             eps = compound_quantile(sizes**p, rates, confidence, given_event=conditional) ** (1 / p)
     return Budget(
         mechanism=mechanism,

@@ -18,9 +18,13 @@ from faultsim.budget.base import Budget, check_confidence, check_norm, check_rat
 from faultsim.budget.compound import compound_quantile
 from faultsim.budget.events import Event, rare_events
 from faultsim.budget.largest import largest_of
+from faultsim.budget.mixture import mixture_quantile
 from faultsim.errors import OptionError
 from faultsim.formats import ConductancePair, Values
 from faultsim.formats.conductance import ConductanceMapping
+
+_FEW = 512
+"""Elements, of those that differ, up to which each has its own characteristic function."""
 
 
 def stuck_pair(
@@ -37,8 +41,8 @@ def stuck_pair(
     """Bound stuck devices of differential pairs: [MATH]_ "stuck cells", over the 3 x 3 states.
 
     A device stuck at LRS holds g_max, one stuck at HRS g_min ([Chen2015]_); an idle device stuck at HRS
-    changes nothing. p = 2 and p = 1 are compound-Poisson quantiles with the mean of the table; p = inf is
-    the exact quantile of the largest change.
+    changes nothing. p = 2 and p = 1 are the quantiles of the sum over independent weights; p = inf is the exact
+    quantile of the largest change.
 
     Args:
         mechanism: Name for the budget.
@@ -64,7 +68,7 @@ def stuck_pair(
     if n and p == math.inf:
         eps = largest_of(sizes, shares, confidence=confidence)
     elif n:
-        eps = compound_quantile(sizes**p, shares[None, :], confidence) ** (1 / p)
+        eps = _of_states(sizes**p, shares, confidence) ** (1 / p)
     return Budget(mechanism=mechanism, scope=scope, p=p, eps=eps, n=n, confidence=confidence)
 
 
@@ -189,6 +193,27 @@ def check_stuck(p_lrs: float, p_hrs: float) -> None:
     check_rate("p_hrs", p_hrs)
     if p_lrs + p_hrs > 1:
         raise OptionError(f"p_lrs and p_hrs must add up to at most 1, got {p_lrs + p_hrs:g}")
+
+
+def _of_states(sizes: NDArray[np.float64], shares: NDArray[np.float64], confidence: float) -> float:
+    """Return the quantile of a sum over elements that are each in one of few states.
+
+    By Fourier inversion where few elements differ; of many, the compound-Poisson quantile, drawn in to their variance.
+
+    Args:
+        sizes: What each element adds in each state, shape ``(elements, states)``.
+        shares: Probability of each state, shape ``(states,)``.
+        confidence: Quantile, strictly between 0 and 1.
+    """
+    rows, counts = np.unique(sizes, axis=0, return_counts=True)
+    if len(rows) <= _FEW:
+        return mixture_quantile(rows, shares, counts, confidence)
+    found = compound_quantile(sizes, shares[None, :], confidence)
+    means = sizes @ shares
+    wide = float(np.sum(sizes**2 @ shares))
+    narrow = wide - float(np.sum(means**2))
+    mean = float(means.sum())
+    return max(mean + (found - mean) * math.sqrt(max(narrow, 0.0) / wide), 0.0) if wide > 0 else found
 
 
 def _jumps(sizes: NDArray[np.float64], groups: NDArray[np.int64] | None, p: float, rate: float) -> Event:

@@ -38,6 +38,9 @@ class _Group(NamedTuple):
         return float(self.log_within[min(int(change / self.step * (1 + _NEAR)), len(self.log_within) - 1)])
 
 
+_SURE = 1e-12
+"""A probability this near to the confidence is it."""
+
 _NEAR = 1e-9
 """Relative: a change this near to a whole number of steps is one."""
 
@@ -105,6 +108,26 @@ def largest_of(sizes: Floats, shares: Floats, *, confidence: float) -> float:
             within = float(np.sum(np.log1p(-beyond)))
         low, high = (low, middle) if within >= math.log(confidence) else (middle + 1, high)
     return float(levels[low])
+
+
+def largest_jump(sizes: Floats, rates: Floats, *, confidence: float, given_event: bool = False) -> float:
+    """Return the quantile of the largest of Poisson numbers of jumps, 0 where none is likely.
+
+    Args:
+        sizes: Jump heights, at least 0, shape ``(jumps,)``.
+        rates: Expected number of jumps of each height, at least 0 (infinite: it surely happens), the same shape.
+        confidence: Quantile over chips, strictly between 0 and 1.
+        given_event: Whether to condition on at least one jump, of any height.
+    """
+    order = np.argsort(sizes)
+    heights = np.concatenate([[0.0], sizes[order]])
+    above = np.concatenate([np.cumsum(rates[order][::-1])[::-1], [0.0]])
+    inside = np.exp(-above)
+    if given_event and above[0] > 0:
+        total = float(above[0])
+        inside *= np.expm1(above - total) / math.expm1(-total)
+    kept = np.flatnonzero(inside >= confidence - _SURE)
+    return float(heights[kept[0]]) if kept.size else float(heights[-1])
 
 
 def _log_within(fmt: IntFormat, words: NDArray[np.uint64], counts: NDArray[np.int64], chances: Floats) -> Floats:

@@ -9,6 +9,7 @@ from scipy import stats
 
 from faultsim.budget.base import Budget, check_confidence, check_norm
 from faultsim.budget.compound import compound_quantile
+from faultsim.budget.largest import largest_jump
 from faultsim.budget.mixture import mixture_quantile
 
 Floats = NDArray[np.float64]
@@ -122,20 +123,13 @@ class _Failures(NamedTuple):
 
     def largest(self, sizes: Floats) -> float:
         """Return the quantile of the largest of *sizes* over the regions that fail, 0 where none does."""
-        order = np.argsort(sizes)
-        heights = np.concatenate([[0.0], sizes[order]])
-        if self.number is not None:
-            larger = sizes.size - np.searchsorted(heights[1:], heights, side="right")
-            inside = stats.hypergeom.pmf(0, sizes.size, larger, min(self.number, sizes.size))
-        else:
-            weight = self.weight[order]
+        if self.number is None:
             with np.errstate(divide="ignore"):
-                each = -np.log1p(-weight) if self.independent else weight
-            above = np.concatenate([np.cumsum(each[::-1])[::-1], [0.0]])
-            inside = np.exp(-above)
-            if self.given_event and above[0] > 0:
-                total = float(above[0])
-                inside *= np.expm1(above - total) / math.expm1(-total)
+                each = -np.log1p(-self.weight) if self.independent else self.weight
+            return largest_jump(sizes, each, confidence=self.confidence, given_event=self.given_event)
+        heights = np.concatenate([[0.0], np.sort(sizes)])
+        larger = sizes.size - np.searchsorted(heights[1:], heights, side="right")
+        inside = stats.hypergeom.pmf(0, sizes.size, larger, min(self.number, sizes.size))
         kept = np.flatnonzero(inside >= self.confidence - 1e-12)
         return float(heights[kept[0]]) if kept.size else float(heights[-1])
 

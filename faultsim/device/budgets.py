@@ -7,9 +7,12 @@ from dataclasses import replace
 from faultsim.budget import Budget, poisson_quantile
 from faultsim.corruption import Stored
 from faultsim.device.laws import Law
-from faultsim.device.protected import behind
+from faultsim.device.protected import behind, bound
 from faultsim.faults import BitFlipCount, Fault, RowHammer, UpsetRate
 from faultsim.memory import Code
+
+_SURELY = 1 - 1e-11
+"""Of all events given one: the largest that an event can do, unless it is rarer than that."""
 
 
 def global_upsets(
@@ -23,9 +26,7 @@ def global_upsets(
     seen = law if code is None else behind(law, code)
     n = 0 if seen is None else min(_struck(seen, stored, confidence), sum(one.site.elements for one in stored))
     struck = replace(seen or law, given_event=n > 0)
-    largest = (
-        max((struck.budget(one, p=math.inf, confidence=confidence).eps for one in stored), default=0.0) if n else 0.0
-    )
+    largest = max((_most(struck, one) for one in stored), default=0.0) if n else 0.0
     eps = largest * (1.0 if p == math.inf else n ** (1 / p))
     return Budget(
         mechanism=name,
@@ -49,6 +50,18 @@ def most_words(laws: Sequence[Law], stored: Sequence[Stored], code: Code | None,
     if not found or None in found:
         return None
     return min(sum(n for n in found if n is not None), sum(one.site.elements for one in stored))
+
+
+def most_of_one(law: Law, stored: Stored, code: Code | None, *, confidence: float) -> float:
+    """Return what one event does to a word of *stored* at most, value units; of other laws, their p = inf radius."""
+    if not isinstance(law.fault, UpsetRate):
+        return bound(law, stored, code, p=math.inf, confidence=confidence).eps
+    seen = law.fault if code is None else behind(law.fault, code)
+    return 0.0 if seen is None or seen.events_per_bit == 0 else _most(replace(seen, given_event=True), stored)
+
+
+def _most(struck: UpsetRate, stored: Stored) -> float:
+    return struck.budget(stored, p=math.inf, confidence=_SURELY).eps
 
 
 def _words(fault: Fault, stored: Sequence[Stored], confidence: float, code: Code | None) -> int | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from faultsim.budget import Budget
 from faultsim.corruption import Corruption, Stored
 from faultsim.device.analog import analog_laws, analog_parts, gains, read_noise, without_reads
-from faultsim.device.budgets import combine, global_upsets, most_words
+from faultsim.device.budgets import combine, global_upsets, most_of_one, most_words
 from faultsim.device.chip import Chip, Plan, draw
 from faultsim.device.conditions import Conditions, resolve
 from faultsim.device.digital import protection
@@ -173,6 +173,24 @@ class Device:
         plan = self._plan(stored, conditions)
         code = None if plan.code is None else plan.code[0]
         return most_words(plan.laws, list(stored.values()), code, confidence=level)
+
+    def most_of_one_event(
+        self, stored: Held, *, confidence: float | None = None, conditions: Conditions | None = None
+    ) -> dict[str, float]:
+        """Return for each tensor the most that one event does to one of its words, value units, over all mechanisms.
+
+        A rare upset by the largest change that it can make, whatever its chance; a fixed number of flips by their
+        p = inf radius at *confidence*. 0 where nothing happens, infinite where there is no useful bound.
+
+        Args and errors are those of `budgets`.
+        """
+        level = self.spec.assess.confidence if confidence is None else confidence
+        laws, code = self._plan(stored, conditions).laws, self._code(stored, conditions)
+        each = 1 - (1 - level) / max(len(laws), 1)
+        return {
+            name: math.fsum(most_of_one(law, one, code, confidence=each) for law in laws)
+            for name, one in stored.items()
+        }
 
     def budgets(
         self,

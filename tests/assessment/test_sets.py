@@ -1,5 +1,7 @@
 """The corruption set of a device on a model: what it lets a word do, and what it calls itself."""
 
+import math
+
 import numpy as np
 import pytest
 import tiny_nets
@@ -32,6 +34,14 @@ def test_a_rare_upset_moves_one_word_by_what_one_event_does_at_most(kind, settin
         top = np.max(one.format.scale) * 2.0 ** (one.format.bits - 1)
         assert top <= -delta[name].flat[3] <= 1.5 * top * (1 + 1e-4)  # two adjacent bits are the largest event
         assert sum(int(np.count_nonzero(d)) for d in delta.values()) == 1
+
+
+def test_the_most_that_an_event_does_is_above_what_it_does_nearly_always(setting):
+    found = setting("int8", "fpga_bram_int8")
+    most = found.device.most_of_one_event(found.stored)
+    nearly = {b.scope: b.eps for b in found.device.budgets(found.stored, p=math.inf, confidence=0.5)}
+    for name, one in found.stored.items():
+        assert 0 < 4 * nearly[name] <= most[name] <= 1.5 * np.max(one.format.scale) * 2.0 ** (one.format.bits - 1)
 
 
 def test_chips_of_a_rare_device_show_an_event_in_the_part_that_a_row_is_about(setting):
