@@ -11,6 +11,7 @@ from faultsim.budget.base import Budget, check_rate
 from faultsim.budget.dense import gaussian
 from faultsim.budget.dependent import Shared, dependent
 from faultsim.budget.events import together
+from faultsim.budget.pairs import Pair, largest_of_pairs
 from faultsim.corruption import Add, Stored
 from faultsim.errors import DeviceError, OptionError
 from faultsim.faults.base import Fault, register
@@ -231,7 +232,7 @@ class AnalogChain(Fault):
         groups = mapping.groups(stored.values.shape)
         mean, std = _of_weights(moments, mapping)
         if groups is None and not np.any(moments.third):
-            return gaussian(
+            found = gaussian(
                 mechanism=mechanism,
                 scope=stored.site.name,
                 sigma=std,
@@ -240,6 +241,10 @@ class AnalogChain(Fault):
                 p=p,
                 confidence=confidence,
             )
+            if p == np.inf and moments.clipped and mapping.devices == 2 and found.eps > 0:
+                pair, aim = _pairs(moments, mapping)
+                return replace(found, eps=largest_of_pairs(pair, aim, confidence=confidence, near=found.eps))
+            return found
         scale = moments.gain * mapping.step
         own = moments.var.copy()
         third = np.broadcast_to(moments.third, own.shape).copy()
@@ -277,6 +282,17 @@ def _of_weights(moments: Moments, mapping: ConductanceMapping) -> ValueMoments:
     mean = moments.gain * mapping.combine(moments.mean) - mapping.combine(moments.target)
     std = moments.gain * np.sqrt(mapping.weigh(moments.var, 2))
     return ValueMoments(mean * mapping.step, std * mapping.step)
+
+
+def _pairs(moments: Moments, mapping: ConductanceMapping) -> tuple[Pair, NDArray[np.float64]]:
+    """Return both devices of each weight, and the values without error."""
+    shape = moments.mean.shape
+    factors = np.reshape(mapping.coefficients, (-1, *(1,) * (len(shape) - 1))) * mapping.step * moments.gain
+    aim = (
+        mapping.combine(moments.target) - moments.gain * mapping.combine(np.zeros_like(moments.target))
+    ) * mapping.step
+    mean, var, worth = (np.broadcast_to(a, shape).reshape(2, -1) for a in (moments.mean, moments.var, factors))
+    return Pair(mean, var, worth), np.broadcast_to(aim, shape[1:]).ravel()
 
 
 def conductances(stored: Stored) -> ConductanceMapping:
