@@ -1,5 +1,6 @@
 """The law of cells that flip when the rows beside them are hammered."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, NamedTuple
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from faultsim.budget.base import Budget, check_rate
 from faultsim.budget.bits import bit_errors, flip_sizes
 from faultsim.budget.flip_count import flip_count
+from faultsim.budget.mixture import mixture_quantile
 from faultsim.corruption import Edit, Stored, Xor
 from faultsim.errors import OptionError
 from faultsim.faults.base import CHIP, Fault, Generators, register
@@ -30,6 +32,11 @@ class Flippable(NamedTuple):
     cells: NDArray[np.int64]
     to_one: NDArray[np.bool_]
     pages: NDArray[np.int64]
+
+
+class _Radius(NamedTuple):
+    n: int
+    eps: float
 
 
 @register
@@ -110,7 +117,8 @@ class RowHammer(Fault):
 
         Which cells can flip has nothing to do with the data, so each stored bit is as likely to be picked: at most
         *n_flips* of them (`faultsim.budget.flip_count`), and no more than can flip, a share of half the flippable
-        fraction (`faultsim.budget.bits.bit_errors`). The smaller bound of the two holds.
+        fraction: with one flip a page as pages allow, with several as if on one page (`faultsim.budget.bits`). The
+        smaller bound of the two holds.
         """
         fmt, values = stored.format, stored.values
         pages = -(-MemoryMap([stored], self.geometry).cells // self.geometry.page_bits)
@@ -123,18 +131,50 @@ class RowHammer(Fault):
             p=p,
             confidence=confidence,
         )
-        able = bit_errors(
-            mechanism=self.kind,
-            scope=stored.site.name,
-            sizes=flip_sizes(fmt, values),
-            rates=self.flippable_fraction / 2,
-            elements=values.size,
-            p=p,
-            confidence=confidence,
-        )
-        n, eps = min(capped.n, able.n), min(capped.eps, able.eps)
-        said = (capped.note, "as if no two flips fell on one page or found no cell: an upper bound")
-        return replace(capped, n=n, eps=eps, note="; ".join(part for part in said if part) if n else "")
+        found = self._one_a_page(stored, p, confidence) if self.max_flips_per_page == 1 else None
+        if found is None:
+            able = bit_errors(
+                mechanism=self.kind,
+                scope=stored.site.name,
+                sizes=flip_sizes(fmt, values),
+                rates=self.flippable_fraction / 2,
+                elements=values.size,
+                p=p,
+                confidence=confidence,
+            )
+            found = _Radius(able.n, able.eps)
+        n, eps = min(capped.n, found.n), min(capped.eps, found.eps)
+        return replace(capped, n=n, eps=eps, note=self._said(capped.note, pages) if n else "")
+
+    def _said(self, note: str, pages: int) -> str:
+        exact = self.max_flips_per_page == 1 and self.n_flips >= pages
+        said = "" if exact else "as if no two flips fell on one page or found no cell: an upper bound"
+        return "; ".join(part for part in (note, said) if part)
+
+    def _one_a_page(self, stored: Stored, p: float, confidence: float) -> _Radius:
+        """Return the quantiles of how many words flip and by how much, where each page with a cell to flip has one.
+
+        Exact where *n_flips* are as many as the pages: each page flips by itself, any of its bits alike.
+        """
+        page, held = self.geometry.page_bits, stored.values.size * stored.format.bits
+        cells = MemoryMap([stored], self.geometry).cells
+        full, rest = divmod(cells, page)
+        spared = math.log1p(-self.flippable_fraction / 2) * held / max(cells, 1)
+        chances = -np.expm1(spared * np.array([page, rest], dtype=np.float64))
+        pages = np.array([full, 1])
+        n = round(mixture_quantile(np.ones((2, 1)), chances[:, None], pages, confidence))
+        sizes = flip_sizes(stored.format, stored.values)
+        if not n or not np.all(np.isfinite(sizes)):
+            return _Radius(n, math.inf if n else 0.0)
+        heights, counts = np.unique(sizes if p == math.inf else sizes**p, return_counts=True)
+        shares = counts / sizes.size
+        if p < math.inf:
+            eps = mixture_quantile(heights[None], chances[:, None] * shares, pages, confidence) ** (1 / p)
+            return _Radius(n, eps)
+        above = np.append(np.cumsum(shares[::-1])[::-1], 0.0)
+        with np.errstate(divide="ignore"):
+            inside = np.exp(pages @ np.log1p(-chances[:, None] * np.minimum(above, 1.0)))
+        return _Radius(n, float(np.append(0.0, heights)[np.flatnonzero(inside >= confidence - 1e-12)[0]]))
 
     def _flippable(self, memory: MemoryMap, rng: np.random.Generator) -> Flippable:
         count = int(rng.binomial(memory.cells, self.flippable_fraction))

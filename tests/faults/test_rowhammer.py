@@ -109,6 +109,9 @@ def test_the_radius_is_the_quantile_where_flips_or_cells_run_out() -> None:
     one = tensor(IntFormat(8), 600)
     check_tight(RowHammer(n_flips=20, flippable_fraction=0.1, geometry=Geometry(page_bits=64)), one)
     check_tight(RowHammer(n_flips=9999, flippable_fraction=0.004, max_flips_per_page=9999), one)
+    one_a_page = RowHammer(n_flips=9999, flippable_fraction=0.004, geometry=Geometry(page_bits=500))
+    check_tight(one_a_page, one)
+    assert one_a_page.budget(one, p=2, confidence=0.9).note == ""
 
 
 def test_the_page_limit_and_the_fraction_bound_the_count() -> None:
