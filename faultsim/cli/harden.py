@@ -75,6 +75,8 @@ def _shared(command: F) -> F:
 @click.option("--validation-data", metavar="DATA",
               help="Samples to choose by in place of that part, which the model was never trained on.")  # fmt: skip
 @click.option("--tolerance", type=float, default=0.005, show_default=True, help="Most that clean accuracy may fall.")
+@click.option("--blend/--no-blend", default=True, show_default=True,
+              help="Bring numbers that cost more than that back towards the original's.")  # fmt: skip
 @click.option("--radii/--no-radii", default=True, show_default=True, help="Search critical radii too.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of split, training and chips.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoints in --out.")
@@ -172,8 +174,8 @@ def _hardening(options: dict[str, Any], conditions: Any) -> Any:
         seed=seed,
     )
     own = {name: take(name) for name in ("recipe", "losses", "strength", "search", "virtual_steps", "scales",
-           "batch_norm", "towards", "test_data", "held_out", "validation", "validation_data", "tolerance", "radii",
-           "resume", "quantize")}  # fmt: skip
+           "batch_norm", "towards", "test_data", "held_out", "validation", "validation_data", "tolerance", "blend",
+           "radii", "resume", "quantize")}  # fmt: skip
     assessed = Options(seed=seed, conditions=conditions, site_trials=0, site_samples=64, **options)
     return Hardening(ball=ball, training=training, assess=assessed, **own)
 

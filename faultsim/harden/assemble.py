@@ -19,7 +19,7 @@ from faultsim.harden.strength import Tried
 from faultsim.results import Agreement, Result
 from faultsim.results.hardening import CurvePoint, HardenResult, StrengthTried, TrainingInfo
 
-ASKED = ("search", "search_part", "virtual_steps", "validation", "held_out", "tolerance", "chips", "radii",
+ASKED = ("search", "search_part", "virtual_steps", "validation", "held_out", "tolerance", "blend", "chips", "radii",
          "radius_samples", "radius_gradients", "quantize")  # fmt: skip
 """Options that stand in the result as they were given, beside those of the training."""
 SEEN = 0.03
@@ -109,6 +109,7 @@ def _training(
         steps=trained.steps,
         planned=trained.planned,
         best_step=trained.best.step,
+        part=trained.part,
         seconds=round(spent, 3),
         stopped=trained.stopped,
         trained=tuple(ready.trainable.parameters),

@@ -132,6 +132,7 @@ def train_part(
         resume=options.resume,
         told=told,
         tick=lambda done, total: tell(phase, done, total),
+        spares=ready.validator.spares if name == "final" and options.blend else None,
     )
 
 

@@ -77,11 +77,12 @@ class Trained:
     Attributes:
         numbers: The best numbers that were validated, by name, ready to be written.
         curve: Every validation, the untrained model first.
-        best: The one that `numbers` are from.
+        best: The one that `numbers` are from; with a `part` below 1, what they score.
         steps: Steps done.
         planned: Steps that were planned.
         seconds: Time spent, interruptions left out.
         stopped: Why it ended before the plan, None where it did not.
+        part: How much of the way from the original's numbers to the trained ones `numbers` are, in (0, 1].
     """
 
     numbers: dict[str, Array]
@@ -91,6 +92,7 @@ class Trained:
     planned: int
     seconds: float
     stopped: str | None
+    part: float = 1.0
 
 
 def chosen(curve: Sequence[Point], slack: float) -> Point:

@@ -36,7 +36,9 @@ class Hardening:
             for a part of the data.
         held_out: Part that both assessments are scored on; without meaning where `test_data` is given.
         test_data: Samples for both assessments in place of a held-out part.
-        tolerance: Most that the clean accuracy may fall, a fraction, at least 0.
+        tolerance: Most that the clean accuracy may fall, a fraction, at least 0. Choices are held to a half of it: the
+            rest is for samples that they did not see.
+        blend: Whether trained numbers that cost more than that are brought towards the original's until they do not.
         chips: Chips a validation is scored on, at least 0.
         radii: Whether critical radii are searched as well.
         radius_samples: Most samples of those searches.
@@ -66,6 +68,7 @@ class Hardening:
     held_out: float = 0.25
     test_data: str | Path | DataSet | None = None
     tolerance: float = 0.005
+    blend: bool = True
     chips: int = 4
     radii: bool = True
     radius_samples: int = 256

@@ -26,6 +26,8 @@ def lines(result: HardenResult) -> Iterator[str]:
         f"{training.steps} of {training.planned} steps on {training.train_samples} samples towards {training.towards}, "
         f"step {training.best_step} taken, {training.seconds:.0f} s{ended}"
     )
+    if training.part < 1:
+        yield f"{training.part:.0%} of the way to the trained numbers: all of it cost too much clean accuracy"
     yield f"batch norm: {training.batch_norm}; scales: {training.scales}{_precision(training)}"
     yield ""
     width = max((len(row.name) for row in result.compared), default=0)

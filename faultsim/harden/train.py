@@ -7,7 +7,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from faultsim.errors import DataError, OptionError
 from faultsim.harden import state
 from faultsim.harden.augment import augmented
 from faultsim.harden.batch import BatchAt
+from faultsim.harden.blend import Spares, blended
 from faultsim.harden.curve import Judge, Point, Told, Trained, chosen
 from faultsim.harden.losses import After, Loss, evaluate
 from faultsim.harden.options import Training
@@ -45,6 +46,7 @@ def train(
     resume: bool = False,
     told: Told | None = None,
     tick: Callable[[int, int], None] | None = None,
+    spares: Spares | None = None,
 ) -> Trained:
     """Fine-tune a deployed graph.
 
@@ -62,6 +64,8 @@ def train(
         resume: Go on from the checkpoint, where there is one.
         told: Told of every validation.
         tick: Told of steps done and planned.
+        spares: Says of numbers whether they spare the clean accuracy: the last ones are brought towards the original's
+            until they do (`blend.blended`), and compete with the best; None leaves them out.
 
     Raises:
         OptionError: If a name is not trained, the samples are fewer than a batch, or a checkpoint is of another
@@ -79,7 +83,7 @@ def train(
         run.restore(*state.load(checkpoint), place=checkpoint)
     else:
         run.begin(told)
-    return run.go(checkpoint, told, tick)
+    return run.go(checkpoint, told, tick, spares)
 
 
 class _Run:
@@ -118,7 +122,13 @@ class _Run:
         """Judge the untrained model."""
         self._validate(told, math.nan)
 
-    def go(self, checkpoint: Path | None, told: Told | None, tick: Callable[[int, int], None] | None) -> Trained:
+    def go(
+        self,
+        checkpoint: Path | None,
+        told: Told | None,
+        tick: Callable[[int, int], None] | None,
+        spares: Spares | None,
+    ) -> Trained:
         """Train to the end."""
         began, before = time.monotonic(), self.spent
         saved = began
@@ -148,9 +158,16 @@ class _Run:
         self.spent = before + time.monotonic() - began
         if stopped is not None and self.count and math.isfinite(self.sum):
             self._validate(told, self.lr * self.options.rate(self._progress()))
-        best = chosen(self.curve, self.slack)
-        numbers = self.trainable.numbers(self.best)
-        return Trained(numbers, tuple(self.curve), best, self.step, self.planned, self.spent, stopped)
+        best, leaves, part = chosen(self.curve, self.slack), self.best, 1.0
+        if spares is not None and self.step:
+            way = blended(self.trainable, self.initial, self.mean, spares)
+            if 0 < way.part < 1:
+                judged = self.judge(self.trainable.numbers(way.leaves))
+                if judged.score > best.score:
+                    best = replace(self.curve[-1], loss=judged.loss, accuracy=judged.accuracy, score=judged.score)
+                    leaves, part = way.leaves, way.part
+        numbers = self.trainable.numbers(leaves)
+        return Trained(numbers, tuple(self.curve), best, self.step, self.planned, self.spent, stopped, part)
 
     def _progress(self) -> float:
         done = self.step / self.planned

@@ -26,6 +26,8 @@ from faultsim.rng import generator
 Array = NDArray[Any]
 PENALTY = 100.0
 """What a point of clean accuracy below the tolerance costs, in points of the score."""
+HELD = 0.5
+"""Part of the tolerance that choices are held to: what they cost on other samples is not known better than that."""
 MILD = 5.0
 """The same in a short training."""
 LOST = -1e9
@@ -48,7 +50,7 @@ class Validator:
 
     Attributes:
         clean: What the original scores without faults.
-        tolerance: Most that it may fall; at least one sample of the validation.
+        tolerance: Most that it may fall here, a half of what may be lost; at least one sample of the validation.
         slack: Scores that differ by less are taken as equal: a standard error of an accuracy of a half, and at most
             `MOST_SLACK`; 0 where none is counted.
         scale: Part of the device's set that the one-step worst case is taken at, in (0, 1].
@@ -73,7 +75,7 @@ class Validator:
         self.counts = setting.task.counts_correct
         self.lossless = setting.scorer.score().lossless
         self.clean = self._value(setting.scorer.score())
-        self.tolerance = max(tolerance, 1.0 / len(setting.data)) if self.counts else tolerance
+        self.tolerance = max(HELD * tolerance, 1.0 / len(setting.data)) if self.counts else HELD * tolerance
         self.slack = min(MOST_SLACK, 0.5 / math.sqrt(len(setting.data))) if self.counts else 0.0
         self.scale = 1.0
         self._original: Judged | None = None
@@ -100,6 +102,10 @@ class Validator:
             self._original = self._judged(numbers)
         return self._original
 
+    def spares(self, numbers: Mapping[str, Array]) -> bool:
+        """Whether the clean accuracy under *numbers* is no further below the original's than the tolerance."""
+        return self.clean - self._value(self._scorer(renewed(self.setting.model, numbers)).score()) <= self.tolerance
+
     def promise(self, curve: Sequence[Point]) -> float:
         """Return the best score of a short training: that of its own points, with a milder penalty.
 
@@ -116,9 +122,7 @@ class Validator:
 
     def _judged(self, numbers: Mapping[str, Array]) -> Judged:
         model = renewed(self.setting.model, numbers)
-        full = self.setting.scorer
-        runner = Runner(model, full.output.name, threads=full.runner.threads, prefer=_prefer(full.runner))
-        scorer = Scorer(runner, full.output, full.task, full.data, full.batch_size, labels=full.labels)
+        scorer = self._scorer(model)
         tally = scorer.score()
         clean = self._value(tally)
         stored = self.setting.device.store(
@@ -138,6 +142,11 @@ class Validator:
         score = (float(np.mean(scores)) if scores else clean - self._tie(tally.mean_loss)) - PENALTY * short
         accuracy = tally.counts.accuracy if self.counts else math.nan
         return Judged(tally.mean_loss, accuracy, max(score, LOST) if math.isfinite(score) else LOST)
+
+    def _scorer(self, model: Model) -> Scorer:
+        full = self.setting.scorer
+        runner = Runner(model, full.output.name, threads=full.runner.threads, prefer=_prefer(full.runner))
+        return Scorer(runner, full.output, full.task, full.data, full.batch_size, labels=full.labels)
 
     def _chip(self, stored: Mapping[str, Stored], trial: int) -> dict[str, Array]:
         conditions = self.setting.options.conditions

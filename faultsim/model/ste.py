@@ -1,5 +1,6 @@
 """Rounding and saturation with straight-through gradients, bit-equal to onnxruntime forward."""
 
+import math
 from typing import Any
 
 import torch
@@ -76,14 +77,17 @@ class _Quantize(torch.autograd.Function):
         codes = torch.div(x, scale).round_()
         if zero_point is not None:
             codes = codes.add_(zero_point)
-        ctx.save_for_backward(x, scale, (codes >= low) & (codes <= high))
+        codes = codes.nan_to_num_(nan=low - 1, posinf=math.inf, neginf=-math.inf)  # a NaN is saturated, to low
+        ctx.save_for_backward(x, scale, codes)
+        ctx.ends = low - 0.5, high + 0.5
         ctx.zero_point_shape = None if zero_point is None else zero_point.shape
-        return codes.clamp_(low, high).nan_to_num_(nan=low)
+        return codes.clamp(low, high)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None]:
-        x, scale, inside = ctx.saved_tensors
-        grad = torch.where(inside, grads[0], 0)
+        x, scale, codes = ctx.saved_tensors
+        # One pass over whole numbers; a mask and a where take ten times as long.
+        grad = torch.ops.aten.hardtanh_backward(grads[0], codes, *ctx.ends)
         to_x, to_scale = _quotient_grads(ctx, x, scale, grad)
         to_zero_point = grad.sum_to_size(ctx.zero_point_shape) if ctx.needs_input_grad[2] else None
         return to_x, to_scale, to_zero_point, None, None

@@ -77,6 +77,8 @@ class TrainingInfo(Section):
     """Steps planned."""
     best_step: Count
     """The step whose numbers were taken; 0 keeps the original's."""
+    part: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """How much of the way from the original's numbers to them was taken, for the clean accuracy's sake; 1 is all."""
     seconds: Seconds
     """Spent training, the search over strengths included."""
     stopped: str | None = None
