@@ -143,7 +143,7 @@ def hardened(run: str, model: Path, data: Data, out: Path, chosen: argparse.Name
             augment="flip-shift",
             lr=RATE,
             time_budget_s=60 * chosen.minutes,
-            precision="auto" if run == "bits" else "bf16",  # codes are trained in float32
+            precision="bf16",
         ),
         assess=Options(trials=chosen.trials, site_trials=0, site_samples=64, conditions=conditions, sites=sites),
         radii=run == "lp",

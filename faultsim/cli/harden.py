@@ -62,7 +62,7 @@ def _shared(command: F) -> F:
 @click.option("--patience", type=int, help="Validations without a better one before the training ends.")
 @click.option("--time-budget", metavar="TIME", help="Time for all trainings together, such as 20m or 1h.")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bf16"]), default="auto", show_default=True,
-              help="Of the training's passes; bf16 for float graphs alone, auto takes it on CUDA.")  # fmt: skip
+              help="Of the training's passes; bf16 for float and QDQ graphs; auto: on CUDA, if float.")  # fmt: skip
 @click.option("--scales", type=click.Choice(["keep", "learn"]), default="keep", show_default=True,
               help="Steps of integer weights.")  # fmt: skip
 @click.option("--batch-norm", type=click.Choice(["frozen", "recalibrated"]), default="frozen", show_default=True,

@@ -39,8 +39,8 @@ class Training:
         time_budget_s: Seconds after which the training ends; the learning rate then comes down by the clock, and two
             runs need not give the same numbers.
         checkpoint_s: Seconds between checkpoints; each validation writes one as well.
-        precision: Of the training's passes: ``float32``, ``bf16`` for float graphs, or ``auto``, which is bfloat16 on
-            CUDA where it is safe; see `precision.resolved`.
+        precision: Of the training's passes: ``float32``, ``bf16`` where no codes are multiplied, or ``auto``, which is
+            bfloat16 on CUDA for float graphs; see `precision.resolved`.
         seed: Seed of batches and draws.
 
     Raises:

@@ -20,6 +20,8 @@ from faultsim.model import Model
 Array = NDArray[Any]
 Precision = Literal["auto", "float32", "bf16"]
 PRECISIONS: Final = ("auto", "float32", "bf16")
+BETWEEN: Final = frozenset({"QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant", "BipolarQuant"})
+"""Quantizers with real numbers on their other side."""
 Resolved = Literal["float32", "bf16"]
 
 
@@ -31,8 +33,9 @@ def autocast(device: torch.device, precision: Resolved) -> AbstractContextManage
 def resolved(asked: Precision, model: Model, feeds: Mapping[str, Array]) -> Resolved:
     """Return the precision to train in: ``auto`` is bfloat16 on CUDA for float graphs that run in it, else float32.
 
-    bfloat16 tells 8 bits apart: integer codes above 256 do not fit, so that a graph that holds codes or puts numbers on
-    a grid is trained in float32.
+    bfloat16 tells 8 bits apart. Between quantizers (QDQ, QCDQ, QONNX) the products are of real numbers, and what a
+    quantizer rounds is then off by up to half a step: ``bf16`` trains such graphs where it is asked for. Where the
+    products are of codes (QOperator), of which those above 256 do not fit, a graph is trained in float32.
 
     Args:
         asked: What was asked for.
@@ -40,9 +43,9 @@ def resolved(asked: Precision, model: Model, feeds: Mapping[str, Array]) -> Reso
         feeds: A batch that the graph is tried on.
 
     Raises:
-        OptionError: If bfloat16 was asked for, and the graph is quantized or does not run in it.
+        OptionError: If bfloat16 was asked for, and the graph multiplies codes or does not run in it.
     """
-    if asked == "float32" or (asked == "auto" and model.device.type != "cuda"):
+    if asked == "float32" or (asked == "auto" and (model.device.type != "cuda" or _held(model))):
         return "float32"
     reason = _unsafe(model) or _fails(model, feeds)
     if reason is None:
@@ -53,10 +56,15 @@ def resolved(asked: Precision, model: Model, feeds: Mapping[str, Array]) -> Reso
 
 
 def _unsafe(model: Model) -> str | None:
-    held = sorted({node.op_type for node in model.program.graph.nodes} & QUANTIZED)
-    if held or any(isinstance(site.format, IntFormat) for site in model.select()):
-        return f"computes with codes ({', '.join(held) or 'integer weights'}), of which bfloat16 rounds those above 256"
+    held = _held(model)
+    codes = [name for name in held if name not in BETWEEN]
+    if codes or (not held and any(isinstance(site.format, IntFormat) for site in model.select())):
+        return f"multiplies codes ({', '.join(codes) or 'integer weights'}), of which bfloat16 rounds those above 256"
     return None
+
+
+def _held(model: Model) -> list[str]:
+    return sorted({node.op_type for node in model.program.graph.nodes} & QUANTIZED)
 
 
 def _fails(model: Model, feeds: Mapping[str, Array]) -> str | None:

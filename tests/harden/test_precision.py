@@ -1,4 +1,4 @@
-"""bfloat16 passes: nearly the float32 gradient, refused where codes do not fit; what is written is not rounded."""
+"""bfloat16 passes: nearly the float32 gradient, refused where codes are multiplied; what is written is not rounded."""
 
 from dataclasses import replace
 
@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 from faultsim.engine.scored import scored_output
 from faultsim.errors import OptionError
@@ -23,17 +24,18 @@ from tests.harden.conftest import DIGITS, Arrays
 from tests.harden.test_harden import QUICK
 
 
-def _gradient(loss, precision, digits):
-    model = load_model(DIGITS / "digits_float.onnx")
+def _gradient(loss, precision, digits, model=None):
+    model = model or load_model(DIGITS / "digits_float.onnx")
     trainable = Trainable(model, precision=precision)
     data = Samples(Arrays("image", *digits), np.arange(64), model.inputs)
     target = Target(model, Classification(), scored_output(model), data, towards="labels", batch_size=64)
     feeds, batch_loss = target.batch(np.arange(64))
     names = tuple(trainable.parameters)
-    at = BatchAt(trainable, trainable.leaves(), feeds, batch_loss, names=names, seed=0, step=0)
+    leaves = trainable.leaves()
+    at = BatchAt(trainable, leaves, feeds, batch_loss, names=names, seed=0, step=0)
     value, grads = evaluate(loss, at)
-    assert all(grad.dtype == torch.float32 for grad in grads.values())
-    return value, torch.cat([grad.reshape(-1) for grad in grads.values()])
+    assert all(grad.dtype == leaves[name].dtype != torch.bfloat16 for name, grad in grads.items())
+    return value, torch.cat([grad.reshape(-1).float() for grad in grads.values()])
 
 
 @pytest.mark.parametrize("loss", [Plain(), CorruptionResistant(), GradientRegularised()])
@@ -44,15 +46,31 @@ def test_a_gradient_in_bfloat16_points_where_that_in_float32_does(digits, loss):
     assert float(torch.cosine_similarity(whole[1], half[1], dim=0)) > 0.98
 
 
-def test_auto_is_float32_on_a_cpu_and_codes_are_never_rounded(digits, int8):
+def test_so_does_that_of_a_graph_of_quantizers(digits, int8):
+    whole, half = (_gradient(Plain(), precision, digits, int8) for precision in ("float32", "bf16"))
+    assert half[0] == pytest.approx(whole[0], rel=0.1)
+    assert float(torch.cosine_similarity(whole[1], half[1], dim=0)) > 0.95
+
+
+class Calibration(CalibrationDataReader):
+    def __init__(self, images):
+        self._batches = iter([{"image": images}])
+
+    def get_next(self):
+        return next(self._batches, None)
+
+
+def test_auto_is_float32_on_a_cpu_and_codes_are_never_multiplied_in_less(digits, int8, tmp_path):
     feeds = {"image": digits[0][:4]}
     floats = load_model(DIGITS / "digits_float.onnx")
     assert resolved("auto", floats, feeds) == resolved("float32", floats, feeds) == "float32"
-    assert resolved("bf16", floats, feeds) == "bf16"
-    with pytest.raises(
-        OptionError, match=r"--precision bf16: digits_int8\.onnx computes with codes \(DequantizeLinear"
-    ):
-        resolved("bf16", int8, feeds)
+    assert resolved("bf16", floats, feeds) == resolved("bf16", int8, feeds) == "bf16"
+    place = tmp_path / "codes.onnx"
+    quantize_static(
+        DIGITS / "digits_float.onnx", place, Calibration(digits[0][:32]), quant_format=QuantFormat.QOperator
+    )
+    with pytest.raises(OptionError, match=r"--precision bf16: codes\.onnx multiplies codes \(QGemm, QLinearConv"):
+        resolved("bf16", load_model(place), feeds)
     with pytest.raises(OptionError, match="precision is 'half', it must be 'auto', 'float32' or 'bf16'"):
         Training(precision="half")
 
