@@ -32,6 +32,7 @@ class Case:
         asked: The requirements as the scenario's author wrote them, in the order of the file.
         hardening: How to harden beside; None for not.
         train_data: Samples for that, where they are not `data`.
+        validation_data: Samples that it chooses by, where they are no part of those.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Case:
     asked: tuple[Asked, ...]
     hardening: HardeningSpec | None = None
     train_data: str | None = None
+    validation_data: str | None = None
 
     def with_trials(self, trials: int) -> "Case":
         """Return the case with another number of chips."""
@@ -59,7 +61,7 @@ def fingerprint(case: Case, *, torch_device: str = "cpu") -> str | None:
     Raises:
         FaultsimError: If model or device cannot be read.
     """
-    code = (case.data, case.train_data, case.options.task)
+    code = (case.data, case.train_data, case.validation_data, case.options.task)
     if any(text is not None and is_function(text) for text in code):
         return None
     options = asdict(case.options)
@@ -79,7 +81,7 @@ def fingerprint(case: Case, *, torch_device: str = "cpu") -> str | None:
 
 def _data_files(case: Case) -> Iterator[Path]:
     """Yield the files that the samples come from, sidecars included, in an order of their own."""
-    for text in (case.data, case.train_data):
+    for text in (case.data, case.train_data, case.validation_data):
         if text is not None:
             yield from _with_sidecars(Path(text))
     if case.data is None:

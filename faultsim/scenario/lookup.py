@@ -97,8 +97,9 @@ def lookup(document: Document, *, folder: Path, allow_code: bool, models: bool =
                 if isinstance(value := one.get(key), str)
             ]
     hardening = tree.get("hardening")
-    if isinstance(hardening, dict) and isinstance(train := hardening.get("data"), str):
-        texts.append((("hardening", "data"), train))
+    for key in ("data", "validation_data"):
+        if isinstance(hardening, dict) and isinstance(given := hardening.get(key), str):
+            texts.append((("hardening", key), given))
     for at, text in texts:
         if at[-1] != "task":
             _try(document, found, at, partial(data_source, text, folder))

@@ -200,7 +200,7 @@ def _case(name: str, model: ModelSpec, place: _Place, written: Written, folder: 
         input_shape=tuple(f"{key}={value}" for key, value in model.input_shape.items()),
         batch_axis=tuple(f"{key}={value}" for key, value in model.batch_axis.items()),
     )
-    train = spec.hardening.data if spec.hardening is not None else None
+    train, chosen_by = (None, None) if spec.hardening is None else (spec.hardening.data, spec.hardening.validation_data)
     return Case(
         name=name,
         model=model_file(model.model, folder),
@@ -212,6 +212,7 @@ def _case(name: str, model: ModelSpec, place: _Place, written: Written, folder: 
         asked=asked,
         hardening=spec.hardening,
         train_data=None if train is None else data_source(train, folder),
+        validation_data=None if chosen_by is None else data_source(chosen_by, folder),
     )
 
 

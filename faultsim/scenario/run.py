@@ -147,6 +147,12 @@ def _in_place(message: str, case: Case) -> str:
     return message
 
 
+def _beside(model: Path) -> Path | None:
+    """Return the samples that lie beside a model, which are the case's where it names none."""
+    samples = model.with_suffix(".npz")
+    return samples if samples.is_file() else None
+
+
 def _hardened(case: Case, out: Path, torch_device: str, tell: Progress) -> HardenedCase:
     wanted = case.hardening
     if wanted is None:
@@ -166,12 +172,16 @@ def _hardened(case: Case, out: Path, torch_device: str, tell: Progress) -> Harde
         options=Hardening(
             recipe=wanted.recipe,
             search=wanted.strengths,
+            scales=wanted.scales,
+            tolerance=wanted.tolerance,
+            validation_data=case.validation_data,
             training=Training(
                 epochs=wanted.epochs,
+                augment=wanted.augment,
                 seed=options.seed,
                 time_budget_s=None if budget is None else duration_s(budget),
             ),
-            test_data=None if case.train_data is None else case.data,
+            test_data=None if case.train_data is None else case.data or _beside(case.model),
             radii=False,
             assess=assessed,
         ),

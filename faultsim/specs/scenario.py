@@ -106,6 +106,13 @@ class HardeningSpec(Spec):
 
     recipe: Literal["auto", "plain", "lp", "bits", "analog"] = "auto"
     data: Annotated[Text | None, Field(description="Samples to train on; the model's own data by default.")] = None
+    validation_data: Annotated[
+        Text | None,
+        Field(description="Samples to choose by, which the model was never trained on; else a part of data."),
+    ] = None
+    scales: Annotated[Literal["keep", "learn"], Field(description="Steps of integer weights.")] = "keep"
+    augment: Annotated[Literal["none", "shift", "flip-shift"], Field(description="Of images in training.")] = "none"
+    tolerance: Annotated[float, Field(ge=0, lt=1, description="Most that clean accuracy may fall, a fraction.")] = 0.005
     epochs: Annotated[int, Field(ge=1)] = 20
     strengths: Annotated[int, Field(ge=1, description="Most strengths that are tried.")] = 4
     time_budget: Annotated[Text | None, Field(description="For all trainings of a case, such as 20min.")] = None

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from faultsim.assessment import assess
@@ -271,6 +272,28 @@ def test_a_device_without_a_set_has_no_safety_factor():
 def test_hardening_needs_a_folder():
     with pytest.raises(OptionError, match="hardening writes models; give --out"):
         run(TWO + "hardening: {}\n")
+
+
+@pytest.mark.slow
+def test_hardening_chooses_by_the_samples_that_it_is_given(tmp_path, root):
+    source = root / "scenarios" / "digits" / "digits_float.npz"
+    with np.load(source, allow_pickle=False) as whole:
+        images, labels = whole["image"], whole["labels"]
+    for name, part in (("train.npz", slice(0, 300)), ("val.npz", slice(300, 400))):
+        np.savez(tmp_path / name, image=images[part], labels=labels[part])
+    said = (
+        f"hardening: {{data: '{tmp_path / 'train.npz'}', validation_data: '{tmp_path / 'val.npz'}', epochs: 1, "
+        "strengths: 1, augment: shift, tolerance: 0.02}\n"
+    )
+    text = TWO.replace("limit: 40", "limit: 300").replace("reram, ", "") + said
+    [row] = run(text, tmp_path / "out").cases
+    assert row.hardened is not None
+    training = json.loads((tmp_path / "out" / "digits" / "sram" / "low" / "harden.json").read_text())["training"]
+    assert [training[f"{part}_samples"] for part in ("train", "validation", "test")] == [300, 100, 300]
+    assert training["options"]["validation_data"].endswith("val.npz")
+    assert (training["options"]["augment"], training["options"]["tolerance"]) == ("shift", 0.02)
+    np.savez(tmp_path / "val.npz", image=images[400:500], labels=labels[400:500])
+    assert not run(text, tmp_path / "out").cases[0].reused
 
 
 @pytest.mark.slow
