@@ -197,3 +197,9 @@ def test_a_result_that_is_only_read_loads_no_report(tmp_path):
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "result.json")], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
     assert load_result(tmp_path / "result.json") == ALL["result"]
+
+
+def test_a_hardening_is_printed_as_the_command_prints_it():
+    said = str(ALL["harden"])
+    assert "before" in said and "after" in said  # noqa: PT018
+    assert ALL["harden"].sentence in said.splitlines()

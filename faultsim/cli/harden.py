@@ -109,8 +109,9 @@ def command(
     from faultsim.device.knobs import conditions_from
     from faultsim.errors import OptionError
     from faultsim.harden import harden
-    from faultsim.harden.terminal import lines, validation
+    from faultsim.harden.terminal import validation
     from faultsim.library import find_model
+    from faultsim.report.hardening import lines
     from faultsim.report.words import plain, speakable
 
     check_out(out)

@@ -1,9 +1,6 @@
-"""A hardening as lines for a terminal: before and after side by side. No colour and no file here."""
-
-from collections.abc import Iterator
+"""One validation as a line of progress. What a hardening came to is told in `faultsim.report.hardening`."""
 
 from faultsim.harden.curve import Point
-from faultsim.results.hardening import Compared, HardenResult, TrainingInfo
 
 
 def validation(point: Point, planned: int) -> str:
@@ -11,70 +8,3 @@ def validation(point: Point, planned: int) -> str:
     accuracy = "" if point.accuracy != point.accuracy else f", accuracy {point.accuracy:.1%}"
     trained = "" if point.train_loss != point.train_loss else f"training loss {point.train_loss:.4g}, "
     return f"step {point.step}/{planned}: {trained}validation loss {point.loss:.4g}{accuracy}, score {point.score:.4g}"
-
-
-def lines(result: HardenResult) -> Iterator[str]:
-    """Yield the report."""
-    training = result.training
-    yield f"{result.before.model.path} on {result.before.device.name}"
-    yield f"trained with {training.loss} ({training.recipe}: {training.why}), strength {training.strength:.3g}"
-    if training.strengths:
-        tried = ", ".join(f"{one.strength:.3g} → {one.score:.4g}" for one in training.strengths)
-        yield f"strengths tried, with their validation scores: {tried}"
-    ended = f"; {training.stopped}" if training.stopped else ""
-    yield (
-        f"{training.steps} of {training.planned} steps on {training.train_samples} samples towards {training.towards}, "
-        f"step {training.best_step} taken, {training.seconds:.0f} s{ended}"
-    )
-    if training.part < 1:
-        yield f"{training.part:.0%} of the way to the trained numbers: all of it cost too much clean accuracy"
-    yield f"batch norm: {training.batch_norm}; scales: {training.scales}{_precision(training)}"
-    yield ""
-    width = max((len(row.name) for row in result.compared), default=0)
-    trials = result.before.random.trials if result.before.random is not None else 0
-    of = f"({training.test_samples} samples, {trials} chips, the same twice)"
-    yield f"{'':{width}}  {'before':>9}  {'after':>9}   {of}"
-    for row in result.compared:
-        figures = f"{_figure(row, row.before):>9}  {_figure(row, row.after):>9}"
-        yield f"{row.name:{width}}  {figures}   {_change(row)}".rstrip()
-    if result.paired is not None:
-        gain = result.paired
-        spread = "" if gain.low is None or gain.high is None else f" [{_points(gain.low)}, {_points(gain.high)}]"
-        yield f"chip by chip: {_points(gain.mean)}{spread} points, better on {gain.better} of {gain.trials}"
-    for radius in result.radii:
-        yield (
-            f"L2 radius at which it {radius.what}: {_radius(radius.before)} → {_radius(radius.after)}, "
-            f"of ‖w‖ {_radius(radius.before_relative)} → {_radius(radius.after_relative)}"
-        )
-    yield "worst cases and radii: found, not proven"
-    for note in result.notes:
-        yield f"- {note}"
-    yield ""
-    yield result.sentence
-    if result.hardened is not None:
-        yield f"written: {result.hardened} ({len(result.changed)} tensors changed, nothing else)"
-
-
-def _precision(training: TrainingInfo) -> str:
-    return "; trained in bfloat16" if training.options.get("precision") == "bf16" else ""
-
-
-def _figure(row: Compared, value: float | None) -> str:
-    if value is None:
-        return "—"
-    return f"{value:.2%}" if row.fraction else f"{value:.4g}"
-
-
-def _change(row: Compared) -> str:
-    if row.before is None or row.after is None:
-        return ""
-    gap = row.after - row.before
-    return f"{_points(gap)} points" if row.fraction else f"{gap:+.3g}"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.2f}"
-
-
-def _radius(value: float | None) -> str:
-    return "not reached" if value is None else f"{value:.3g}"

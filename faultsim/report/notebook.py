@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from faultsim.errors import OptionError
 from faultsim.library import closest
-from faultsim.report import attack, bitmap, comparison, injection, run_comparison, scenario, sweep, terminal
+from faultsim.report import attack, bitmap, comparison, hardening, injection, run_comparison, scenario, sweep, terminal
 from faultsim.report.html.answer import answer
 from faultsim.report.html.bundle import Bundle
 from faultsim.report.html.chart import Chart
@@ -60,6 +60,8 @@ def text(result: Shown) -> str:
         return "\n".join(said for said, _ in attack.lines(result))
     if isinstance(result, ScenarioResult):
         return "\n".join(said for said, _ in scenario.scenario_lines(result))
+    if isinstance(result, HardenResult):
+        return "\n".join(hardening.lines(result))
     if isinstance(result, SweepResult):
         return "\n".join(sweep.lines(result))
     if isinstance(result, BitMapResult):

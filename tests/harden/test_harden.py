@@ -19,8 +19,8 @@ from faultsim.assessment import Options, assess
 from faultsim.errors import OptionError
 from faultsim.harden import Ball, Hardening, Training, harden
 from faultsim.harden.prepare import beside
-from faultsim.harden.terminal import lines
 from faultsim.model import load_model
+from faultsim.report.hardening import lines
 from faultsim.results.hardening import HardenResult
 from tests.harden.conftest import DIGITS, Arrays
 

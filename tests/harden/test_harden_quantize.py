@@ -15,8 +15,8 @@ from faultsim.harden import Hardening, Training, harden
 from faultsim.harden.export import check_same_graph
 from faultsim.harden.quantize import quantize
 from faultsim.harden.samples import split
-from faultsim.harden.terminal import lines
 from faultsim.model import load_model
+from faultsim.report.hardening import lines
 from tests.harden.conftest import DIGITS, Arrays
 from tests.harden.test_harden import QUICK
 

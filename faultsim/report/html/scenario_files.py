@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from faultsim.errors import SpecError
+from faultsim.errors import OptionError, SpecError
 from faultsim.report.html.bundle import read_bundle
 from faultsim.report.html.headline import headline, worst_chip
 from faultsim.report.html.page import render_page
@@ -36,9 +36,13 @@ def write_scenario_pages(
         anew: Whether a case's page is made even where one lies there that is not older than what it shows.
 
     Raises:
+        OptionError: If *index* is where the page of a case goes.
         OSError: If a page cannot be written.
     """
     index = index or out / INDEX
+    taken = next((row.name for row in result.cases if _page_of(row.result, out) == index.resolve()), None)
+    if taken is not None:
+        raise OptionError(f"-o {index}: is the page of case {taken}; give another name for that of the scenario")
     found: dict[str, Result] = {}
     links: dict[str, str] = {}
     written = [index]
@@ -60,6 +64,11 @@ def write_scenario_pages(
         links[row.name] = quote(Path(os.path.relpath(page, index.parent)).as_posix(), safe="/.")
     write_text(index, render_scenario_page(result, found, links=links, next_command=_next(result, found, out)))
     return written
+
+
+def _page_of(said: str | None, out: Path) -> Path | None:
+    folder = _folder(said, out)
+    return None if folder is None else (folder / PAGE).resolve()
 
 
 def _next(result: ScenarioResult, found: Mapping[str, Result], out: Path) -> str | None:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import pytest
 from example_result import example
 
-from faultsim.errors import SpecError
+from faultsim.errors import OptionError, SpecError
 from faultsim.report.html import read_bundle
 from faultsim.report.html.draw_scenario import scenario_charts
 from faultsim.report.html.scenario_files import write_scenario_pages
@@ -91,6 +91,16 @@ def test_a_run_has_a_page_of_each_case_and_every_link_leads_there(tmp_path):
     away = tmp_path / "elsewhere" / "page.html"
     write_scenario_pages(found, tmp_path, index=away)
     assert all((away.parent / unquote(link)).is_file() for link in _Page(away.read_text()).links if "report" in link)
+
+
+def test_the_page_of_a_case_is_not_written_over(tmp_path):
+    found = saved(result(row("m/a")), tmp_path)
+    write_scenario_pages(found, tmp_path)
+    page = tmp_path / "m" / "a" / "report.html"
+    before = page.read_text()
+    with pytest.raises(OptionError, match=r"report\.html: is the page of case m/a; give another name"):
+        write_scenario_pages(found, tmp_path, index=tmp_path / "m" / "." / "a" / "report.html", anew=True)
+    assert page.read_text() == before
 
 
 def test_a_page_that_is_not_older_than_its_result_stays(tmp_path):
