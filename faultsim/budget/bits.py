@@ -23,6 +23,9 @@ from faultsim.formats import FloatFormat, IntFormat, NumberFormat, Values
 _TOGETHER = 1e-4
 """Rate above which flips that meet in a word count: below it they are less than a ten-thousandth of a radius."""
 
+_FOLLOWED = 1 << 18
+"""Changes of one event each that a quantile of the largest is taken over."""
+
 TOGETHER_NOTE = "as if the largest flips of a word added up: an upper bound"
 FLOAT_NOTE = "a flipped exponent bit has no useful ball: only n is bounded, use exact flips"
 
@@ -173,7 +176,7 @@ def upsets(
         events_per_bit: Expected events per stored bit over the exposure, at least 0.
         multiplicity: ``P(size = 1, 2, ...)``, adding up to 1.
         conditional: Whether to bound what happens given at least one event in this tensor.
-        p: 1, 2 or ``math.inf``: the largest change of any one event.
+        p: 1, 2 or ``math.inf``: the largest change of any one event, of elements evenly where they are many.
         confidence: Quantile, strictly between 0 and 1.
 
     Raises:
@@ -192,8 +195,9 @@ def upsets(
         sizes = _changes(fmt, values, masks)
         rates = np.asarray(shares)[None, :] * (events_per_bit * bits)
         if p == math.inf:
-            each = np.broadcast_to(rates, sizes.shape).ravel()
-            eps = largest_jump(sizes.ravel(), each, confidence=confidence, given_event=conditional)
+            rows = np.linspace(0, elements - 1, min(elements, -(-_FOLLOWED // len(masks)))).astype(np.int64)
+            each = np.broadcast_to(rates * (elements / rows.size), (rows.size, len(masks)))
+            eps = largest_jump(sizes[rows].ravel(), each.ravel(), confidence=confidence, given_event=conditional)
         else:
             eps = compound_quantile(sizes**p, rates, confidence, given_event=conditional) ** (1 / p)
     return Budget(
@@ -206,6 +210,13 @@ def upsets(
         conditional=conditional,
         note=note,
     )
+
+
+def largest_upset(fmt: NumberFormat, values: Values, multiplicity: Sequence[float]) -> float:
+    """Return the largest change that an event can make in an element, whatever its chance; infinite for floats."""
+    if isinstance(fmt, FloatFormat):
+        return math.inf
+    return float(_changes(fmt, values, _run_masks(fmt.bits, multiplicity)[0]).max(initial=0.0))
 
 
 def _run_masks(bits: int, multiplicity: Sequence[float]) -> tuple[list[int], list[float]]:

@@ -123,8 +123,8 @@ def largest_jump(sizes: Floats, rates: Floats, *, confidence: float, given_event
     heights = np.concatenate([[0.0], sizes[order]])
     above = np.concatenate([np.cumsum(rates[order][::-1])[::-1], [0.0]])
     inside = np.exp(-above)
-    if given_event and above[0] > 0:
-        total = float(above[0])
+    total = float(above[0])
+    if given_event and 0 < total < math.inf:
         inside *= np.expm1(above - total) / math.expm1(-total)
     kept = np.flatnonzero(inside >= confidence - _SURE)
     return float(heights[kept[0]]) if kept.size else float(heights[-1])

@@ -78,6 +78,8 @@ def largest_of_pairs(pair: Pair, aim: Floats, *, confidence: float, near: float)
         low, high = high, 2 * high
     while low > 1e-9 * near and excess(low) > 0:
         low, high = 0.5 * low, low
+    if excess(low) >= 0:
+        return low  # no error at all is as likely as that
     return float(optimize.brentq(excess, low, high, xtol=1e-9 * near))
 
 

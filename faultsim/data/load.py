@@ -66,7 +66,7 @@ def load_data(
         raise DataError("the model has no inputs, so no data can be given to it; check the model")
     if isinstance(source, str) and not source.strip():
         raise DataError(f"the path of the data is empty ({source!r}); give {_KINDS}, or leave --data out")
-    found = _beside(model_path) if source is None else source
+    found = beside(model_path) if source is None else source
     if found is None:
         if preprocess is not None:
             raise DataError(f"the preprocessing {preprocess} is given without data; add --data")
@@ -78,7 +78,8 @@ def load_data(
     return _from_path(Path(found), inputs, preprocess, limit, label_axis)
 
 
-def _beside(model_path: Path | None) -> Path | None:
+def beside(model_path: Path | None) -> Path | None:
+    """Return the samples that lie beside a model: ``model.npz``, or its folder with ``test_data_set_*``."""
     if model_path is None:
         return None
     arrays = model_path.with_suffix(".npz")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from faultsim.budget import Budget, poisson_quantile
+from faultsim.budget.bits import largest_upset
 from faultsim.corruption import Stored
 from faultsim.device.laws import Law
 from faultsim.device.protected import behind, bound
@@ -61,6 +62,8 @@ def most_of_one(law: Law, stored: Stored, code: Code | None, *, confidence: floa
 
 
 def _most(struck: UpsetRate, stored: Stored) -> float:
+    if struck.geometry is None:
+        return largest_upset(stored.format, stored.values, struck.multiplicity)
     return struck.budget(stored, p=math.inf, confidence=_SURELY).eps
 
 

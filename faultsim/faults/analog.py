@@ -241,7 +241,7 @@ class AnalogChain(Fault):
                 p=p,
                 confidence=confidence,
             )
-            if p == np.inf and moments.clipped and mapping.devices == 2 and found.eps > 0:
+            if p == np.inf and mapping.devices == 2 and found.eps > 0 and self._stops(stored):
                 pair, aim = _pairs(moments, mapping)
                 return replace(found, eps=largest_of_pairs(pair, aim, confidence=confidence, near=found.eps))
             return found
@@ -272,6 +272,18 @@ class AnalogChain(Fault):
         for law in self.laws:
             moments = law.spread(moments, mapping, self._time(law))
         return moments
+
+    def _stops(self, stored: Stored) -> bool:
+        """Whether the last law that adds a spread stops at 0, so that what it leaves is a normal which does."""
+        mapping = conductances(stored)
+        target = mapping.to_cells(stored.values).astype(np.float64)
+        moments = Moments(target, target, target, np.zeros_like(target), channel_axis=stored.site.channel_axis)
+        stops = False
+        for law in self.laws:
+            before, moments = moments, law.spread(moments, mapping, self._time(law))
+            if not np.array_equal(before.var, moments.var):
+                stops = law.spread(before._replace(clipped=False), mapping, self._time(law)).clipped
+        return stops
 
     def _time(self, law: AnalogLaw) -> float:
         return law.t_s if self.t_s is None else self.t_s

@@ -160,9 +160,10 @@ class RowHammer(Fault):
         cells = MemoryMap([stored], self.geometry).cells
         full, rest = divmod(cells, page)
         spared = math.log1p(-self.flippable_fraction / 2) * held / max(cells, 1)
-        chances = -np.expm1(spared * np.array([page, rest], dtype=np.float64))
-        pages = np.array([full, 1])
-        n = round(mixture_quantile(np.ones((2, 1)), chances[:, None], pages, confidence))
+        held_by = np.array([[page, full], [rest, 1]], dtype=np.float64)
+        held_by = held_by[np.all(held_by > 0, axis=1)]
+        chances, pages = -np.expm1(spared * held_by[:, 0]), held_by[:, 1]
+        n = round(mixture_quantile(np.ones((len(pages), 1)), chances[:, None], pages, confidence))
         sizes = flip_sizes(stored.format, stored.values)
         if not n or not np.all(np.isfinite(sizes)):
             return _Radius(n, math.inf if n else 0.0)

@@ -36,9 +36,9 @@ class Hardening:
             for a part of the data.
         held_out: Part that both assessments are scored on; without meaning where `test_data` is given.
         test_data: Samples for both assessments in place of a held-out part.
-        tolerance: Most that the clean accuracy may fall, a fraction, at least 0. Choices are held to a half of it: the
-            rest is for samples that they did not see.
-        blend: Whether trained numbers that cost more than that are brought towards the original's until they do not.
+        tolerance: Most that the clean accuracy may fall, a fraction, at least 0.
+        blend: Whether trained numbers that may cost more than that on samples which were not seen are brought towards
+            the original's until they do not (`validate.Validator.spares`).
         chips: Chips a validation is scored on, at least 0.
         radii: Whether critical radii are searched as well.
         radius_samples: Most samples of those searches.

@@ -11,11 +11,15 @@ from typing import Any, Final, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from faultsim.errors import FaultsimError, OptionError
 from faultsim.formats import IntFormat
 from faultsim.harden.quantize import QUANTIZED
 from faultsim.model import Model
+from faultsim.model.nodes import Node
+from faultsim.model.roles import QUANTIZED_OPS
+from faultsim.model.values import Codes
 
 Array = NDArray[Any]
 Precision = Literal["auto", "float32", "bf16"]
@@ -57,6 +61,8 @@ def resolved(asked: Precision, model: Model, feeds: Mapping[str, Array]) -> Reso
 
 def _unsafe(model: Model) -> str | None:
     held = _held(model)
+    if any(_wide(model, node) for node in model.program.graph.nodes if node.op_type in BETWEEN):
+        return "quantizes to more than 8 bits, which bfloat16 does not tell apart"
     codes = [name for name in held if name not in BETWEEN]
     if codes or (not held and any(isinstance(site.format, IntFormat) for site in model.select())):
         return f"multiplies codes ({', '.join(codes) or 'integer weights'}), of which bfloat16 rounds those above 256"
@@ -64,7 +70,25 @@ def _unsafe(model: Model) -> str | None:
 
 
 def _held(model: Model) -> list[str]:
-    return sorted({node.op_type for node in model.program.graph.nodes} & QUANTIZED)
+    return sorted({node.op_type for node in model.program.graph.nodes} & (QUANTIZED | QUANTIZED_OPS))
+
+
+def _wide(model: Model, node: Node) -> bool:
+    """Whether a quantizer's codes have more than 8 bits; those that are only read back may, as int32 biases do."""
+    if node.op_type == "QuantizeLinear":
+        zero = _constant(model, node, 2)
+        kind = node.attributes.get("output_dtype") or (zero.elem_type if isinstance(zero, Codes) else TensorProto.UINT8)
+        return kind in (TensorProto.INT16, TensorProto.UINT16)
+    if node.op_type in ("Quant", "IntQuant"):
+        bits = _constant(model, node, 3)
+        return not isinstance(bits, torch.Tensor) or bool((bits > 8).any())
+    return False
+
+
+def _constant(model: Model, node: Node, at: int) -> Any:
+    name = node.inputs[at] if len(node.inputs) > at else ""
+    key = model.program.graph.constants.get(name)
+    return None if key is None else model.program.tensors[key]
 
 
 def _fails(model: Model, feeds: Mapping[str, Array]) -> str | None:

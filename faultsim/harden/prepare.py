@@ -1,5 +1,6 @@
 """What a hardening stands on: the model as leaves, data in three parts, losses, a validator. Nothing is trained."""
 
+import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def prepare(
     held = 0.0 if options.test_data is not None else options.held_out
     if options.test_data is None and held == 0:
         raise OptionError("no sample is held out to assess on; give test data, or a part to hold out above 0")
-    _apart(options)
+    _apart(data, options)
     part = options.validation if options.validation_data is None else 0.0
     if options.validation_data is None and part == 0:
         raise OptionError("no sample is left to choose by; give validation data, or a part to choose by above 0")
@@ -149,21 +150,22 @@ def prepare(
     )
 
 
-def _apart(options: Hardening) -> None:
+def _apart(data: str | Path | DataSet | None, options: Hardening) -> None:
     """Refuse to choose by the samples that everything is judged on.
 
     Raises:
-        OptionError: If validation and test data are one file, or one data set.
+        OptionError: If two of training, validation and test data are one file, or one data set.
     """
-    one, other = options.validation_data, options.test_data
-    if one is None or other is None:
-        return
-    paths = isinstance(one, str | Path) and isinstance(other, str | Path)
-    if one is other or (paths and Path(str(one)).absolute() == Path(str(other)).absolute()):
-        raise OptionError(
-            f"validation data and test data are both {one if paths else 'one data set'}: what is chosen by samples "
-            "looks better on them; give others to choose by"
-        )
+    given = {"training": data, "validation": options.validation_data, "test": options.test_data}
+    for (name, one), (other_name, other) in itertools.combinations(given.items(), 2):
+        if one is None or other is None:
+            continue
+        paths = isinstance(one, str | Path) and isinstance(other, str | Path)
+        if one is other or (paths and Path(str(one)).resolve() == Path(str(other)).resolve()):
+            raise OptionError(
+                f"{name} data and {other_name} data are both {one if paths else 'one data set'}: what is trained or "
+                "chosen by samples looks better on them; give others, or leave one out for a part of the data"
+            )
 
 
 def _labelled(model: Model, chip: Device, data: str | Path | DataSet, options: Hardening, torch_device: str) -> DataSet:

@@ -6,7 +6,7 @@ What a loss is lives in `losses.py`; what a checkpoint is, in `state.py`.
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,8 @@ def train(
         resume: Go on from the checkpoint, where there is one.
         told: Told of every validation.
         tick: Told of steps done and planned.
-        spares: Says of numbers whether they spare the clean accuracy: the last ones are brought towards the original's
-            until they do (`blend.blended`), and compete with the best; None leaves them out.
+        spares: Says of numbers whether they spare the clean accuracy: the best and the last ones are brought towards
+            the original's until they do (`blend.blended`), and the better ones are taken; None takes the best as it is.
 
     Raises:
         OptionError: If a name is not trained, the samples are fewer than a batch, or a checkpoint is of another
@@ -158,16 +158,28 @@ class _Run:
         self.spent = before + time.monotonic() - began
         if stopped is not None and self.count and math.isfinite(self.sum):
             self._validate(told, self.lr * self.options.rate(self._progress()))
-        best, leaves, part = chosen(self.curve, self.slack), self.best, 1.0
+        best, part = chosen(self.curve, self.slack), 1.0
+        leaves: Mapping[str, Tensor] = self.best
         if spares is not None and self.step:
-            way = blended(self.trainable, self.initial, self.mean, spares)
-            if 0 < way.part < 1:
-                judged = self.judge(self.trainable.numbers(way.leaves))
-                if judged.score > best.score:
-                    best = replace(self.curve[-1], loss=judged.loss, accuracy=judged.accuracy, score=judged.score)
-                    leaves, part = way.leaves, way.part
+            best, leaves, part = self._spared(best, spares)
         numbers = self.trainable.numbers(leaves)
         return Trained(numbers, tuple(self.curve), best, self.step, self.planned, self.spent, stopped, part)
+
+    def _spared(self, best: Point, spares: Spares) -> tuple[Point, Mapping[str, Tensor], float]:
+        """Return the better of the last numbers and the best ones, as far as they are spared; the original's if none.
+
+        Their point says what they score; the last of the three, how much of the way they are.
+        """
+        found: list[tuple[Point, Mapping[str, Tensor], float]] = [(self.curve[0], self.initial, 1.0)]
+        ends = [(self.curve[-1], self.mean), *([(best, self.best)] if best.step not in (0, self.step) else [])]
+        for point, end in ends:
+            way = blended(self.trainable, self.initial, end, spares)
+            if 0 < way.part < 1:
+                judged = self.judge(self.trainable.numbers(way.leaves))
+                point = replace(point, loss=judged.loss, accuracy=judged.accuracy, score=judged.score)
+            if way.part > 0:
+                found.append((point, way.leaves, way.part))
+        return max(found, key=lambda one: one[0].score)
 
     def _progress(self) -> float:
         done = self.step / self.planned

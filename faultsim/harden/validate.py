@@ -27,7 +27,7 @@ Array = NDArray[Any]
 PENALTY = 100.0
 """What a point of clean accuracy below the tolerance costs, in points of the score."""
 HELD = 0.5
-"""Part of the tolerance that choices are held to: what they cost on other samples is not known better than that."""
+"""Part of the tolerance that numbers may use up here, where no standard error tells what they cost elsewhere."""
 MILD = 5.0
 """The same in a short training."""
 LOST = -1e9
@@ -50,7 +50,8 @@ class Validator:
 
     Attributes:
         clean: What the original scores without faults.
-        tolerance: Most that it may fall here, a half of what may be lost; at least one sample of the validation.
+        asked: Most that it may fall.
+        tolerance: The same where the score is concerned: at least one sample of the validation.
         slack: Scores that differ by less are taken as equal: a standard error of an accuracy of a half, and at most
             `MOST_SLACK`; 0 where none is counted.
         scale: Part of the device's set that the one-step worst case is taken at, in (0, 1].
@@ -75,7 +76,8 @@ class Validator:
         self.counts = setting.task.counts_correct
         self.lossless = setting.scorer.score().lossless
         self.clean = self._value(setting.scorer.score())
-        self.tolerance = max(HELD * tolerance, 1.0 / len(setting.data)) if self.counts else HELD * tolerance
+        self.asked = tolerance
+        self.tolerance = max(tolerance, 1.0 / len(setting.data)) if self.counts else tolerance
         self.slack = min(MOST_SLACK, 0.5 / math.sqrt(len(setting.data))) if self.counts else 0.0
         self.scale = 1.0
         self._original: Judged | None = None
@@ -103,8 +105,24 @@ class Validator:
         return self._original
 
     def spares(self, numbers: Mapping[str, Array]) -> bool:
-        """Whether the clean accuracy under *numbers* is no further below the original's than the tolerance."""
-        return self.clean - self._value(self._scorer(renewed(self.setting.model, numbers)).score()) <= self.tolerance
+        """Whether *numbers* keep the clean accuracy: on samples that were not seen, as far as these can tell.
+
+        What may be lost here is the tolerance less a standard error of the difference, sample by sample; where these
+        are too few for that, nothing. Without an accuracy it is half of the tolerance, as a part of the loss.
+        """
+        scorer = self._scorer(renewed(self.setting.model, numbers))
+        if not self.counts:
+            tally = scorer.score()
+            allowed = HELD * self.asked * abs(self.clean)
+            return tally.counts.nonfinite == 0 and self.clean - self._value(tally) <= allowed
+        right, units = _right(scorer)
+        gap = self._clean_right - right
+        error = math.sqrt(max(float(np.sum(gap**2)) - float(gap.sum()) ** 2 / max(gap.size, 1), 0.0)) / units
+        return float(gap.sum()) / units <= max(self.asked - error, 0.0) + 1e-9
+
+    @cached_property
+    def _clean_right(self) -> NDArray[np.float64]:
+        return _right(self._scorer(self.setting.model))[0]
 
     def promise(self, curve: Sequence[Point]) -> float:
         """Return the best score of a short training: that of its own points, with a milder penalty.
@@ -168,6 +186,15 @@ class Validator:
 
     def _tie(self, loss: float) -> float:
         return TIE * min(loss, MOST_LOSS) if self.counts and not math.isnan(loss) else 0.0
+
+
+def _right(scorer: Scorer) -> tuple[NDArray[np.float64], float]:
+    """Return how many units of each sample are right, and the units of all."""
+    run, parts = scorer.runner.open(None, ()), []
+    for batch in scorer.batches():
+        output = scorer.output.real(run(batch.inputs, batch.start))
+        parts.append(scorer.judge(output, scorer.batch_labels(batch), np.arange(batch.start, batch.stop))[0])
+    return np.concatenate([one.correct for one in parts]).astype(np.float64), float(sum(one.n.sum() for one in parts))
 
 
 def _at(objective: NetworkObjective, worst: Mapping[str, NDArray[np.float64]], scale: float) -> float:

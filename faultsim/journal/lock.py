@@ -91,7 +91,10 @@ def _owner_is_dead(path: Path) -> bool:
         return True
     except OSError:
         return False
-    return False
+    try:  # one that was killed and not waited for yet
+        return Path(f"/proc/{owner[0]}/stat").read_bytes().rpartition(b")")[2].split()[:1] in ([b"Z"], [b"X"])
+    except OSError:
+        return False
 
 
 def _read_owner(path: Path) -> tuple[int, str] | None:

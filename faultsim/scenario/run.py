@@ -10,6 +10,7 @@ from pathlib import Path
 
 from faultsim.assessment import Options, assess
 from faultsim.assessment.run import Interrupted
+from faultsim.data import beside
 from faultsim.engine.evaluate import Progress
 from faultsim.errors import FaultsimError, OptionError
 from faultsim.harden import Hardening, Training, harden
@@ -147,10 +148,13 @@ def _in_place(message: str, case: Case) -> str:
     return message
 
 
-def _beside(model: Path) -> Path | None:
-    """Return the samples that lie beside a model, which are the case's where it names none."""
-    samples = model.with_suffix(".npz")
-    return samples if samples.is_file() else None
+def _judged_on(case: Case) -> str | Path | None:
+    """Return the case's own samples, where others are trained on; None for a part of those, held out."""
+    if case.train_data is None:
+        return None
+    own = case.data or beside(case.model)
+    same = own is not None and Path(own).resolve() == Path(case.train_data).resolve()
+    return None if same else own
 
 
 def _hardened(case: Case, out: Path, torch_device: str, tell: Progress) -> HardenedCase:
@@ -181,7 +185,7 @@ def _hardened(case: Case, out: Path, torch_device: str, tell: Progress) -> Harde
                 seed=options.seed,
                 time_budget_s=None if budget is None else duration_s(budget),
             ),
-            test_data=None if case.train_data is None else case.data or _beside(case.model),
+            test_data=_judged_on(case),
             radii=False,
             assess=assessed,
         ),
