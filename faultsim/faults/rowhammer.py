@@ -167,15 +167,16 @@ class RowHammer(Fault):
         sizes = flip_sizes(stored.format, stored.values)
         if not n or not np.all(np.isfinite(sizes)):
             return _Radius(n, math.inf if n else 0.0)
-        heights, counts = np.unique(sizes if p == math.inf else sizes**p, return_counts=True)
+        heights, counts = np.unique(sizes, return_counts=True)
         shares = counts / sizes.size
-        if p < math.inf:
-            eps = mixture_quantile(heights[None], chances[:, None] * shares, pages, confidence) ** (1 / p)
-            return _Radius(n, eps)
         above = np.append(np.cumsum(shares[::-1])[::-1], 0.0)
         with np.errstate(divide="ignore"):
             inside = np.exp(pages @ np.log1p(-chances[:, None] * np.minimum(above, 1.0)))
-        return _Radius(n, float(np.append(0.0, heights)[np.flatnonzero(inside >= confidence - 1e-12)[0]]))
+        largest = float(np.append(0.0, heights)[np.flatnonzero(inside >= confidence - 1e-12)[0]])
+        if p == math.inf:
+            return _Radius(n, largest)
+        found = mixture_quantile(heights[None] ** p, chances[:, None] * shares, pages, confidence) ** (1 / p)
+        return _Radius(n, max(found, largest))  # exact where small flips are lost in the grid of large ones
 
     def _flippable(self, memory: MemoryMap, rng: np.random.Generator) -> Flippable:
         count = int(rng.binomial(memory.cells, self.flippable_fraction))
