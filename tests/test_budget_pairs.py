@@ -64,3 +64,9 @@ def test_devices_without_noise_add_what_they_are_off_by():
     # the second pair is off by -2 at the middle; the first hardly counts
     inside = [stats.norm.cdf(found) - stats.norm.cdf(-found), stats.norm.cdf(found + 2) - stats.norm.cdf(2 - found)]
     assert math.prod(inside) == pytest.approx(0.9, abs=1e-3)
+
+
+def test_where_no_error_is_likely_enough_the_radius_is_next_to_nothing():
+    mean, var = np.full((2, 1), 1 / math.sqrt(2 * math.pi)), np.full((2, 1), 0.5 - 1 / (2 * math.pi))
+    worth = np.array([[1.0], [-1.0]])  # both devices of one idle pair stay at 0 a quarter of the time
+    assert largest_of_pairs(Pair(mean, var, worth), np.zeros(1), confidence=0.1, near=1.0) < 1e-6

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from faultsim.engine.scored import scored_output
+from faultsim.errors import OptionError
+from faultsim.harden import Hardening, harden
 from faultsim.harden.blend import STEPS, blended
 from faultsim.harden.curve import Judged
 from faultsim.harden.losses import Plain
@@ -113,3 +115,11 @@ def test_where_nothing_on_the_way_is_spared_or_better_the_original_is_kept():
 
 def _same(one, two):
     return one.keys() == two.keys() and all(np.array_equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("other", ["test_data", "validation_data"])
+def test_what_is_trained_on_neither_chooses_nor_judges(tmp_path, other):
+    data = DIGITS / "digits_float.npz"
+    options = Hardening(**{other: DIGITS / ".." / DIGITS.name / data.name})
+    with pytest.raises(OptionError, match=rf"training data and {other.partition('_')[0]} data are both"):
+        harden("digits", "reram", data, target=tmp_path / "h.onnx", options=options)
