@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from faultsim.cli.conditions import condition_options, take_conditions
-from faultsim.cli.files import check_out
+from faultsim.cli.files import check_model_file, check_out
 from faultsim.textfile import write_text
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def command(model: str, write: Path | None, out: Path | None, quiet: bool, **giv
     from faultsim.library import find_model
 
     check_out(out)
-    _check_write(write)
+    check_model_file(write)
     cells = _cells(given)
     curve, ball = _curve_and_ball(given, cells)
     chosen = () if "all" in given["methods"] else given["methods"]
@@ -178,22 +178,6 @@ def show(result: Any, out: Path | None) -> int:
         click.echo("faultsim: interrupted; what was found until then stands above", err=True)
         return 130
     return 0
-
-
-def _check_write(write: Path | None) -> None:
-    """Refuse a file that cannot be written now, and not after the search."""
-    from faultsim.errors import OptionError
-
-    if write is None:
-        return
-    if write.suffix != ".onnx":
-        raise OptionError(f"-o {write}: give a file ending in .onnx for the worst model; --out DIR is for result.json")
-    if write.is_dir():
-        raise OptionError(f"-o {write}: is a folder; give a file ending in .onnx")
-    try:
-        check_out(write.parent)
-    except OptionError:
-        raise OptionError(f"-o {write}: its folder cannot be written; give a file in a folder that can") from None
 
 
 def _cells(given: dict[str, Any]) -> "Cells | None":

@@ -26,6 +26,24 @@ def check_out(out: Path | None) -> None:
         raise OptionError(f"--out {out}: {there} cannot be written; give a folder that can")
 
 
+def check_model_file(write: Path | None) -> None:
+    """Refuse a place for a model that cannot be written now, and not after the work.
+
+    Raises:
+        OptionError: If its name does not end in .onnx, it is a folder, or its folder cannot be written.
+    """
+    if write is None:
+        return
+    if write.suffix != ".onnx":
+        raise OptionError(f"-o {write}: give a file ending in .onnx for the model; --out DIR is for results")
+    if write.is_dir():
+        raise OptionError(f"-o {write}: is a folder; give a file ending in .onnx")
+    try:
+        check_out(write.parent)
+    except OptionError:
+        raise OptionError(f"-o {write}: its folder cannot be written; give a file in a folder that can") from None
+
+
 def write_for(option: str, target: Path, text: str) -> None:
     """Write a file that an option named.
 

@@ -9,7 +9,7 @@ import click
 
 from faultsim.cli import assess
 from faultsim.cli.conditions import condition_options, take_conditions
-from faultsim.cli.files import check_out
+from faultsim.cli.files import check_model_file, check_out
 from faultsim.textfile import write_text
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -115,7 +115,7 @@ def command(
     from faultsim.report.words import plain, speakable
 
     check_out(out)
-    check_out(target.parent)
+    check_model_file(target)
     chip = load_device(device)
     conditions = conditions_from(chip.spec, take_conditions(options))
     if options["resume"] and out is None:

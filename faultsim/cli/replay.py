@@ -29,14 +29,13 @@ def command(
     Exit code: 0 if the counts are those of the result (or it kept none), 1 if they are not, 2 for bad input.
     """  # noqa: D301  (click needs the bare backspace)
     from faultsim.assessment.replay import counts, replay
-    from faultsim.cli.files import check_out
+    from faultsim.cli.files import check_model_file
     from faultsim.errors import OptionError
     from faultsim.report.words import counted
     from faultsim.results import load_result
     from faultsim.textfile import write_text
 
-    if out is not None:
-        check_out(out.parent)
+    check_model_file(out)
     found = replay(load_result(result), trial, out, model=model, **places)
     if fault_list is not None:
         text = "".join(f"{json.dumps(one, allow_nan=False)}\n" for one in found.faults)

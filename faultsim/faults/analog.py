@@ -266,22 +266,24 @@ class AnalogChain(Fault):
         )
 
     def _spread(self, stored: Stored) -> Moments:
+        return self._states(stored)[-1]
+
+    def _states(self, stored: Stored) -> list[Moments]:
+        """Return the moments as programmed, and after each law."""
         mapping = conductances(stored)
         target = mapping.to_cells(stored.values).astype(np.float64)
-        moments = Moments(target, target, target, np.zeros_like(target), channel_axis=stored.site.channel_axis)
+        states = [Moments(target, target, target, np.zeros_like(target), channel_axis=stored.site.channel_axis)]
         for law in self.laws:
-            moments = law.spread(moments, mapping, self._time(law))
-        return moments
+            states.append(law.spread(states[-1], mapping, self._time(law)))
+        return states
 
     def _stops(self, stored: Stored) -> bool:
         """Whether the last law that adds a spread stops at 0, so that what it leaves is a normal which does."""
         mapping = conductances(stored)
-        target = mapping.to_cells(stored.values).astype(np.float64)
-        moments = Moments(target, target, target, np.zeros_like(target), channel_axis=stored.site.channel_axis)
+        states = self._states(stored)
         stops = False
-        for law in self.laws:
-            before, moments = moments, law.spread(moments, mapping, self._time(law))
-            if not np.array_equal(before.var, moments.var):
+        for law, before, after in zip(self.laws, states, states[1:], strict=False):
+            if not np.array_equal(before.var, after.var):
                 stops = law.spread(before._replace(clipped=False), mapping, self._time(law)).clipped
         return stops
 

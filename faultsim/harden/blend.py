@@ -5,7 +5,8 @@ References:
        between those of a model and of its fine-tuned self keep most of both models' strengths.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from faultsim.harden.curve import Judge, Point
 from faultsim.harden.trainable import Trainable
 
 Spares = Callable[[Mapping[str, NDArray[Any]]], bool]
 """Whether numbers, by name as they are stored, cost no more clean accuracy than is allowed."""
 
+End = tuple[Point, Mapping[str, Tensor]]
+"""What some leaves of a training score, and these."""
+
 STEPS = 20
+"""Steps of the way: each is a pass over the validation samples where the one before was not spared."""
 
 
 class Blend(NamedTuple):
@@ -53,3 +59,30 @@ def blended(
         if all(bool(np.isfinite(leaf.sum().item())) for leaf in leaves.values()) and spares(trainable.numbers(leaves)):
             return Blend(part, leaves)
     return Blend(0.0, dict(initial))
+
+
+def spared(
+    trainable: Trainable, original: End, ends: Sequence[End], judge: Judge, spares: Spares
+) -> tuple[Point, Mapping[str, Tensor], float]:
+    """Return the best end of a training, each as far on its way as it is spared; the original if none is better.
+
+    Args:
+        trainable: The graph.
+        original: The untrained leaves.
+        ends: Trained leaves.
+        judge: Scores numbers that lie on the way.
+        spares: As of `blended`.
+
+    Returns:
+        What the leaves score, at the step of their end; the leaves; how much of the way they are, 1 for the original.
+    """
+    found = [(*original, 1.0)]
+    for point, end in ends:
+        way = blended(trainable, original[1], end, spares)
+        scored = point
+        if 0 < way.part < 1:
+            judged = judge(trainable.numbers(way.leaves))
+            scored = replace(point, loss=judged.loss, accuracy=judged.accuracy, score=judged.score)
+        if way.part > 0:
+            found.append((scored, way.leaves, way.part))
+    return max(found, key=lambda one: one[0].score)

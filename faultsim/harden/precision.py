@@ -18,7 +18,6 @@ from faultsim.formats import IntFormat
 from faultsim.harden.quantize import QUANTIZED
 from faultsim.model import Model
 from faultsim.model.nodes import Node
-from faultsim.model.roles import QUANTIZED_OPS
 from faultsim.model.values import Codes
 
 Array = NDArray[Any]
@@ -70,7 +69,7 @@ def _unsafe(model: Model) -> str | None:
 
 
 def _held(model: Model) -> list[str]:
-    return sorted({node.op_type for node in model.program.graph.nodes} & (QUANTIZED | QUANTIZED_OPS))
+    return sorted({node.op_type for node in model.program.graph.nodes} & QUANTIZED)
 
 
 def _wide(model: Model, node: Node) -> bool:

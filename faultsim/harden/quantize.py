@@ -17,6 +17,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, versi
 from faultsim.errors import ModelError, OptionError
 from faultsim.model import Model
 from faultsim.model.export import no_warnings_logged
+from faultsim.model.roles import QUANTIZED_OPS
 
 Array = NDArray[Any]
 Quantize = Literal["int8", "int4"]
@@ -26,10 +27,7 @@ LEAST_OPSET: Final = {"int8": 13, "int4": 21}
 LEAST_IR: Final = {"int8": 8, "int4": 10}
 CALIBRATED: Final = 512
 """Most training samples that the ranges of activations are taken from."""
-QUANTIZED: Final = frozenset(
-    {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "MatMulInteger", "ConvInteger",
-     "MatMulNBits", "DynamicQuantizeMatMul", "DynamicQuantizeLinear", "Quant", "IntQuant", "BipolarQuant"}
-)  # fmt: skip
+QUANTIZED: Final = QUANTIZED_OPS | {"DynamicQuantizeLinear", "Quant", "IntQuant", "BipolarQuant"}
 CODES: Final = frozenset({TensorProto.INT8, TensorProto.INT4})
 HIGHEST: Final = 7
 """Of the symmetric int4 range."""

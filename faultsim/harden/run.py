@@ -1,5 +1,6 @@
 """`harden`: the order of the phases, from the files to a harder model and the proof of it."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -135,6 +136,7 @@ def harden(
         size = ready.batch_size
         batches = (ready.train.inputs(i, i + size) for i in range(0, len(ready.train) - size + 1, size))
         numbers |= batchnorm.recalibrated(original, numbers, batches)
+    made = out is None and not target.parent.exists()
     place = (out or target.parent) / (CANDIDATE if out is not None else f"{target.name}.candidate")
     exported = write(
         ready.trainable, numbers, place, feeds_of(ready.test, ready.batch_size if _fixed(ready) else CHECKED)
@@ -161,6 +163,9 @@ def harden(
         exported = exported._replace(path=target)
     elif out is None:
         place.unlink()
+        if made:
+            with contextlib.suppress(OSError):  # something else is in it by now
+                place.parent.rmdir()
     return Hardened(result, exported, trained, floats, source)
 
 

@@ -7,7 +7,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from faultsim.errors import DataError, OptionError
 from faultsim.harden import state
 from faultsim.harden.augment import augmented
 from faultsim.harden.batch import BatchAt
-from faultsim.harden.blend import Spares, blended
+from faultsim.harden.blend import Spares, spared
 from faultsim.harden.curve import Judge, Point, Told, Trained, chosen
 from faultsim.harden.losses import After, Loss, evaluate
 from faultsim.harden.options import Training
@@ -65,7 +65,7 @@ def train(
         told: Told of every validation.
         tick: Told of steps done and planned.
         spares: Says of numbers whether they spare the clean accuracy: the best and the last ones are brought towards
-            the original's until they do (`blend.blended`), and the better ones are taken; None takes the best as it is.
+            the original's until they do (`blend.spared`), and the better ones are taken; None takes the best as it is.
 
     Raises:
         OptionError: If a name is not trained, the samples are fewer than a batch, or a checkpoint is of another
@@ -161,25 +161,11 @@ class _Run:
         best, part = chosen(self.curve, self.slack), 1.0
         leaves: Mapping[str, Tensor] = self.best
         if spares is not None and self.step:
-            best, leaves, part = self._spared(best, spares)
+            last = self.curve[-1], self.mean
+            ends = [last] if best.step in (0, self.step) else [last, (best, self.best)]
+            best, leaves, part = spared(self.trainable, (self.curve[0], self.initial), ends, self.judge, spares)
         numbers = self.trainable.numbers(leaves)
         return Trained(numbers, tuple(self.curve), best, self.step, self.planned, self.spent, stopped, part)
-
-    def _spared(self, best: Point, spares: Spares) -> tuple[Point, Mapping[str, Tensor], float]:
-        """Return the better of the last numbers and the best ones, as far as they are spared; the original's if none.
-
-        Their point says what they score; the last of the three, how much of the way they are.
-        """
-        found: list[tuple[Point, Mapping[str, Tensor], float]] = [(self.curve[0], self.initial, 1.0)]
-        ends = [(self.curve[-1], self.mean), *([(best, self.best)] if best.step not in (0, self.step) else [])]
-        for point, end in ends:
-            way = blended(self.trainable, self.initial, end, spares)
-            if 0 < way.part < 1:
-                judged = self.judge(self.trainable.numbers(way.leaves))
-                point = replace(point, loss=judged.loss, accuracy=judged.accuracy, score=judged.score)
-            if way.part > 0:
-                found.append((point, way.leaves, way.part))
-        return max(found, key=lambda one: one[0].score)
 
     def _progress(self) -> float:
         done = self.step / self.planned

@@ -19,7 +19,7 @@ def lines(result: HardenResult) -> Iterator[str]:
         f"step {training.best_step} taken, {training.seconds:.0f} s{ended}"
     )
     if training.part < 1:
-        yield f"{training.part:.0%} of the way to the trained numbers: all of it cost too much clean accuracy"
+        yield f"{training.part:.0%} of the way to the trained numbers: all of it may cost too much clean accuracy"
     yield f"batch norm: {training.batch_norm}; scales: {training.scales}{_precision(training)}"
     yield ""
     width = max((len(row.name) for row in result.compared), default=0)
@@ -38,13 +38,21 @@ def lines(result: HardenResult) -> Iterator[str]:
             f"L2 radius at which it {radius.what}: {_radius(radius.before)} → {_radius(radius.after)}, "
             f"of ‖w‖ {_radius(radius.before_relative)} → {_radius(radius.after_relative)}"
         )
-    yield "worst cases and radii: found, not proven"
+    yield f"worst cases and radii: found, not proven{_few(training)}"
     for note in result.notes:
         yield f"- {note}"
     yield ""
     yield result.sentence
     if result.hardened is not None:
         yield f"written: {result.hardened} ({len(result.changed)} tensors changed, nothing else)"
+
+
+def _few(training: TrainingInfo) -> str:
+    """Say on how many samples the searches at a radius are, where these are not all."""
+    most = training.options.get("radius_samples")
+    if not training.options.get("radii") or not isinstance(most, int) or most >= training.test_samples:
+        return ""
+    return f"; those at a radius on {most} samples"
 
 
 def _precision(training: TrainingInfo) -> str:

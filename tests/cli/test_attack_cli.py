@@ -150,7 +150,7 @@ def test_ctrl_c_is_a_wish_once_and_an_order_twice() -> None:
         (("--curve", "n", "--from", "rel:1", "--eps", 1), "are numbers of elements; give plain numbers"),
         (("--eps", 1, "--vdd", 0.6), "--vdd is a condition of a device; give --device"),
         (("--device", "sram", "--n", 3), "--n belongs to a set of --eps"),
-        (("--eps", 1, "-o", "worst.bin"), "give a file ending in .onnx for the worst model"),
+        (("--eps", 1, "-o", "worst.bin"), "give a file ending in .onnx for the model"),
         (("--eps", 1, "--method", "pdg"), "--method 'pdg' is unknown; did you mean 'pgd'"),
         (("--eps", 1, "--sites", "third*"), "--sites 'third*' fits no site"),
     ],
