@@ -1,11 +1,12 @@
 """Which budgets are the norms that drawn chips have, and which are upper bounds: a table of mechanisms by p.
 
 ``python benchmarks/budget_norms.py [MODEL] [--device NAME] [--chips N]`` takes every mechanism of the library's devices
-by itself, draws chips and prints, for p = 1, 2 and inf, the radius of `Device.budgets` over the same quantile of drawn
-norms: the median over tensors, and the least and largest. ``=`` says that all tensors are within 2 %, or within what so
-many chips can tell (the interval of the drawn quantile); ``<`` that some radius is below that, ``>`` that one is above:
-an upper bound. A mechanism of rare events is drawn, and bounded, given that one happens: a tensor's radius is held
-against the chips on which it was hit, and left out where fewer than 100 hit it.
+by itself, and all of a device at once where several act on stored numbers, draws chips and prints, for p = 1, 2 and
+inf, the radius of `Device.combined_budget` over the same quantile of drawn norms: the median over tensors, and the
+least and largest. ``=`` says that all tensors are within 2 %, or within what so many chips can tell (the interval of
+the drawn quantile); ``<`` that some radius is below that, ``>`` that one is above: an upper bound. A mechanism of rare
+events is drawn, and bounded, given that one happens: a tensor's radius is held against the chips on which it was hit,
+and left out where fewer than 100 hit it.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from faultsim.device import Device, load_device
 from faultsim.errors import FaultsimError
 from faultsim.library import find_model, list_devices
 from faultsim.model import load_model
+from faultsim.specs.mechanism import MechanismBase
 
 NORMS = (1, 2, math.inf)
 NEAR = 0.02
@@ -51,12 +53,17 @@ def main() -> None:
 
 
 def _alone(names: Sequence[str]) -> Iterator[tuple[str, str, Device]]:
-    """Yield each simulated mechanism as a device of its own."""
+    """Yield each simulated mechanism as a device of its own, then what has several as it is."""
     for name in names:
         device = load_device(name)
-        for one in device.spec.mechanisms:
-            if one.enabled:
-                yield name, one.id, replace(device, spec=device.spec.model_copy(update={"mechanisms": (one,)}))
+        alone = [(one.id, _only(device, one)) for one in device.spec.mechanisms if one.enabled]
+        yield from ((name, said, one) for said, one in alone)
+        if sum(one.acts_on_numbers for _, one in alone) > 1:
+            yield name, "(all)", device
+
+
+def _only(device: Device, mechanism: MechanismBase) -> Device:
+    return replace(device, spec=device.spec.model_copy(update={"mechanisms": (mechanism,)}))
 
 
 def _compare(device: Device, stored: Mapping[str, Stored], chips: int, confidence: float) -> list[str]:
@@ -80,10 +87,10 @@ def _cell(
     confidence: float,
 ) -> str:
     ratios, verdicts = [], set()
-    for budget in device.budgets(stored, p=p, confidence=confidence):
-        if budget.scope not in stored or not math.isfinite(budget.eps):
+    for name, budget in device.combined_budget(stored, p=p, confidence=confidence).items():
+        if not math.isfinite(budget.eps):
             continue
-        seen = np.sort(drawn[budget.scope, p])
+        seen = np.sort(drawn[name, p])
         if budget.conditional:
             seen = seen[seen > 0]
             if seen.size < HIT:

@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultsim.budget.base import Budget, check_rate
-from faultsim.budget.dense import gaussian
-from faultsim.budget.dependent import Shared, dependent
 from faultsim.budget.events import together
-from faultsim.budget.pairs import Pair, largest_of_pairs
 from faultsim.corruption import Add, Stored
 from faultsim.errors import DeviceError, OptionError
 from faultsim.faults.base import Fault, register
 from faultsim.faults.censored import rectified as rectified
 from faultsim.faults.curves import horner as horner
+from faultsim.faults.largest import drawn_largest
+from faultsim.faults.moments import Moments as Moments
+from faultsim.faults.moments import ValueMoments as ValueMoments
+from faultsim.faults.moments import closed_bound, of_weights
 from faultsim.formats.conductance import ConductanceMapping
 
 
@@ -34,31 +35,6 @@ class Cells(NamedTuple):
     now: NDArray[np.float32]
     gain: float | NDArray[np.float64] = 1.0
     channel_axis: int = 0
-
-
-class Moments(NamedTuple):
-    """Means and variances over chips of the same quantities, uS and uS², float64, ``(devices, *shape)``.
-
-    `programmed` is weighted by the conductance itself, ``E[g²]/E[g]``: relative noise acts there. `third` is
-    the third central moment, uS³, of laws that are far from symmetric; the others leave it as it is. `clipped`
-    says that the conductances were stopped at 0 already: the next clip must not count the same tail again.
-    """
-
-    target: NDArray[np.float64]
-    programmed: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    var: NDArray[np.float64]
-    gain: float | NDArray[np.float64] = 1.0
-    third: float | NDArray[np.float64] = 0.0
-    channel_axis: int = 0
-    clipped: bool = False
-
-
-class ValueMoments(NamedTuple):
-    """Mean and standard deviation over chips of each weight's delta, value units, the tensor's shape."""
-
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +145,7 @@ class AnalogChain(Fault):
         Raises:
             DeviceError: If the tensor is not stored as conductances.
         """
-        return _of_weights(self._spread(stored), conductances(stored))
+        return of_weights(self._spread(stored), conductances(stored))
 
     def gain(self, stored: Stored) -> float | NDArray[np.float64]:
         """Return the mean over chips of the digital factor behind the converters, broadcastable to the tensor."""
@@ -190,7 +166,7 @@ class AnalogChain(Fault):
             moments = moments._replace(var=np.zeros_like(moments.var), third=0.0)
             for law in self.laws:
                 moments = law.spread(moments, mapping, self._time(law)) if law.transient else moments
-            return _of_weights(moments, mapping).std
+            return of_weights(moments, mapping).std
         left: NDArray[np.float64] = np.sqrt(np.maximum(whole**2 - rest.moments(stored).std ** 2, 0.0))
         return left
 
@@ -228,42 +204,19 @@ class AnalogChain(Fault):
         return replace(bound, confidence=confidence)
 
     def _dense_bound(self, stored: Stored, mechanism: str, p: float, confidence: float) -> Budget:
-        mapping, moments = conductances(stored), self._spread(stored)
-        groups = mapping.groups(stored.values.shape)
-        mean, std = _of_weights(moments, mapping)
-        if groups is None and not np.any(moments.third):
-            found = gaussian(
-                mechanism=mechanism,
-                scope=stored.site.name,
-                sigma=std,
-                mean=mean,
-                elements=stored.values.size,
-                p=p,
-                confidence=confidence,
+        mapping, states = conductances(stored), self._states(stored)
+        noisy = self._noisy(states)
+        stops = bool(noisy) and self._stops(*noisy[-1], mapping)
+
+        def closed(level: float) -> Budget:
+            scope = stored.site.name
+            return closed_bound(
+                states[-1], mapping, stops=stops, mechanism=mechanism, scope=scope, p=p, confidence=level
             )
-            if p == np.inf and mapping.devices == 2 and found.eps > 0 and self._stops(stored):
-                pair, aim = _pairs(moments, mapping)
-                return replace(found, eps=largest_of_pairs(pair, aim, confidence=confidence, near=found.eps))
-            return found
-        scale = moments.gain * mapping.step
-        own = moments.var.copy()
-        third = np.broadcast_to(moments.third, own.shape).copy()
-        shared = None
-        if groups is not None:
-            std_ref = np.sqrt(moments.var[-1])
-            skew = np.divide(third[-1], std_ref**3, out=np.zeros_like(std_ref), where=std_ref > 0)
-            shared = Shared(groups, scale * mapping.coefficients[-1] * std_ref, skew)
-            own[-1] = third[-1] = 0.0
-        return dependent(
-            mechanism=mechanism,
-            scope=stored.site.name,
-            mean=mean,
-            var=mapping.weigh(own, 2) * scale**2,
-            third=mapping.weigh(third, 3) * scale**3,
-            shared=shared,
-            p=p,
-            confidence=confidence,
-        )
+
+        if p != np.inf or len(noisy) < 2:
+            return closed(confidence)
+        return drawn_largest(self.sample, stored, key=repr(self), closed=closed, confidence=confidence)
 
     def _spread(self, stored: Stored) -> Moments:
         return self._states(stored)[-1]
@@ -277,36 +230,17 @@ class AnalogChain(Fault):
             states.append(law.spread(states[-1], mapping, self._time(law)))
         return states
 
-    def _stops(self, stored: Stored) -> bool:
-        """Whether the last law that adds a spread stops at 0, so that what it leaves is a normal which does."""
-        mapping = conductances(stored)
-        states = self._states(stored)
-        stops = False
-        for law, before, after in zip(self.laws, states, states[1:], strict=False):
-            if not np.array_equal(before.var, after.var):
-                stops = law.spread(before._replace(clipped=False), mapping, self._time(law)).clipped
-        return stops
+    def _noisy(self, states: list[Moments]) -> list[tuple[AnalogLaw, Moments]]:
+        """Return the laws that add a spread, and the moments that each finds."""
+        steps = zip(self.laws, states, states[1:], strict=False)
+        return [(law, before) for law, before, after in steps if not np.array_equal(before.var, after.var)]
+
+    def _stops(self, law: AnalogLaw, before: Moments, mapping: ConductanceMapping) -> bool:
+        """Whether a law stops at 0 what it finds."""
+        return law.spread(before._replace(clipped=False), mapping, self._time(law)).clipped
 
     def _time(self, law: AnalogLaw) -> float:
         return law.t_s if self.t_s is None else self.t_s
-
-
-def _of_weights(moments: Moments, mapping: ConductanceMapping) -> ValueMoments:
-    """Return the moments of the weights' deltas, value units."""
-    mean = moments.gain * mapping.combine(moments.mean) - mapping.combine(moments.target)
-    std = moments.gain * np.sqrt(mapping.weigh(moments.var, 2))
-    return ValueMoments(mean * mapping.step, std * mapping.step)
-
-
-def _pairs(moments: Moments, mapping: ConductanceMapping) -> tuple[Pair, NDArray[np.float64]]:
-    """Return both devices of each weight, and the values without error."""
-    shape = moments.mean.shape
-    factors = np.reshape(mapping.coefficients, (-1, *(1,) * (len(shape) - 1))) * mapping.step * moments.gain
-    aim = (
-        mapping.combine(moments.target) - moments.gain * mapping.combine(np.zeros_like(moments.target))
-    ) * mapping.step
-    mean, var, worth = (np.broadcast_to(a, shape).reshape(2, -1) for a in (moments.mean, moments.var, factors))
-    return Pair(mean, var, worth), np.broadcast_to(aim, shape[1:]).ravel()
 
 
 def conductances(stored: Stored) -> ConductanceMapping:
