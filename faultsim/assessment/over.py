@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from faultsim.device.conditions import out_of_range
 from faultsim.device.knobs import Knob, find_knob
 from faultsim.errors import OptionError
 from faultsim.specs.device import DeviceSpec
@@ -48,6 +49,10 @@ def parse_over(text: str, spec: DeviceSpec) -> Over:
         raise OptionError(f"--over {text!r}: gives {len(values)} values, allowed are 1 to {MOST_POINTS}")
     if len(set(values)) != len(values):
         raise OptionError(f"--over {text!r}: gives a value twice; leave one out")
+    for value in values:
+        allowed = out_of_range(knob.field, value)
+        if allowed is not None:
+            raise OptionError(f"--over {text!r}: {knob.name} must {allowed}, got {value:g}")
     return Over(knob, tuple(values))
 
 

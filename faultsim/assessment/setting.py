@@ -83,6 +83,7 @@ class _Picked:
         self.picks = picks
         self.source = data.source
         self.notes = data.notes
+        self.golden_labels = bool(getattr(data, "golden_labels", False))
 
     def __len__(self) -> int:
         return len(self.picks)
@@ -141,6 +142,7 @@ def make_setting(
             f"data of type {type(data).__name__} cannot be read; give a path (numpy.savez writes arrays to one), "
             "module:function, or a data set (faultsim.data.spec.DataSet)"
         )
+    agreed = bool(getattr(samples, "golden_labels", False))
     if len(samples) == 0:
         raise DataError(f"{samples.source} holds no samples; give at least one")
     output = scored_output(model, options.output)
@@ -164,7 +166,7 @@ def make_setting(
     prefer = "torch" if chip.acts_at_inference(reads=options.reads == "inference") else "auto"
     runner = Runner(model, output.name, threads=options.threads, prefer=prefer)
     scorer = Scorer(runner, output, task, samples, batch_size)
-    golden = isinstance(task, GoldenAgreement)
+    golden = isinstance(task, GoldenAgreement) or agreed
     if isinstance(task, GoldenAgreement):
         scorer.set_labels_from_clean(task)
     given = str(data) if isinstance(data, str | Path) else None

@@ -55,8 +55,8 @@ def score_entry(prepared: Prepared, found: Scored, clean: Score) -> AttackScore:
     score = found.score
     return AttackScore(
         accuracy=score.accuracy if prepared.counted else None,
-        loss=score.loss if score.finite else None,
-        loss_change=score.loss - clean.loss if score.finite else None,
+        loss=score.loss if score.nonfinite == 0 else None,
+        loss_change=score.loss - clean.loss if score.nonfinite == 0 else None,
         nonfinite=score.nonfinite,
         method=found.method,
     )
@@ -191,7 +191,7 @@ def cells_entry(found: FoundCells, cells: Cells) -> AttackCells:
                 aimed_accuracy=one.judged.accuracy,
                 kept=one.judged.kept,
                 accuracy=one.score.accuracy,
-                loss=one.score.loss if one.score.finite else None,
+                loss=one.score.loss if one.score.nonfinite == 0 else None,
                 nonfinite=one.score.nonfinite,
                 gradients=one.gradients,
                 forwards=one.forwards,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from faultsim.cli.conditions import condition_options, take_conditions
-from faultsim.cli.files import check_out
+from faultsim.cli.files import check_result
 from faultsim.textfile import write_text
 
 
@@ -122,7 +122,7 @@ def command(
     from faultsim.errors import OptionError
     from faultsim.library import find_model
 
-    check_out(out)
+    check_result(out, "result")
     chip = load_device(device)
     conditions = conditions_from(chip.spec, take_conditions(options))
     chosen = Options(conditions=conditions, **options)

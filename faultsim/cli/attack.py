@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from faultsim.cli.conditions import condition_options, take_conditions
-from faultsim.cli.files import check_model_file, check_out
+from faultsim.cli.files import check_model_file, check_result
 from faultsim.textfile import write_text
 
 if TYPE_CHECKING:
@@ -112,8 +112,8 @@ def command(model: str, write: Path | None, out: Path | None, quiet: bool, **giv
     from faultsim.device.knobs import conditions_from
     from faultsim.library import find_model
 
-    check_out(out)
-    check_model_file(write)
+    check_result(out, "attack")
+    check_model_file(write, results="result.json")
     cells = _cells(given)
     curve, ball = _curve_and_ball(given, cells)
     chosen = () if "all" in given["methods"] else given["methods"]

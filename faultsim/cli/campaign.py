@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from faultsim.cli.files import check_out
+from faultsim.cli.files import check_result
 from faultsim.textfile import write_text
 
 _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output", "preprocess", "limit", "threads",
@@ -97,7 +97,8 @@ def command(model: str, out: Path | None, journal: Path | None, dry_run: bool, q
     from faultsim.errors import OptionError
     from faultsim.library import find_model
 
-    check_out(out)
+    if not dry_run:
+        check_result(out, "campaign")
     options = Options(**{name: given[name] for name in _OPTIONS})
     campaign = CampaignOptions(
         roles=tuple(part.strip() for part in given["roles"].split(",")),

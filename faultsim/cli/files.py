@@ -2,9 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from faultsim.errors import OptionError
 from faultsim.textfile import write_text
+
+if TYPE_CHECKING:
+    from faultsim.results.kinds import Kind
 
 
 def check_out(out: Path | None) -> None:
@@ -26,16 +30,41 @@ def check_out(out: Path | None) -> None:
         raise OptionError(f"--out {out}: {there} cannot be written; give a folder that can")
 
 
-def check_model_file(write: Path | None) -> None:
+def check_result(out: Path | None, kind: "Kind") -> None:
+    """Refuse a folder as `check_out` does, and one whose result.json another command wrote: it would be lost.
+
+    Args:
+        out: The folder.
+        kind: What will be written into it; a result of the same command is replaced.
+
+    Raises:
+        OptionError: If the folder cannot be written, or holds a result of something else.
+    """
+    from faultsim.results.kinds import NAMES, kind_of
+
+    check_out(out)
+    if out is None or not (file := out / "result.json").exists():
+        return
+    found = kind_of(file)
+    if found is not None and found != kind:
+        raise OptionError(f"--out {out}: its result.json is {NAMES[found]}, which would be lost; give another folder")
+
+
+def check_model_file(write: Path | None, *, results: str | None = None) -> None:
     """Refuse a place for a model that cannot be written now, and not after the work.
+
+    Args:
+        write: The file.
+        results: What ``--out`` is for, where the command has both.
 
     Raises:
         OptionError: If its name does not end in .onnx, it is a folder, or its folder cannot be written.
     """
     if write is None:
         return
+    hint = "" if results is None else f"; --out DIR is for {results}"
     if write.suffix != ".onnx":
-        raise OptionError(f"-o {write}: give a file ending in .onnx for the model; --out DIR is for results")
+        raise OptionError(f"-o {write}: give a file ending in .onnx for the model{hint}")
     if write.is_dir():
         raise OptionError(f"-o {write}: is a folder; give a file ending in .onnx")
     try:

@@ -115,7 +115,7 @@ def command(
     from faultsim.report.words import plain, speakable
 
     check_out(out)
-    check_model_file(target)
+    check_model_file(target, results="harden.json")
     chip = load_device(device)
     conditions = conditions_from(chip.spec, take_conditions(options))
     if options["resume"] and out is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from faultsim.cli.files import check_out
+from faultsim.cli.files import check_result
 
 _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output", "preprocess", "limit", "threads",
             "input_shape", "batch_axis")  # fmt: skip
@@ -59,7 +59,7 @@ def command(model: str, out: Path | None, quiet: bool, **given: Any) -> int:
     from faultsim.cli.progress import progress_bar
     from faultsim.library import find_model
 
-    check_out(out)
+    check_result(out, "probe")
     asked = {name: given[name] for name in ("radii", "removed", "modes") if given[name]}
     how = ProbeOptions(draws=given["draws"], samples=given["samples"], **asked)
     options = Options(**{name: given[name] for name in _OPTIONS})

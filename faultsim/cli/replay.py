@@ -32,11 +32,11 @@ def command(
     from faultsim.cli.files import check_model_file
     from faultsim.errors import OptionError
     from faultsim.report.words import counted
-    from faultsim.results import load_result
+    from faultsim.results.kinds import load_assessment
     from faultsim.textfile import write_text
 
     check_model_file(out)
-    found = replay(load_result(result), trial, out, model=model, **places)
+    found = replay(load_assessment(result), trial, out, model=model, **places)
     if fault_list is not None:
         text = "".join(f"{json.dumps(one, allow_nan=False)}\n" for one in found.faults)
         try:

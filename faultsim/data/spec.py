@@ -66,6 +66,7 @@ class DataSet(Protocol):
 
     A data set whose labels are the next tokens of a text may say so with an attribute ``language_model = True``: it is
     then scored by its log perplexity where no task is named. Without the attribute it is taken as False.
+    One whose labels are a clean model's own answers says so with ``golden_labels = True``: accuracy is then agreement.
     """
 
     source: str

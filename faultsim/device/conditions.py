@@ -9,6 +9,8 @@ from faultsim.specs.device import DeviceSpec
 ABSOLUTE_ZERO_K = 273.15
 DEFAULT_EXPOSURE_H = 1.0
 DEFAULT_T_S = 86400.0
+MOST_VOLTS = 10
+"""Of a supply; a larger number is in millivolts, or a slip of the hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +19,8 @@ class Conditions:
 
     Attributes:
         t_s: Seconds since an analog device was programmed, at least 0.
-        v_norm: Supply voltage over the lowest error-free one, positive.
-        v: Supply voltage, volts, positive.
+        v_norm: Supply voltage over the lowest error-free one, above 0, at most 10.
+        v: Supply voltage, volts, above 0, at most 10.
         flux_factor: Particle flux over the one the rate is given for, at least 0.
         exposure_h: Hours that upsets gather before the memory is written again, positive.
         temperature_c: Degrees Celsius, above absolute zero.
@@ -35,16 +37,23 @@ class Conditions:
     temperature_c: float | None = None
 
     def __post_init__(self) -> None:
-        if self.temperature_c is not None and not -ABSOLUTE_ZERO_K < self.temperature_c < 2000:
-            raise OptionError(f"condition temperature_c must lie between -273.15 and 2000, got {self.temperature_c}")
         for field in fields(self):
-            if field.name == "temperature_c":
-                continue
             value = getattr(self, field.name)
-            zero = field.name in ("t_s", "flux_factor")
-            if value is not None and not (0 <= value < math.inf and (zero or value > 0)):
-                allowed = "finite and at least 0" if zero else "finite and above 0"
-                raise OptionError(f"condition {field.name} must be {allowed}, got {value}")
+            allowed = None if value is None else out_of_range(field.name, value)
+            if allowed is not None:
+                raise OptionError(f"condition {field.name} must {allowed}, got {value}")
+
+
+def out_of_range(field: str, value: float) -> str | None:
+    """Return what a field of `Conditions` must do instead, as the end of a sentence; None where the value may stand."""
+    if field == "temperature_c":
+        return None if -ABSOLUTE_ZERO_K < value < 2000 else "lie between -273.15 and 2000 °C"
+    if field in ("v_norm", "v"):
+        what = "volts over the lowest error-free voltage" if field == "v_norm" else "volts"
+        return None if 0 < value <= MOST_VOLTS else f"be above 0 and at most {MOST_VOLTS}: it is in {what}"
+    if field in ("t_s", "flux_factor"):
+        return None if 0 <= value < math.inf else "be finite and at least 0"
+    return None if 0 < value < math.inf else "be finite and above 0"
 
 
 def resolve(spec: DeviceSpec, given: Conditions | None) -> Conditions:

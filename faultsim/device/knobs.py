@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from faultsim.device.conditions import DEFAULT_EXPOSURE_H, DEFAULT_T_S, Conditions
+from faultsim.device.conditions import DEFAULT_EXPOSURE_H, DEFAULT_T_S, Conditions, out_of_range
 from faultsim.errors import OptionError
 from faultsim.library import closest
 from faultsim.specs import mechanisms as spec_types
@@ -89,7 +89,10 @@ def conditions_from(spec: DeviceSpec, given: Mapping[str, str]) -> Conditions:
     there = knobs(spec)
     for name, text in given.items():
         knob = _knob(spec, there, name)
-        values[knob.field] = knob.read(text)
+        value = values[knob.field] = knob.read(text)
+        allowed = out_of_range(knob.field, value)
+        if allowed is not None:
+            raise OptionError(f"--{name} {text}: must {allowed}")
     return Conditions(**values)
 
 

@@ -208,15 +208,13 @@ class AnalogChain(Fault):
         noisy = self._noisy(states)
         stops = bool(noisy) and self._stops(*noisy[-1], mapping)
 
-        def closed(level: float) -> Budget:
-            scope = stored.site.name
-            return closed_bound(
-                states[-1], mapping, stops=stops, mechanism=mechanism, scope=scope, p=p, confidence=level
-            )
-
-        if p != np.inf or len(noisy) < 2:
-            return closed(confidence)
-        return drawn_largest(self.sample, stored, key=repr(self), closed=closed, confidence=confidence)
+        found = closed_bound(
+            states[-1], mapping, stops=stops, mechanism=mechanism, scope=stored.site.name, p=p, confidence=confidence
+        )
+        if p != np.inf or len(noisy) < 2 or found.eps == 0:
+            return found
+        drawn = drawn_largest(self.sample, stored, key=repr(self), confidence=confidence)
+        return found if drawn is None else replace(found, eps=drawn[0], note=drawn[1])
 
     def _spread(self, stored: Stored) -> Moments:
         return self._states(stored)[-1]

@@ -64,6 +64,7 @@ def assemble(
         notes=(
             *_quantized(ready, floats),
             *said,
+            *ready.shared,
             *_notes(ready, options, exported, trained, before),
         ),
     )
@@ -183,6 +184,8 @@ def _notes(ready: Prepared, options: Hardening, exported: Exported, trained: Tra
         said.append(
             "The device also acts while the network runs; that is in both assessments and not in the training losses."
         )
+    if before.data.labels == "golden":
+        said.append("No labels to judge by: accuracy is agreement with the original's own answers, before and after.")
     if ready.target.towards == "clean":
         said.append("Trained towards the original's outputs: accuracy cannot rise beyond it by more than chance.")
     if options.scales == "learn" and not ready.trainable.scales:

@@ -1,6 +1,5 @@
 """What a hardening stands on: the model as leaves, data in three parts, losses, a validator. Nothing is trained."""
 
-import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from faultsim.assessment.setting import Setting, make_setting
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.errors import OptionError
+from faultsim.harden.apart import check_apart, check_sources
 from faultsim.harden.biases import wide_biases
 from faultsim.harden.hardening import Hardening
 from faultsim.harden.precision import resolved
@@ -26,13 +26,22 @@ from faultsim.harden.validate import Validator
 from faultsim.library import find_model
 from faultsim.model import Model, load_model
 
+BY_ORIGINAL = ", labelled by the original"
+"""How the source of samples ends that brought no labels of their own."""
+
 
 class Labelled:
-    """A data set with labels of our own: the clean model's answers (`data.spec.DataSet`)."""
+    """A data set with labels of our own: the clean model's answers (`data.spec.DataSet`).
+
+    Attributes:
+        golden_labels: True: a result says that accuracy is agreement.
+    """
+
+    golden_labels = True
 
     def __init__(self, data: DataSet, labels: NDArray[Any]) -> None:
         """Put *labels*, one a sample, beside the inputs of *data*."""
-        self.source = f"{data.source}, labelled by the original"
+        self.source = f"{data.source}{BY_ORIGINAL}"
         self.notes = data.notes
         self._data, self._labels = data, labels
 
@@ -65,6 +74,7 @@ class Prepared:
         batch_size: Samples a step.
         floats: The float model that was quantized first; None where the model is hardened as it came.
         quantized: What was done to it.
+        shared: Sentences about samples that two of training, validation and test data share.
     """
 
     setting: Setting
@@ -78,6 +88,7 @@ class Prepared:
     batch_size: int
     floats: Model | None = None
     quantized: Quantized | None = None
+    shared: tuple[str, ...] = ()
 
 
 def prepare(
@@ -94,8 +105,8 @@ def prepare(
     if whole.golden_labels:
         if options.towards == "labels":
             raise OptionError(f"{samples.source} holds no labels; give labels, or train towards the clean model")
-        assert whole.scorer.labels is not None
-        samples = Labelled(samples, whole.scorer.labels)
+        if whole.scorer.labels is not None:  # else they are such samples already
+            samples = Labelled(samples, whole.scorer.labels)
     towards: Towards = options.towards or ("clean" if whole.golden_labels else "labels")
     fixed = next((spec.fixed_batch for spec in loaded.inputs if spec.fixed_batch), None)
     seed = options.training.seed
@@ -103,7 +114,7 @@ def prepare(
     held = 0.0 if options.test_data is not None else options.held_out
     if options.test_data is None and held == 0:
         raise OptionError("no sample is held out to assess on; give test data, or a part to hold out above 0")
-    _apart(data, options)
+    check_sources(data, options)
     part = options.validation if options.validation_data is None else 0.0
     if options.validation_data is None and part == 0:
         raise OptionError("no sample is left to choose by; give validation data, or a part to choose by above 0")
@@ -113,6 +124,12 @@ def prepare(
         return part if given is None else _labelled(loaded, chip, given, options, torch_device)
 
     test, validation = own(options.test_data, parts.test), own(options.validation_data, parts.validation)
+    own_data = {"validation": options.validation_data, "test": options.test_data}
+    said = check_apart(
+        {"training": parts.train, "validation": validation, "test": test},
+        loaded.inputs,
+        given=[name for name, one in own_data.items() if one is not None],
+    )
     teacher, quantized = loaded, None
     if options.quantize is not None:
         loaded, quantized = _quantized(loaded, options.quantize, parts.train, fixed)
@@ -147,25 +164,8 @@ def prepare(
         size,
         floats=None if quantized is None else teacher,
         quantized=quantized,
+        shared=said,
     )
-
-
-def _apart(data: str | Path | DataSet | None, options: Hardening) -> None:
-    """Refuse to choose by the samples that everything is judged on.
-
-    Raises:
-        OptionError: If two of training, validation and test data are one file, or one data set.
-    """
-    given = {"training": data, "validation": options.validation_data, "test": options.test_data}
-    for (name, one), (other_name, other) in itertools.combinations(given.items(), 2):
-        if one is None or other is None:
-            continue
-        paths = isinstance(one, str | Path) and isinstance(other, str | Path)
-        if one is other or (paths and Path(str(one)).resolve() == Path(str(other)).resolve()):
-            raise OptionError(
-                f"{name} data and {other_name} data are both {one if paths else 'one data set'}: what is trained or "
-                "chosen by samples looks better on them; give others, or leave one out for a part of the data"
-            )
 
 
 def _labelled(model: Model, chip: Device, data: str | Path | DataSet, options: Hardening, torch_device: str) -> DataSet:

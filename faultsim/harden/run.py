@@ -1,6 +1,8 @@
 """`harden`: the order of the phases, from the files to a harder model and the proof of it."""
 
 import contextlib
+import copy
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,7 +24,7 @@ from faultsim.harden.export import Exported, check_target
 from faultsim.harden.export import export as write
 from faultsim.harden.hardening import Hardening
 from faultsim.harden.module import into_module
-from faultsim.harden.prepare import Prepared, beside, feeds_of, prepare
+from faultsim.harden.prepare import BY_ORIGINAL, Prepared, beside, feeds_of, prepare
 from faultsim.harden.radii import MOST_SEARCHES, Ladder, Radii, side_by_side
 from faultsim.model import load_model
 from faultsim.results import Result
@@ -141,7 +143,8 @@ def harden(
     exported = write(
         ready.trainable, numbers, place, feeds_of(ready.test, ready.batch_size if _fixed(ready) else CHECKED)
     )
-    after = assess(exported.model, chip, ready.test, options=_of_test(options), progress=_named(tell, "after"))
+    judged = _as_labels(ready.test)
+    after = assess(exported.model, chip, judged, options=_of_test(options), progress=_named(tell, "after"))
     radii = _radii(ready, exported, options, tell) if options.radii else Radii((), ())
     result = assemble(
         ready,
@@ -150,8 +153,8 @@ def harden(
         trained,
         loss,
         tried,
-        before,
-        after,
+        _rerun(before, options),
+        _rerun(after, options),
         radii,
         floats=floats,
         said=said,
@@ -159,8 +162,11 @@ def harden(
         target=target,
     )
     if result.helped:
-        place.replace(target)
-        exported = exported._replace(path=target)
+        final, said = _moved(place, target)
+        exported = exported._replace(path=final)
+        lies = result.after.model.model_copy(update={"path": str(final)})
+        here = {"hardened": str(final), "after": result.after.model_copy(update={"model": lies})}
+        result = result.model_copy(update={**here, "notes": (*result.notes, *said)})
     elif out is None:
         place.unlink()
         if made:
@@ -193,6 +199,45 @@ def _radii(ready: Prepared, exported: Exported, options: Hardening, tell: Progre
 
 def _of_test(options: Hardening) -> Any:
     return replace(options.assess, limit=None, preprocess=None, input_shape=())
+
+
+def _moved(place: Path, target: Path) -> tuple[Path, tuple[str, ...]]:
+    """Move the model to where it was asked for; where that cannot be written, it stays, and a sentence says so."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.replace(target)
+        except OSError:  # on another disk
+            partial = target.with_name(f"{target.name}.partial")
+            shutil.copyfile(place, partial)
+            partial.replace(target)
+            place.unlink()
+    except OSError as error:
+        return place, (f"{target} cannot be written ({error.strerror}): the hardened model is {place}.",)
+    return target, ()
+
+
+def _as_labels(data: DataSet) -> DataSet:
+    """Return the same samples; where the original labelled them, as labels that were given: they are not its own."""
+    same = copy.copy(data)
+    if getattr(same, "golden_labels", False):
+        same.golden_labels = False  # type: ignore[attr-defined]
+    return same
+
+
+def _rerun(result: Result, options: Hardening) -> Result:
+    """Return a result that says where its samples come from, where these are a file with labels of its own."""
+    data, asked = options.test_data, options.assess
+    own = not result.data.source.endswith(BY_ORIGINAL)
+    if result.rerun is None or not isinstance(data, str | Path) or not own:
+        return result
+    given = {
+        "data": str(data),
+        "limit": asked.limit,
+        "preprocess": None if asked.preprocess is None else str(asked.preprocess),
+        "input_shape": tuple(asked.input_shape),
+    }
+    return result.model_copy(update={"rerun": result.rerun.model_copy(update=given)})
 
 
 def _fixed(ready: Prepared) -> bool:

@@ -35,6 +35,7 @@ class Samples:
         self.source = f"{data.source} ({part})" if part else data.source
         self.notes = tuple(data.notes)
         self.language_model = bool(getattr(data, "language_model", False))
+        self.golden_labels = bool(getattr(data, "golden_labels", False))
         self._axes = {spec.name: spec.batch_axis for spec in specs}
         self._kept: tuple[dict[str, Array], Array | None] | None = None
 

@@ -104,17 +104,17 @@ def cell_lines(result: AttackResult, width: int) -> Iterable[Line]:
     if cells is None:
         return
     aimed = "" if cells.clean_kept is None else f"; spared samples {percent(cells.clean_kept)}"
-    yield f"{'changed':>8}{'aimed at':>10}{'spared':>9}{'all':>9}{'loss':>10}{'gradients':>11}{'forwards':>10}", "bold"
+    yield f"{'changed':>8}{'aimed at':>10}{'spared':>9}{'all':>9}{'loss':>12}{'gradients':>11}{'forwards':>10}", "bold"
     clean = "" if result.clean.accuracy is None else percent(result.clean.accuracy)
     loss = "" if result.clean.loss is None else number(result.clean.loss)
     kept = "" if cells.clean_kept is None else percent(cells.clean_kept)
-    yield f"{0:>8}{percent(cells.clean_aimed):>10}{kept:>9}{clean:>9}{loss:>10}", ""
+    yield f"{0:>8}{percent(cells.clean_aimed):>10}{kept:>9}{clean:>9}{loss:>12}", ""
     for one in cells.points:
         spared = "" if one.kept is None else percent(one.kept)
         shown = "not finite" if one.loss is None else number(one.loss)
         yield (
             (
-                f"{one.cells:>8}{percent(one.aimed_accuracy):>10}{spared:>9}{percent(one.accuracy):>9}{shown:>10}"
+                f"{one.cells:>8}{percent(one.aimed_accuracy):>10}{spared:>9}{percent(one.accuracy):>9}{shown:>12}"
                 f"{one.gradients:>11,}{one.forwards:>10,}"
             ),
             "",

@@ -1,5 +1,6 @@
 """Two results side by side, as lines for a terminal and as Markdown. Nothing is compared here."""
 
+import itertools
 import textwrap
 from pathlib import PurePath
 
@@ -8,7 +9,7 @@ from faultsim.report.words import MINUS, counted, interval, pad, percent, plain,
 from faultsim.results.comparison import Compared, Comparison, Gate, Side
 
 _NAME_CELLS = 36
-_WIDTH = 100
+_WIDTH = 80
 
 
 def lines(found: Comparison) -> list[str]:
@@ -24,7 +25,8 @@ def lines(found: Comparison) -> list[str]:
     if others:
         said += ["", f"{pad('not tested, so no claim', _NAME_CELLS)}{'first':>9}{'second':>9}{'change':>11}"]
         said += [_row(one) for one in others]
-    said += ["", *(f"note: {plain(note)}" for note in found.notes)] if found.notes else []
+    notes = [textwrap.wrap(f"note: {plain(note)}", _WIDTH, subsequent_indent="      ") for note in found.notes]
+    said += ["", *itertools.chain.from_iterable(notes)] if notes else []
     said += ["", *(gate_line(gate) for gate in found.gates)] if found.gates else []
     return [line.rstrip() for line in said]
 

@@ -1,12 +1,37 @@
 """A hardening as lines for a terminal: before and after side by side. No colour and no file here."""
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator
 
 from faultsim.results.hardening import Compared, HardenResult, TrainingInfo
 
 
-def lines(result: HardenResult) -> Iterator[str]:
-    """Yield the report."""
+def lines(result: HardenResult, *, width: int = 80) -> Iterator[str]:
+    """Yield the report; prose is wrapped at *width* columns, rows of the table are not."""
+    yield from _wrapped(_trained(result), width)
+    yield ""
+    trials = result.before.random.trials if result.before.random is not None else 0
+    yield from _wrapped([f"on {result.training.test_samples} samples and {trials} chips, the same twice"], width)
+    named = max((len(row.name) for row in result.compared), default=0)
+    yield f"{'':{named}}  {'before':>9}  {'after':>9}"
+    for row in result.compared:
+        figures = f"{_figure(row, row.before):>9}  {_figure(row, row.after):>9}"
+        yield f"{row.name:{named}}  {figures}   {_change(row)}".rstrip()
+    yield from _wrapped(_below(result), width)
+    for note in result.notes:
+        yield from textwrap.wrap(note, width, initial_indent="- ", subsequent_indent="  ")
+    yield ""
+    yield from _wrapped([result.sentence], width)
+    if result.hardened is not None:
+        yield f"written: {result.hardened} ({len(result.changed)} tensors changed, nothing else)"
+
+
+def _wrapped(texts: Iterable[str], width: int) -> Iterator[str]:
+    for text in texts:
+        yield from textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False) or [""]
+
+
+def _trained(result: HardenResult) -> Iterator[str]:
     training = result.training
     yield f"{result.before.model.path} on {result.before.device.name}"
     yield f"trained with {training.loss} ({training.recipe}: {training.why}), strength {training.strength:.3g}"
@@ -21,14 +46,9 @@ def lines(result: HardenResult) -> Iterator[str]:
     if training.part < 1:
         yield f"{training.part:.0%} of the way to the trained numbers: all of it may cost too much clean accuracy"
     yield f"batch norm: {training.batch_norm}; scales: {training.scales}{_precision(training)}"
-    yield ""
-    width = max((len(row.name) for row in result.compared), default=0)
-    trials = result.before.random.trials if result.before.random is not None else 0
-    of = f"({training.test_samples} samples, {trials} chips, the same twice)"
-    yield f"{'':{width}}  {'before':>9}  {'after':>9}   {of}"
-    for row in result.compared:
-        figures = f"{_figure(row, row.before):>9}  {_figure(row, row.after):>9}"
-        yield f"{row.name:{width}}  {figures}   {_change(row)}".rstrip()
+
+
+def _below(result: HardenResult) -> Iterator[str]:
     if result.paired is not None:
         gain = result.paired
         spread = "" if gain.low is None or gain.high is None else f" [{_points(gain.low)}, {_points(gain.high)}]"
@@ -38,13 +58,7 @@ def lines(result: HardenResult) -> Iterator[str]:
             f"L2 radius at which it {radius.what}: {_radius(radius.before)} → {_radius(radius.after)}, "
             f"of ‖w‖ {_radius(radius.before_relative)} → {_radius(radius.after_relative)}"
         )
-    yield f"worst cases and radii: found, not proven{_few(training)}"
-    for note in result.notes:
-        yield f"- {note}"
-    yield ""
-    yield result.sentence
-    if result.hardened is not None:
-        yield f"written: {result.hardened} ({len(result.changed)} tensors changed, nothing else)"
+    yield f"worst cases and radii: found, not proven{_few(result.training)}"
 
 
 def _few(training: TrainingInfo) -> str:

@@ -1,13 +1,18 @@
 """The verdict of a result as lines of text, and the command that is worth running next. Nothing is judged here."""
 
+import re
 import shlex
 from collections.abc import Iterable
 
 from faultsim.report.again import assess_command
 from faultsim.report.words import block, counted, interval, plain
 from faultsim.results import Judgement, Result
+from faultsim.stats import trials_for_quantile
 
 Line = tuple[str, str]  # text, rich style
+_MOST_CHIPS = 100_000
+"""That a next command asks for on account of a percentile; nobody has the time for more."""
+_PERCENTILE = re.compile(r"p\d{1,3}(\.\d{1,6})?")
 _UNITS = {"accuracy_drop": " pt", "accuracy": " %", "mismatch": " %", "critical": " %"}
 
 
@@ -44,12 +49,26 @@ def next_command(result: Result) -> str:
     except ValueError:  # a foreign result; its quotes do not close
         command = assess_command(result)
         words = shlex.split(command)
-    if any(one.inconclusive for one in verdict.criteria) and result.random is not None:
-        return _with(words, "--trials", str(4 * result.random.trials))
+    unsure = [one.at for one in verdict.criteria if one.inconclusive]
+    if unsure and result.random is not None:
+        return _with(words, "--trials", str(more_trials(result.random.trials, unsure, level=result.level)))
     ranked = sorted((one for one in result.sites if one.worst_case), key=_remaining)
     if verdict.passed is False and ranked:
         return f"{command} --exclude {shlex.quote(plain(ranked[0].name))}  # as if it were protected"
     return f"{_with(words, '--seed', str(result.seed + 1))}  # the same answer from other chips?"
+
+
+def more_trials(trials: int, at: Iterable[str | None], *, level: float) -> int:
+    """Return the chips that may settle what *trials* left open: four times as many, and enough for each percentile.
+
+    Args:
+        trials: Chips so far.
+        at: Which chip each open requirement is of, as `Judgement.at` has it.
+        level: Of the intervals, strictly between 0 and 1.
+    """
+    shares = [float(one[1:]) / 100 for one in at if one is not None and _PERCENTILE.fullmatch(one)]
+    needed = [trials_for_quantile(one, level=level) for one in shares if 0 < one < 1]
+    return max(4 * trials, *(one for one in needed if one <= _MOST_CHIPS), 1)
 
 
 def _inconclusive(one: Judgement) -> str:

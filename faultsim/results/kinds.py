@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import pydantic
 
-from faultsim.errors import SpecError
+from faultsim.errors import OptionError, SpecError
 from faultsim.results.attack import AttackResult
 from faultsim.results.base import Section
 from faultsim.results.bitmap import BitMapResult
@@ -49,6 +49,8 @@ NAMES: dict[Kind, str] = {
     "scenario": "a run of a scenario",
 }
 """What each kind is called in a sentence."""
+FILES = ("result.json", "summary.json", "harden.json", "sweep.json", "bitmap.json")
+"""What commands call their results in the folder of ``--out``."""
 
 
 class Loaded(NamedTuple):
@@ -78,6 +80,38 @@ def load_any(path: Path | str, *, limit_bytes: int = LIMIT_BYTES) -> Loaded:
         return Loaded(kind, _SECTIONS[kind].model_validate_json(json.dumps(document), strict=True))
     except pydantic.ValidationError as error:
         raise SpecError(_problems(error, name)) from None
+
+
+def kind_of(path: Path | str, *, limit_bytes: int = LIMIT_BYTES) -> Kind | None:
+    """Return what command wrote a file, of any version, told by its fields alone; None where it is no such file."""
+    name = _shown(str(path))
+    try:
+        document = _parse(_read(Path(path), name, limit_bytes), name)
+        kind = _kind(document, name)
+    except SpecError:
+        return None
+    return kind if kind != "result" or {"device", "clean"} <= document.keys() else None
+
+
+def load_assessment(path: Path | str) -> Result:
+    """Return the result of an assessment.
+
+    Args:
+        path: A regular file, or a folder that holds one as ``result.json``.
+
+    Raises:
+        SpecError: If it cannot be read.
+        OptionError: If it is a result of another command; the message says of which.
+    """
+    place = Path(path)
+    if place.is_dir():
+        there = [place / name for name in FILES if (place / name).is_file()]
+        place = there[0] if there else place / FILES[0]
+    kind, section = load_any(place)
+    if kind != "result":
+        raise OptionError(f"{_shown(str(place))}: is {NAMES[kind]}; give the result.json of faultsim assess")
+    result: Result = section
+    return result
 
 
 def _kind(document: dict[str, Any], name: str) -> Kind:

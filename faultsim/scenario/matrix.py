@@ -8,10 +8,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from faultsim.assessment import Options
+from faultsim.corruption import Site
 from faultsim.device import Conditions, Device, load_device
 from faultsim.device.knobs import conditions_from, knobs
 from faultsim.errors import FaultsimError, OptionError
+from faultsim.formats import FloatFormat
 from faultsim.scenario.case import Case
 from faultsim.scenario.load import Written
 from faultsim.scenario.lookup import data_source, device_file, model_file
@@ -38,6 +42,7 @@ class _Place(NamedTuple):
     device: Device
     conditions: dict[str, str]
     typed: Conditions
+    at: NodePath
 
 
 def expand(written: Written, folder: Path, *, model: ModelSpec | None = None) -> tuple[Case, ...]:
@@ -84,6 +89,18 @@ def expand(written: Written, folder: Path, *, model: ModelSpec | None = None) ->
     cases = tuple(case for case in found if case is not None)
     if not cases:
         raise written.refusal([(("overrides",), "every case is skipped; leave one at least")])
+    used = {id(place): place for (_, place), case in zip(pairs, found, strict=True) if case is not None}
+    beyond = ((place.at, _beyond(place.device, place.typed)) for place in used.values() if place.conditions)
+    problems += [(at, said) for at, said in beyond if said is not None]
+    if problems:
+        raise written.refusal(problems)
+    for case in cases:
+        if case.validation_data is not None and case.validation_data in (case.data, case.train_data):
+            what = "trained on" if case.validation_data == case.train_data else "judged by"
+            raise written.refusal([(
+                ("hardening", "validation_data"),
+                f"is what case {case.name} is {what} too; give others, or leave it out for a part of the data",
+            )])  # fmt: skip
     return cases
 
 
@@ -126,14 +143,15 @@ def _of_device(
         conditions = given | one.conditions
         typed = _fit(device, conditions, one.at, problems, hint)
         if typed is not None:
-            yield _Place(name, one.name, device, conditions, typed)
+            at = one.at if one.conditions else ("devices", i, "conditions")
+            yield _Place(name, one.name, device, conditions, typed, at)
 
 
 def _fit(device: Device, conditions: dict[str, str], at: NodePath, problems: _Problems, hint: str) -> Conditions | None:
     try:
         for name, text in conditions.items():
             conditions_from(device.spec, {name: text})
-        return conditions_from(device.spec, conditions)
+        typed = conditions_from(device.spec, conditions)
     except OptionError as error:
         said = re.sub(r"--([a-z]+)", r"\1", str(error))  # a key here, no option
         knob = knobs(device.spec).get(name)
@@ -141,6 +159,25 @@ def _fit(device: Device, conditions: dict[str, str], at: NodePath, problems: _Pr
             said += f", in {knob.unit}, without the unit"
         problems.append(((*at, name), f"{said}{hint if said.startswith('no law') else ''}"))
         return None
+    return typed
+
+
+def _beyond(device: Device, conditions: Conditions) -> str | None:
+    """Return what a law says that is not known at *conditions*; None where it is, or fails at its own as well."""
+    site = Site(name="w", layer="w", kind="gemm", role="weight", depth=0, shape=(4, 4), format=FloatFormat())
+    values = np.linspace(-1, 1, 16, dtype=np.float32).reshape(4, 4)
+    try:
+        stored = device.store({"w": (site, values)})
+        device.combined_budget(stored)
+        if device.is_conditional(stored):  # how many events there are is a matter of the model's size
+            return None
+    except FaultsimError:
+        return None
+    try:
+        device.combined_budget(stored, conditions=conditions)
+    except FaultsimError as error:
+        return str(error)
+    return None
 
 
 def _spread(name: str, said: ConditionsSpec, at: NodePath) -> Iterator[_Corner]:

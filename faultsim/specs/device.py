@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
+from faultsim.specs.mechanism import Supply
 from faultsim.specs.mechanisms import (
     ANALOG_LAWS,
     DIGITAL_LAWS,
@@ -29,7 +30,7 @@ from faultsim.specs.storage import Storage
 class Environment(Spec):
     """The conditions that the profile assumes; voltage, flux and temperature can be overridden for a run."""
 
-    v_norm: Quantity[Positive, Literal["V/Vmin"]] | None = None
+    v_norm: Quantity[Supply, Literal["V/Vmin"]] | None = None
     v: Volt | None = None
     flux_factor: Quantity[NonNegative, Literal["x NYC sea level", "x proton_flux"]] | None = None
     temperature: Quantity[float, Literal["C"]] | None = None

@@ -11,7 +11,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]
 Number = Quantity[JsonValue, str]
 Share = Quantity[Probability, Literal["fraction"]]
 Ber = Quantity[Probability, Literal["BER"]]
-Volt = Quantity[Positive, Literal["V"]]
+Supply = Annotated[float, Field(gt=0, le=10)]
+Volt = Quantity[Supply, Literal["V"]]
 Second = Quantity[Positive, Literal["s"]]
 
 

@@ -223,7 +223,7 @@ def test_results_that_do_not_fit_are_refused(run, tmp_path: Path, root: Path) ->
         replay(result, 0, model="digits_int8")
     with pytest.raises(OptionError, match="has a condition 'speed', which there is not; there are: t_s, v_norm"):
         replay(changed(conditions={"speed": 1.0}), 0)
-    with pytest.raises(OptionError, match=r"condition v_norm must be finite and above 0, got -1\.0"):
+    with pytest.raises(OptionError, match=r"condition v_norm must be above 0 and at most 10: .*, got -1\.0"):
         replay(changed(conditions={"v_norm": -1.0}), 0)
     with pytest.raises(OptionError, match="'no such tensor' fits no site"):
         replay(changed(sites=("no such tensor",)), 0)

@@ -8,12 +8,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from example_kinds import campaign as bit_flips
+from example_kinds import harden
 from onnx import numpy_helper
 
 from faultsim.device import load_device
 from faultsim.device.knobs import conditions_from
 from faultsim.model import load_model
 from faultsim.results import SweepResult, load_result
+from faultsim.results.kinds import kind_of
 from faultsim.units import duration_s, show_duration
 
 SMALL = ("--trials", 3, "--limit", 40, "--quiet")
@@ -112,8 +115,9 @@ def test_rare_events_keep_their_chips_and_change_their_rate(swept, tmp_path: Pat
         ("vdd=0.9:inf:3", "FROM and TO must be two different numbers"),
         ("vdd=0.9,0.9", "gives a value twice; leave one out"),
         ("vdd=,", "gives 0 values, allowed are 1 to 200"),
-        ("vdd=0.9,-1", "condition v_norm must be finite and above 0, got -1.0"),
-        ("vdd=nan", "condition v_norm must be finite and above 0, got nan"),
+        ("vdd=0.9,-1", "--over 'vdd=0.9,-1': vdd must be above 0 and at most 10"),
+        ("vdd=nan", "vdd must be above 0 and at most 10: it is in volts over the lowest error-free voltage, got nan"),
+        ("vdd=900:800:3", "it is in volts over the lowest error-free voltage, got 900"),
         ("at=1d", "no law of device sram_low_voltage depends on --at; the conditions that it has: --vdd"),
         ("vd=0.8", "there is no condition 'vd', did you mean 'vdd'?"),
         ("colour=0.8", "there is no condition 'colour'; there are: at, vdd, flux, exposure, temperature"),
@@ -249,6 +253,42 @@ def test_a_file_that_is_no_result_is_one_error(faultsim, tmp_path: Path, text: s
     assert outcome.code == 2
     assert message in outcome.err
     assert "Traceback" not in outcome.err
+
+
+def test_a_result_of_another_command_is_called_by_its_name(faultsim, tmp_path: Path) -> None:
+    (tmp_path / "harden.json").write_text(harden().model_dump_json(by_alias=True))
+    for place in (tmp_path / "harden.json", tmp_path):
+        outcome = faultsim("replay", place, "-t", 0)
+        assert outcome.code == 2
+        assert "harden.json: is a hardening; give the result.json of faultsim assess" in " ".join(outcome.err.split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("assess", "digits", "-d", "sram", *SMALL),
+        ("attack", "digits", "--eps", 1, "--limit", 20, "--gradients", 1),
+        ("probe", "digits", "--limit", 20),
+    ],
+)
+def test_a_result_of_another_command_is_not_written_over(faultsim, tmp_path: Path, words: tuple[object, ...]) -> None:
+    other = tmp_path / "result.json"
+    for text in (bit_flips().model_dump_json(by_alias=True), '{"schema_version": 999, "kind": "bit_flip_campaign"}'):
+        other.write_text(text)
+        outcome = faultsim(*words, "--out", tmp_path)
+        assert outcome.code == 2
+        said = " ".join(outcome.err.split())
+        assert "its result.json is a campaign of bit flips, which would be lost; give another folder" in said
+        assert other.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [("{", None), ("{}", None), ("[]", None), ('{"schema_version": 999, "clean": {}, "device": {}}', "result")],
+)
+def test_what_wrote_a_file_is_told_by_its_fields(tmp_path: Path, text: str, kind: str | None) -> None:
+    (tmp_path / "result.json").write_text(text)
+    assert kind_of(tmp_path / "result.json") == kind
 
 
 @pytest.mark.parametrize("option", ["-o", "--fault-list"])

@@ -128,7 +128,9 @@ def test_a_device_without_a_simulated_mechanism_says_so(tensors, profile):
     ("condition", "message"),
     [
         ({"t_s": -1.0}, "condition t_s must be finite and at least 0, got -1"),
-        ({"v_norm": 0.0}, "condition v_norm must be finite and above 0, got 0"),
+        ({"v_norm": 0.0}, "condition v_norm must be above 0 and at most 10: .* lowest error-free voltage, got 0"),
+        ({"v": 800.0}, "condition v must be above 0 and at most 10: it is in volts, got 800"),
+        ({"temperature_c": -300.0}, "condition temperature_c must lie between -273.15 and 2000 °C, got -300"),
         ({"flux_factor": math.inf}, "condition flux_factor must be finite and at least 0, got inf"),
         ({"exposure_h": math.nan}, "condition exposure_h must be finite and above 0, got nan"),
     ],

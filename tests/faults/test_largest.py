@@ -13,6 +13,7 @@ from faultsim.device import load_device
 from faultsim.faults import AnalogChain, AnalogLaw, ConductanceNoise, largest
 from faultsim.faults.recall import Recall
 from faultsim.formats import ConductancePair, absmax
+from faultsim.formats.conductance_offset import SingleDeviceOffset
 from faultsim.library import find_model
 from faultsim.model import load_model
 
@@ -49,18 +50,33 @@ def test_a_whole_chip_stays_within_its_radius_as_often_as_it_says(name: str) -> 
             assert "simulated chips" in budget.note
 
 
-@pytest.mark.parametrize(("chips", "near"), [(400, 0.03), (8, 0.05)])
-def test_few_chips_in_blocks_tell_what_many_chips_do(
-    stored: Stored, monkeypatch: pytest.MonkeyPatch, chips: int, near: float
-) -> None:
+def test_a_few_weights_far_above_the_others_make_the_radius(make_stored: Callable[..., Stored]) -> None:
+    weights = np.random.default_rng(3).normal(0, 0.02, (50, 60)).astype(np.float32)
+    weights[7, 7], weights[20, 3] = 1.0, -0.9
+    held = make_stored(weights, ConductancePair(0.0, 25.0, absmax(weights)))
+    seen = [float(np.abs(CHAIN.sample(held, np.random.default_rng(one)).delta).max()) for one in range(100, 2100)]
+    for confidence in (0.5, 0.9):
+        radius = CHAIN.budget(held, p=math.inf, confidence=confidence).eps
+        assert radius == pytest.approx(np.quantile(seen, confidence), rel=0.03)
+
+
+def test_of_a_tensor_too_large_to_draw_it_is_the_closed_form(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = CHAIN.budget(stored, p=math.inf, confidence=0.9)
+    monkeypatch.setattr(largest, "_ELEMENTS", 255 * stored.values.size)
+    closed = CHAIN.budget(stored, p=math.inf, confidence=0.9)
+    assert (drawn.note, closed.note) == ("from 4096 simulated chips", "")
+    assert closed.eps == pytest.approx(drawn.eps, rel=0.05)
+
+
+def test_another_zero_of_the_same_step_is_another_tensor(make_stored: Callable[..., Stored]) -> None:
+    weights = np.random.default_rng(3).uniform(-0.2, 0.9, (1200, 4)).astype(np.float32)
     radii = []
-    for count in (2796, chips):
-        monkeypatch.setattr(largest, "_ELEMENTS", count * stored.values.size)
-        monkeypatch.setattr(largest, "_LARGEST", Recall(1 << 20))
-        budgets = [CHAIN.budget(stored, p=math.inf, confidence=q) for q in (0.5, 0.9)]
-        assert {one.note for one in budgets} == {f"from {count} simulated chips"}
-        radii.append([one.eps for one in budgets])
-    assert radii[1] == pytest.approx(radii[0], rel=near)
+    for inner in (-1.0, -0.2):  # of rows that a shortened print of the format leaves out
+        low = np.full((1200, 1), -1.0)
+        low[500:700] = inner
+        held = make_stored(weights, SingleDeviceOffset(0.0, 25.0, low + 2, low))
+        radii.append(CHAIN.budget(held, p=math.inf, confidence=0.9).eps)
+    assert radii[0] != radii[1]
 
 
 @pytest.mark.parametrize("laws", [(PROGRAM,), (QUIET, READ), (QUIET, QUIET)])
@@ -73,10 +89,10 @@ def test_the_chips_are_drawn_once_for_all_confidences(stored: Stored, monkeypatc
     drawn = []
     sample = AnalogChain.sample
     monkeypatch.setattr(AnalogChain, "sample", lambda *given: drawn.append(1) or sample(*given))
-    monkeypatch.setattr(largest, "_ELEMENTS", 20 * stored.values.size)
+    monkeypatch.setattr(largest, "_ELEMENTS", 256 * stored.values.size)
     radii = [CHAIN.budget(stored, p=math.inf, confidence=q).eps for q in (0.5, 0.9, 0.9)]
-    assert len(drawn) == 20
+    assert len(drawn) == 256
     assert radii[0] < radii[1] == radii[2]
     other = AnalogChain(laws=CHAIN.laws, t_s=7200.0)
     assert other.budget(stored, p=math.inf, confidence=0.9).eps != radii[1]
-    assert len(drawn) == 40
+    assert len(drawn) == 512

@@ -123,3 +123,11 @@ def test_what_is_trained_on_neither_chooses_nor_judges(tmp_path, other):
     options = Hardening(**{other: DIGITS / ".." / DIGITS.name / data.name})
     with pytest.raises(OptionError, match=rf"training data and {other.partition('_')[0]} data are both"):
         harden("digits", "reram", data, target=tmp_path / "h.onnx", options=options)
+
+
+def test_a_copy_of_the_training_file_is_known_by_its_samples(tmp_path):
+    data = DIGITS / "digits_float_train.npz"
+    copy = tmp_path / "copy.npz"
+    copy.write_bytes(data.read_bytes())
+    with pytest.raises(OptionError, match=r"samples are in the \w+ data too: what is trained or chosen by"):
+        harden("digits", "reram", data, target=tmp_path / "h.onnx", options=Hardening(test_data=copy))

@@ -107,7 +107,9 @@ def test_the_file_is_the_graph_with_new_codes(done):
 
 def test_the_report_says_what_was_found(done):
     _, found = done
-    text = "\n".join(lines(found.result))
+    told = list(lines(found.result))
+    assert max(map(len, told)) <= 80
+    text = " ".join(" ".join(told).split())
     assert found.result.sentence in text
     for row in found.result.compared:
         assert row.name in text

@@ -242,7 +242,7 @@ def test_float_plainly_quantized_and_hardened_are_told_side_by_side(tmp_path, ki
     assert done.floats.clean == floats.clean
     assert done.floats.random.accuracy == floats.random.accuracy
     assert done.result.before.clean == assess(plain, "sram", test, options=options.assess).clean
-    text = "\n".join(lines(done.result))
+    text = " ".join(" ".join(lines(done.result)).split())
     assert "Before is the plainly quantized model" in text
     assert f"clean accuracy {floats.clean.accuracy:.1%}" in text
     row = next(row for row in done.result.compared if row.name == "random accuracy, mean")

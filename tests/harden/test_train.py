@@ -1,6 +1,5 @@
 """The loop: it lowers the loss, repeats itself, goes on after a kill, and ends when it is told to."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from faultsim.engine.scored import scored_output
 from faultsim.errors import DataError, OptionError
@@ -106,7 +106,7 @@ def test_after_kill_9_the_result_is_the_same(tmp_path):
         "module._Run._advance = advance\n"
         "t._job('digits_int8', checkpoint=Path(sys.argv[1]))\n"
     )
-    place = tmp_path / "checkpoint.npz"
+    place = tmp_path / state.NAME
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen([sys.executable, "-c", script, str(place)], env=env, cwd=ROOT) as process:
         deadline = time.monotonic() + 300
@@ -123,34 +123,44 @@ def test_after_kill_9_the_result_is_the_same(tmp_path):
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
-    place = tmp_path / "c.npz"
+    place = tmp_path / "c.safetensors"
     _job(checkpoint=place, steps=6)
     for changed in ({"seed": 1}, {"lr": 1e-4}, {"loss": Plain()}, {"towards": "clean"}):
         with pytest.raises(OptionError, match="this checkpoint is of another model, loss, data or seed"):
             _job(checkpoint=place, resume=True, **{"steps": 6, **changed})
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\x93NUMPY"])
+@pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"\x02" + bytes(7) + b"{}", b"\x93NUMPY"])
 def test_a_damaged_checkpoint_is_refused_in_one_sentence(tmp_path, content):
-    place = tmp_path / "c.npz"
+    place = tmp_path / "c.safetensors"
     place.write_bytes(content)
     with pytest.raises(DataError, match=r"cannot be read as a checkpoint .* delete it"):
         _job(checkpoint=place, resume=True)
 
 
 def test_a_pickle_in_a_checkpoint_is_not_opened(tmp_path):
-    place = tmp_path / "c.npz"
-    _job(checkpoint=place, steps=6)
-    arrays, meta = state.load(place)
-    text = np.frombuffer(json.dumps(meta).encode(), dtype=np.uint8)
-    np.savez(place, meta=text, **{"a/leaf/conv1.weight": np.array([{"no": 1}], dtype=object)}, allow_pickle=True)
+    place = tmp_path / "c.safetensors"
+    with place.open("wb") as file:
+        np.savez(file, meta=np.array([{"no": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="cannot be read as a checkpoint"):
         _job(checkpoint=place, resume=True)
-    assert arrays
+
+
+def test_a_checkpoint_is_a_safetensors_file(tmp_path):
+    place = tmp_path / state.NAME
+    _job(checkpoint=place, steps=6)
+    arrays, meta = state.load(place)
+    found = safetensors.numpy.load_file(place)
+    assert found.keys() == arrays.keys()
+    assert {name.partition("/")[0] for name in found} == {"leaf", "mean", "best", "optimizer"}
+    assert all(
+        np.array_equal(array, arrays[name]) and array.dtype == arrays[name].dtype for name, array in found.items()
+    )
+    assert meta["step"] == 6
 
 
 def test_a_checkpoint_that_lacks_something_is_refused(tmp_path):
-    place = tmp_path / "c.npz"
+    place = tmp_path / "c.safetensors"
     _job(checkpoint=place, steps=6)
     arrays, meta = state.load(place)
     state.save(place, {name: array for name, array in arrays.items() if not name.startswith("mean/")}, meta)

@@ -9,8 +9,9 @@ from example_result import example
 from faultsim.cli.assess import command as assess
 from faultsim.criteria import parse_criterion
 from faultsim.report.again import assess_command
-from faultsim.report.verdict import next_command
+from faultsim.report.verdict import more_trials, next_command
 from faultsim.results import Result
+from faultsim.stats import trials_for_quantile
 
 MODEL = "scenarios/digits/digits_float.onnx"
 
@@ -74,3 +75,12 @@ def test_a_foreign_command_whose_quotes_do_not_close_is_replaced():
     result = example()
     said = result.provenance.model_copy(update={"command": "faultsim assess it's.onnx"})
     assert next_command(result.model_copy(update={"provenance": said})).startswith("faultsim assess ")
+
+
+def test_more_trials_are_enough_for_the_percentile_that_was_open():
+    assert more_trials(1, ["p95", "mean"], level=0.95) == 72
+    assert more_trials(1, ["p95"], level=0.99) == 104
+    assert more_trials(100, ["p95", None], level=0.95) == 400
+    assert more_trials(10, ["p99.9"], level=0.95) == trials_for_quantile(0.999)
+    assert more_trials(0, [], level=0.95) == 1
+    assert more_trials(5, ["p100", "p0", "pxx", "p1e5", "p99.999999"], level=0.95) == 20  # a foreign result

@@ -121,12 +121,48 @@ def test_a_condition_that_no_law_has_is_told_for_every_device(folder):
         ("corners: {a: {vdd: [0.9, 0.90]}}", "corners: two corners are called 'a-0.9'; rename one"),
         ("hardening: {time_budget: soon}", "hardening.time_budget: 'soon' is no duration"),
         (f"corners: {{a: {{vdd: [{'1, ' * 1000}1]}}}}", "gives 1,001 cases, at most 1,000 are allowed"),
+        (
+            "corners: {a: {vdd: 800}}",
+            "corners.a.vdd: vdd 800: must be above 0 and at most 10: it is in volts over the low",
+        ),
+        ("corners: {a: {vdd: 0.5}}", "corners.a: voltage 0.5 is below the BER table, which starts at 0.75"),
     ],
 )
 def test_what_cannot_be_expanded_is_refused_with_its_place(folder, more, match):
     Path("mine.yaml").write_text(WHOLE + more + "\n")
     with pytest.raises(SpecError, match=match):
         Scenario.load("mine.yaml")
+
+
+def test_an_age_that_no_law_was_measured_at_is_told(folder):
+    [line] = problems(HEAD + "models: [digits]\ndevices: [reram]\ncorners: {old: {at: 10y}}\n")
+    assert "corners.old: conductance noise is known up to 172800 s after programming" in line
+
+
+def test_what_no_case_asks_for_may_be_beyond_a_law(folder):
+    Path("mine.yaml").write_text(
+        HEAD + "models: [digits]\ndevices:\n"
+        "  - {device: sram, conditions: {vdd: 0.5}, corners: {fine: {vdd: 0.9}, low: {vdd: 0.6}}}\n"
+        "overrides: [{cases: '*/low', skip: true}]\n"
+    )
+    assert [one.name for one in Scenario.load("mine.yaml").cases] == ["digits/sram/fine"]
+
+
+def test_events_of_a_model_are_not_judged_by_another_one(folder):
+    Path("mine.yaml").write_text(HEAD + "models: [digits]\ndevices: [fpga_bram_int8]\ncorners: {a: {flux: 1e12}}\n")
+    assert len(Scenario.load("mine.yaml").cases) == 1
+
+
+@pytest.mark.parametrize(("data", "said"), [("", "judged by"), ("data: train.npz, ", "trained on")])
+def test_what_a_hardening_chooses_by_is_neither_trained_on_nor_judged_by(folder, data, said):
+    for name in ("train", "test"):
+        Path(f"{name}.npz").touch()
+    chosen = "train" if data else "test"
+    [line] = problems(
+        HEAD + "models: [{model: digits, data: test.npz}]\ndevices: [sram]\n"
+        f"hardening: {{{data}validation_data: {chosen}.npz}}\n"
+    )
+    assert f"hardening.validation_data: is what case digits/sram is {said} too" in line
 
 
 def test_lists_that_multiply_are_counted_before_they_are_expanded(folder):

@@ -279,7 +279,7 @@ def test_hardening_chooses_by_the_samples_that_it_is_given(tmp_path, root):
     source = root / "scenarios" / "digits" / "digits_float.npz"
     with np.load(source, allow_pickle=False) as whole:
         images, labels = whole["image"], whole["labels"]
-    for name, part in (("train.npz", slice(0, 300)), ("val.npz", slice(300, 400))):
+    for name, part in (("train.npz", slice(300, 450)), ("val.npz", slice(450, 550))):
         np.savez(tmp_path / name, image=images[part], labels=labels[part])
     said = (
         f"hardening: {{data: '{tmp_path / 'train.npz'}', validation_data: '{tmp_path / 'val.npz'}', epochs: 1, "
@@ -289,10 +289,10 @@ def test_hardening_chooses_by_the_samples_that_it_is_given(tmp_path, root):
     [row] = run(text, tmp_path / "out").cases
     assert row.hardened is not None
     training = json.loads((tmp_path / "out" / "digits" / "sram" / "low" / "harden.json").read_text())["training"]
-    assert [training[f"{part}_samples"] for part in ("train", "validation", "test")] == [300, 100, 300]
+    assert [training[f"{part}_samples"] for part in ("train", "validation", "test")] == [150, 100, 300]
     assert training["options"]["validation_data"].endswith("val.npz")
     assert (training["options"]["augment"], training["options"]["tolerance"]) == ("shift", 0.02)
-    np.savez(tmp_path / "val.npz", image=images[400:500], labels=labels[400:500])
+    np.savez(tmp_path / "val.npz", image=images[500:600], labels=labels[500:600])
     assert not run(text, tmp_path / "out").cases[0].reused
 
 

@@ -15,6 +15,7 @@ from faultsim.report.html.bundle import read_bundle
 from faultsim.report.html.headline import headline, worst_chip
 from faultsim.report.html.page import render_page
 from faultsim.report.html.scenario_page import render_scenario_page
+from faultsim.report.verdict import more_trials
 from faultsim.results import Result
 from faultsim.results.scenario import ScenarioResult
 from faultsim.textfile import write_text
@@ -80,11 +81,13 @@ def _next(result: ScenarioResult, found: Mapping[str, Result], out: Path) -> str
         chip = worst_chip(one.random, headline(one))
         if chip is not None:
             return f"faultsim replay {shlex.quote(str(out / row.result))} --trial {chip.trial} -o broken.onnx"
-    unsure = any(one.inconclusive for row in result.cases for one in row.criteria)
+    unsure = [one.at for row in result.cases for one in row.criteria if one.inconclusive]
+    level = max((one.level for one in found.values()), default=0.95)
     if unsure and result.command.startswith("faultsim run ") and " --trials" not in result.command:
         with contextlib.suppress(ValueError):  # a foreign result; its quotes do not close
             words = shlex.split(result.command)
-            return shlex.join([*words, "--trials", str(4 * max(row.chips for row in result.cases))])
+            chips = more_trials(max(row.chips for row in result.cases), unsure, level=level)
+            return shlex.join([*words, "--trials", str(chips)])
     return None
 
 
