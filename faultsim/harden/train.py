@@ -1,13 +1,11 @@
 """`train`: the loop. Batches and draws are keyed by seed and step, so that a resumed training ends as one that ran on.
 
-What a loss is lives in `losses.py`; what a checkpoint is, in `state.py`.
+What a loss is lives in `losses.py`; what a checkpoint holds, in `resume.py`.
 """
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +14,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from faultsim.errors import DataError, OptionError
-from faultsim.harden import state
+from faultsim.errors import OptionError
 from faultsim.harden.augment import augmented
 from faultsim.harden.batch import BatchAt
-from faultsim.harden.blend import Spares, spared
+from faultsim.harden.blend import STEPS, Spares, spared
 from faultsim.harden.curve import Judge, Point, Told, Trained, chosen
 from faultsim.harden.losses import After, Loss, evaluate
 from faultsim.harden.options import Training
-from faultsim.harden.samples import Samples, digest
+from faultsim.harden.resume import resume_at, save
+from faultsim.harden.samples import Samples
 from faultsim.harden.target import Target
 from faultsim.harden.trainable import Trainable
 from faultsim.rng import generator
 
 Array = NDArray[Any]
+MOST_ASIDE = 0.1
+"""Part of a time budget that is kept for the way back, at most."""
 
 
 def train(
@@ -80,7 +80,7 @@ def train(
         raise OptionError(f"{samples.source}: no sample to train on; give more data")
     run = _Run(trainable, samples, target, loss, judge, options, names, size, slack)
     if resume and checkpoint is not None and checkpoint.exists():
-        run.restore(*state.load(checkpoint), place=checkpoint)
+        resume_at(run, checkpoint)
     else:
         run.begin(told)
     return run.go(checkpoint, told, tick, spares)
@@ -116,6 +116,7 @@ class _Run:
         self.slack = slack
         self.sum, self.count = 0.0, 0
         self.spent = 0.0
+        self.budget = options.time_budget_s
         self._order: tuple[int, Array] = (-1, np.empty(0, np.int64))
 
     def begin(self, told: Told | None) -> None:
@@ -130,12 +131,13 @@ class _Run:
         spares: Spares | None,
     ) -> Trained:
         """Train to the end."""
+        self._set_aside(spares)
         began, before = time.monotonic(), self.spent
         saved = began
         stopped = None
         while self.step < self.planned and stopped is None:
             self.spent = before + time.monotonic() - began
-            if self.options.time_budget_s is not None and self.spent >= self.options.time_budget_s:
+            if self.budget is not None and self.spent >= self.budget:
                 stopped = f"the time budget of {self.options.time_budget_s:g} s was spent"
                 break
             if self._impatient():
@@ -153,7 +155,7 @@ class _Run:
                 self._validate(told, rate)
             if checkpoint is not None and (due or time.monotonic() - saved >= self.options.checkpoint_s):
                 self.spent = before + time.monotonic() - began
-                self._save(checkpoint)
+                save(self, checkpoint)
                 saved = time.monotonic()
         self.spent = before + time.monotonic() - began
         if stopped is not None and self.count and math.isfinite(self.sum):
@@ -167,10 +169,19 @@ class _Run:
         numbers = self.trainable.numbers(leaves)
         return Trained(numbers, tuple(self.curve), best, self.step, self.planned, self.spent, stopped, part)
 
+    def _set_aside(self, spares: Spares | None) -> None:
+        """Keep of the time budget what the way back will take: two ways at most, a pass for each of their steps."""
+        if self.budget is None or spares is None:
+            return
+        numbers = self.trainable.numbers(self.initial)
+        spares(numbers)  # what only the first call does is not counted
+        began = time.monotonic()
+        spares(numbers)
+        self.budget -= min(2 * STEPS * (time.monotonic() - began), MOST_ASIDE * self.budget)
+
     def _progress(self) -> float:
         done = self.step / self.planned
-        budget = self.options.time_budget_s
-        return done if budget is None else min(max(done, self.spent / budget), 1.0)
+        return done if self.budget is None else min(max(done, self.spent / self.budget), 1.0)
 
     def _advance(self) -> float | None:
         """Take one step; None where its loss or gradient is not finite, and nothing has moved."""
@@ -228,73 +239,6 @@ class _Run:
     def _impatient(self) -> bool:
         patience = self.options.patience
         return patience is not None and len(self.curve) - 1 - self.curve.index(self._best_point()) >= patience
-
-    def _fingerprint(self) -> str:
-        plan = asdict(self.options)
-        for free in ("time_budget_s", "checkpoint_s", "patience"):  # may differ between the parts of one training
-            plan.pop(free)
-        shapes = [(name, tuple(leaf.shape)) for name, leaf in self.leaves.items()]
-        model = self.trainable.model.sha256
-        kind = (self.target.towards, self.slack, digest(self.samples), getattr(self.judge, "key", ""))
-        said = repr((model, plan, repr(self.loss), self.names, shapes, len(self.samples), kind))
-        picks = hashlib.sha256(self.samples.picks.tobytes()).hexdigest()
-        return hashlib.sha256(f"{said} {picks}".encode()).hexdigest()
-
-    def _save(self, path: Path) -> None:
-        arrays: dict[str, Array] = {}
-        for part, tensors in (("leaf", self.leaves), ("mean", self.mean), ("best", self.best)):
-            arrays |= {f"{part}/{name}": tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-        for name, leaf in self.leaves.items():
-            for key, value in self.optimizer.state[leaf].items():
-                if isinstance(value, Tensor):
-                    arrays[f"optimizer/{key}/{name}"] = value.detach().cpu().numpy()
-        meta = {
-            "version": 1,
-            "fingerprint": self._fingerprint(),
-            "step": self.step,
-            "spent": self.spent,
-            "sum": self.sum,
-            "count": self.count,
-            "curve": [point.row() for point in self.curve],
-        }
-        state.save(path, arrays, meta)
-
-    def restore(self, arrays: dict[str, Array], meta: dict[str, Any], *, place: Path) -> None:
-        """Go on where a checkpoint was written.
-
-        Raises:
-            OptionError: If it is of another training.
-            DataError: If something is missing in it.
-        """
-        try:
-            self._restore(arrays, meta, place)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-            raise DataError(
-                f"{place}: this checkpoint is not whole ({reason}); delete it, and the training starts again"
-            ) from None
-
-    def _restore(self, arrays: dict[str, Array], meta: dict[str, Any], place: Path) -> None:
-        if meta.get("fingerprint") != self._fingerprint():
-            raise OptionError(
-                f"{place}: this checkpoint is of another model, loss, data or seed; "
-                "give the options of that training, another --out, or leave --resume out"
-            )
-        device = self.trainable.model.device
-        with torch.no_grad():
-            for name, leaf in self.leaves.items():
-                leaf.copy_(torch.from_numpy(arrays[f"leaf/{name}"]))
-                self.mean[name] = torch.from_numpy(arrays[f"mean/{name}"]).to(device)
-                self.best[name] = torch.from_numpy(arrays[f"best/{name}"]).to(device)
-        for key, array in arrays.items():
-            part, _, rest = key.partition("/")
-            if part == "optimizer":
-                field, _, name = rest.partition("/")
-                value = torch.from_numpy(array)
-                self.optimizer.state[self.leaves[name]][field] = value if field == "step" else value.to(device)
-        self.step, self.spent = int(meta["step"]), float(meta["spent"])
-        self.sum, self.count = float(meta["sum"]), int(meta["count"])
-        self.curve = [Point.of(row) for row in meta["curve"]]
 
 
 def _optimizer(leaves: list[Tensor], options: Training, lr: float) -> torch.optim.Optimizer:

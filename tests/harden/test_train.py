@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import safetensors.numpy
 from faultsim.engine.scored import scored_output
 from faultsim.errors import DataError, OptionError
 from faultsim.harden import state
+from faultsim.harden import train as module
 from faultsim.harden.ball import Ball
 from faultsim.harden.curve import Judged, Point
 from faultsim.harden.export import export
@@ -203,6 +205,23 @@ def test_a_training_without_progress_ends_early():
     assert found.steps == 6
     assert found.stopped == "2 validations brought nothing better"
     assert found.best.step == 0
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(1.0, 960.0), (10.0, 900.0)])
+def test_the_way_back_has_its_part_of_the_time_budget(monkeypatch, seconds, left):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    run = object.__new__(module._Run)
+    run.trainable, run.initial, run.budget = SimpleNamespace(numbers=lambda leaves: leaves), {}, 1000.0
+
+    def spares(numbers):
+        now[0] += seconds
+        return True
+
+    run._set_aside(spares)
+    assert run.budget == left  # 40 passes, a tenth at most
+    run._set_aside(None)
+    assert run.budget == left
 
 
 def test_a_time_budget_ends_it():

@@ -1,0 +1,99 @@
+"""What of a training a checkpoint holds, and how it goes on from there. The file's format lives in `state.py`."""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from faultsim.errors import DataError, OptionError
+from faultsim.harden import state
+from faultsim.harden.curve import Point
+from faultsim.harden.samples import digest
+
+if TYPE_CHECKING:
+    from faultsim.harden.train import _Run
+
+Array = NDArray[Any]
+
+
+def save(run: "_Run", path: Path) -> None:
+    """Write all that the next step depends on.
+
+    Raises:
+        OptionError: If it cannot be written.
+    """
+    arrays: dict[str, Array] = {}
+    for part, tensors in (("leaf", run.leaves), ("mean", run.mean), ("best", run.best)):
+        arrays |= {f"{part}/{name}": tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+    for name, leaf in run.leaves.items():
+        for key, value in run.optimizer.state[leaf].items():
+            if isinstance(value, Tensor):
+                arrays[f"optimizer/{key}/{name}"] = value.detach().cpu().numpy()
+    meta = {
+        "version": 1,
+        "fingerprint": _fingerprint(run),
+        "step": run.step,
+        "spent": run.spent,
+        "sum": run.sum,
+        "count": run.count,
+        "curve": [point.row() for point in run.curve],
+    }
+    state.save(path, arrays, meta)
+
+
+def resume_at(run: "_Run", place: Path) -> None:
+    """Go on where a checkpoint was written.
+
+    Raises:
+        OptionError: If it is of another training.
+        DataError: If it cannot be read, or something is missing in it.
+    """
+    arrays, meta = state.load(place)
+    try:
+        _restore(run, arrays, meta, place)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise DataError(
+            f"{place}: this checkpoint is not whole ({reason}); delete it, and the training starts again"
+        ) from None
+
+
+def _restore(run: "_Run", arrays: dict[str, Array], meta: dict[str, Any], place: Path) -> None:
+    if meta.get("fingerprint") != _fingerprint(run):
+        raise OptionError(
+            f"{place}: this checkpoint is of another model, loss, data or seed; "
+            "give the options of that training, another --out, or leave --resume out"
+        )
+    device = run.trainable.model.device
+    with torch.no_grad():
+        for name, leaf in run.leaves.items():
+            leaf.copy_(torch.from_numpy(arrays[f"leaf/{name}"]))
+            run.mean[name] = torch.from_numpy(arrays[f"mean/{name}"]).to(device)
+            run.best[name] = torch.from_numpy(arrays[f"best/{name}"]).to(device)
+    for key, array in arrays.items():
+        part, _, rest = key.partition("/")
+        if part == "optimizer":
+            field, _, name = rest.partition("/")
+            value = torch.from_numpy(array)
+            run.optimizer.state[run.leaves[name]][field] = value if field == "step" else value.to(device)
+    run.step, run.spent = int(meta["step"]), float(meta["spent"])
+    run.sum, run.count = float(meta["sum"]), int(meta["count"])
+    run.curve = [Point.of(row) for row in meta["curve"]]
+
+
+def _fingerprint(run: "_Run") -> str:
+    """Return a hash of what the steps of a training depend on."""
+    plan = asdict(run.options)
+    for free in ("time_budget_s", "checkpoint_s", "patience"):  # may differ between the parts of one training
+        plan.pop(free)
+    shapes = [(name, tuple(leaf.shape)) for name, leaf in run.leaves.items()]
+    model = run.trainable.model.sha256
+    kind = (run.target.towards, run.slack, digest(run.samples), getattr(run.judge, "key", ""))
+    said = repr((model, plan, repr(run.loss), run.names, shapes, len(run.samples), kind))
+    picks = hashlib.sha256(np.ascontiguousarray(run.samples.picks).tobytes()).hexdigest()
+    return hashlib.sha256(f"{said} {picks}".encode()).hexdigest()
