@@ -2,11 +2,11 @@
 
 ``python benchmarks/budget_norms.py [MODEL] [--device NAME] [--chips N]`` takes every mechanism of the library's devices
 by itself, and all of a device at once where several act on stored numbers, draws chips and prints, for p = 1, 2 and
-inf, the radius of `Device.combined_budget` over the same quantile of drawn norms: the median over tensors, and the
-least and largest. ``=`` says that all tensors are within 2 %, or within what so many chips can tell (the interval of
-the drawn quantile); ``<`` that some radius is below that, ``>`` that one is above: an upper bound. A mechanism of rare
-events is drawn, and bounded, given that one happens: a tensor's radius is held against the chips on which it was hit,
-and left out where fewer than 100 hit it.
+inf, the radius of `Device.budgets` (of all: `combined_budget`) over the same quantile of drawn norms: the median over
+tensors, and the least and largest. ``=`` says that all tensors are within 2 %, or within what so many chips can tell
+(the interval of the drawn quantile); ``<`` that some radius is below that, ``>`` that one is above: an upper bound. A
+mechanism of rare events is drawn, and bounded, given that one happens: a tensor's radius is held against the chips on
+which it was hit, and left out where fewer than 100 hit it.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from faultsim.budget import Budget
 from faultsim.corruption import Stored, apply_edit
 from faultsim.device import Device, load_device
 from faultsim.errors import FaultsimError
@@ -87,10 +88,10 @@ def _cell(
     confidence: float,
 ) -> str:
     ratios, verdicts = [], set()
-    for name, budget in device.combined_budget(stored, p=p, confidence=confidence).items():
-        if not math.isfinite(budget.eps):
+    for budget in _budgets(device, stored, p, confidence):
+        if budget.scope not in stored or not math.isfinite(budget.eps):
             continue
-        seen = np.sort(drawn[name, p])
+        seen = np.sort(drawn[budget.scope, p])
         if budget.conditional:
             seen = seen[seen > 0]
             if seen.size < HIT:
@@ -108,6 +109,13 @@ def _cell(
         return "-"
     sign = "".join(sorted(verdicts)) or "="
     return f"{sign} {statistics.median(ratios):.3f} ({min(ratios):.2f}-{max(ratios):.2f})"
+
+
+def _budgets(device: Device, stored: Mapping[str, Stored], p: float, confidence: float) -> Sequence[Budget]:
+    """Return the budgets of the only mechanism, or those of all together."""
+    if len(device.spec.mechanisms) == 1:
+        return device.budgets(stored, p=p, confidence=confidence)
+    return tuple(device.combined_budget(stored, p=p, confidence=confidence).values())
 
 
 def _rank(count: int, confidence: float, z: float) -> int:
