@@ -139,10 +139,9 @@ def _run(place: Path) -> "dict[str, Result] | None":
 
 def _load(place: Path) -> "Result":
     from faultsim.errors import OptionError
-    from faultsim.results.kinds import FILES, NAMES, load_any
+    from faultsim.results.kinds import NAMES, load_any, result_file
 
-    there = [place / name for name in FILES if (place / name).is_file()] if place.is_dir() else [place]
-    path = there[0] if there else place / FILES[0]
+    path = result_file(place)
     kind, section = load_any(path)
     if kind != "result":
         own = {"harden": "; it compares before and after itself: faultsim report shows it",

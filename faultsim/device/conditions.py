@@ -5,12 +5,11 @@ from dataclasses import dataclass, fields
 
 from faultsim.errors import OptionError
 from faultsim.specs.device import DeviceSpec
+from faultsim.specs.mechanism import MOST_VOLTS
 
 ABSOLUTE_ZERO_K = 273.15
 DEFAULT_EXPOSURE_H = 1.0
 DEFAULT_T_S = 86400.0
-MOST_VOLTS = 10
-"""Of a supply; a larger number is in millivolts, or a slip of the hand."""
 
 
 @dataclass(frozen=True, kw_only=True)

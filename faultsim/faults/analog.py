@@ -1,6 +1,9 @@
 """What an analog law is, and the chain that applies several to the same devices. No law lives here."""
 
+import itertools
 from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
@@ -204,34 +207,35 @@ class AnalogChain(Fault):
         return replace(bound, confidence=confidence)
 
     def _dense_bound(self, stored: Stored, mechanism: str, p: float, confidence: float) -> Budget:
-        mapping, states = conductances(stored), self._states(stored)
-        noisy = self._noisy(states)
-        stops = bool(noisy) and self._stops(*noisy[-1], mapping)
-
+        mapping, stops, drawn = conductances(stored), False, None
+        if p == np.inf:
+            noisy = self._noisy(stored)
+            if len(noisy) > 1:
+                drawn = drawn_largest(self.sample, stored, mapping, key=repr(self), confidence=confidence)
+            stops = drawn is None and bool(noisy) and self._stops(*noisy[-1], mapping)
+        moments, scope = self._spread(stored), stored.site.name
         found = closed_bound(
-            states[-1], mapping, stops=stops, mechanism=mechanism, scope=stored.site.name, p=p, confidence=confidence
+            moments, mapping, stops=stops, mechanism=mechanism, scope=scope, p=p, confidence=confidence
         )
-        if p != np.inf or len(noisy) < 2 or found.eps == 0:
-            return found
-        drawn = drawn_largest(self.sample, stored, key=repr(self), confidence=confidence)
         return found if drawn is None else replace(found, eps=drawn[0], note=drawn[1])
 
     def _spread(self, stored: Stored) -> Moments:
-        return self._states(stored)[-1]
+        return deque(self._states(stored), maxlen=1)[0]  # the others go at once: each is as large as the tensor
 
-    def _states(self, stored: Stored) -> list[Moments]:
-        """Return the moments as programmed, and after each law."""
+    def _states(self, stored: Stored) -> Iterator[Moments]:
+        """Yield the moments as programmed, and after each law."""
         mapping = conductances(stored)
         target = mapping.to_cells(stored.values).astype(np.float64)
-        states = [Moments(target, target, target, np.zeros_like(target), channel_axis=stored.site.channel_axis)]
+        state = Moments(target, target, target, np.zeros_like(target), channel_axis=stored.site.channel_axis)
+        yield state
         for law in self.laws:
-            states.append(law.spread(states[-1], mapping, self._time(law)))
-        return states
+            state = law.spread(state, mapping, self._time(law))
+            yield state
 
-    def _noisy(self, states: list[Moments]) -> list[tuple[AnalogLaw, Moments]]:
+    def _noisy(self, stored: Stored) -> list[tuple[AnalogLaw, Moments]]:
         """Return the laws that add a spread, and the moments that each finds."""
-        steps = zip(self.laws, states, states[1:], strict=False)
-        return [(law, before) for law, before, after in steps if not np.array_equal(before.var, after.var)]
+        steps = zip(self.laws, itertools.pairwise(self._states(stored)), strict=True)
+        return [(law, before) for law, (before, after) in steps if not np.array_equal(before.var, after.var)]
 
     def _stops(self, law: AnalogLaw, before: Moments, mapping: ConductanceMapping) -> bool:
         """Whether a law stops at 0 what it finds."""

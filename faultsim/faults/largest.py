@@ -25,24 +25,31 @@ class Draw(Protocol):
         ...
 
 
-def drawn_largest(draw: Draw, stored: Stored, *, key: str, confidence: float) -> tuple[float, str] | None:
+def drawn_largest(
+    draw: Draw, stored: Stored, mapping: ConductanceMapping, *, key: str, confidence: float
+) -> tuple[float, str] | None:
     """Return the radius of the largest error by drawn chips, always the same ones, and how it came about.
 
-    It is the quantile of 256 to 4,096 chips (`quantile_of`), right to 2 to 3 %; None of more than 65,536 weights.
+    It is the quantile of 256 to 4,096 chips (`quantile_of`); ``benchmarks/budget_norms.py`` holds it against others.
 
     Args:
         draw: Draws a chip.
         stored: The tensor.
+        mapping: Its format.
         key: What the drawing depends on besides the tensor.
         confidence: Quantile over chips, strictly between 0 and 1.
+
+    Returns:
+        The radius, value units, and a sentence; None of a tensor of more than 65,536 weights.
+
+    Raises:
+        OptionError: If confidence is out of range.
     """
     chips = min(_ELEMENTS // max(stored.values.size, 1), _CHIPS)
     if chips < _LEAST:
         return None
-    mapping = stored.format
-    cells = mapping.to_cells(stored.values) if isinstance(mapping, ConductanceMapping) else stored.values
-    step = mapping.step if isinstance(mapping, ConductanceMapping) else 1.0
-    of = digest(np.asarray(cells), np.asarray(step), type(mapping).__name__, stored.site.channel_axis, key)
+    cells, step = np.asarray(mapping.to_cells(stored.values)), np.asarray(mapping.step)
+    of = digest(cells, step, type(mapping).__name__, stored.site.channel_axis, key)
     largest = _LARGEST.get(of, lambda: _largest(draw, stored, chips))
     return quantile_of(largest, confidence), f"from {chips} simulated chips"
 

@@ -162,11 +162,11 @@ def harden(
         target=target,
     )
     if result.helped:
-        final, said = _moved(place, target)
+        final, kept = _moved(place, target)
         exported = exported._replace(path=final)
         lies = result.after.model.model_copy(update={"path": str(final)})
         here = {"hardened": str(final), "after": result.after.model_copy(update={"model": lies})}
-        result = result.model_copy(update={**here, "notes": (*result.notes, *said)})
+        result = result.model_copy(update={**here, "notes": (*result.notes, *kept)})
     elif out is None:
         place.unlink()
         if made:

@@ -10,9 +10,7 @@ from faultsim.results import Judgement, Result
 from faultsim.stats import trials_for_quantile
 
 Line = tuple[str, str]  # text, rich style
-_MOST_CHIPS = 100_000
-"""That a next command asks for on account of a percentile; nobody has the time for more."""
-_PERCENTILE = re.compile(r"p\d{1,3}(\.\d{1,6})?")
+_PERCENTILE = re.compile(r"p(0[1-9]|[1-9]\d)")
 _UNITS = {"accuracy_drop": " pt", "accuracy": " %", "mismatch": " %", "critical": " %"}
 
 
@@ -66,9 +64,8 @@ def more_trials(trials: int, at: Iterable[str | None], *, level: float) -> int:
         at: Which chip each open requirement is of, as `Judgement.at` has it.
         level: Of the intervals, strictly between 0 and 1.
     """
-    shares = [float(one[1:]) / 100 for one in at if one is not None and _PERCENTILE.fullmatch(one)]
-    needed = [trials_for_quantile(one, level=level) for one in shares if 0 < one < 1]
-    return max(4 * trials, *(one for one in needed if one <= _MOST_CHIPS), 1)
+    shares = [int(one[1:]) / 100 for one in at if one is not None and _PERCENTILE.fullmatch(one)]
+    return max(4 * trials, *(trials_for_quantile(one, level=level) for one in shares), 1)
 
 
 def _inconclusive(one: Judgement) -> str:

@@ -93,6 +93,13 @@ def kind_of(path: Path | str, *, limit_bytes: int = LIMIT_BYTES) -> Kind | None:
     return kind if kind != "result" or {"device", "clean"} <= document.keys() else None
 
 
+def result_file(place: Path) -> Path:
+    """Return a file as it is, and of a folder the result that a command wrote there, ``result.json`` where none is."""
+    if not place.is_dir():
+        return place
+    return next((place / name for name in FILES if (place / name).is_file()), place / FILES[0])
+
+
 def load_assessment(path: Path | str) -> Result:
     """Return the result of an assessment.
 
@@ -103,10 +110,7 @@ def load_assessment(path: Path | str) -> Result:
         SpecError: If it cannot be read.
         OptionError: If it is a result of another command; the message says of which.
     """
-    place = Path(path)
-    if place.is_dir():
-        there = [place / name for name in FILES if (place / name).is_file()]
-        place = there[0] if there else place / FILES[0]
+    place = result_file(Path(path))
     kind, section = load_any(place)
     if kind != "result":
         raise OptionError(f"{_shown(str(place))}: is {NAMES[kind]}; give the result.json of faultsim assess")

@@ -92,15 +92,13 @@ def expand(written: Written, folder: Path, *, model: ModelSpec | None = None) ->
     used = {id(place): place for (_, place), case in zip(pairs, found, strict=True) if case is not None}
     beyond = ((place.at, _beyond(place.device, place.typed)) for place in used.values() if place.conditions)
     problems += [(at, said) for at, said in beyond if said is not None]
+    twice = (one for one in cases if one.validation_data and one.validation_data in (one.data, one.train_data))
+    for case in itertools.islice(twice, 1):
+        what = "trained on" if case.validation_data == case.train_data else "judged by"
+        message = f"is what case {case.name} is {what} too; give others, or leave it out for a part of the data"
+        problems.append((("hardening", "validation_data"), message))
     if problems:
         raise written.refusal(problems)
-    for case in cases:
-        if case.validation_data is not None and case.validation_data in (case.data, case.train_data):
-            what = "trained on" if case.validation_data == case.train_data else "judged by"
-            raise written.refusal([(
-                ("hardening", "validation_data"),
-                f"is what case {case.name} is {what} too; give others, or leave it out for a part of the data",
-            )])  # fmt: skip
     return cases
 
 
@@ -151,7 +149,7 @@ def _fit(device: Device, conditions: dict[str, str], at: NodePath, problems: _Pr
     try:
         for name, text in conditions.items():
             conditions_from(device.spec, {name: text})
-        typed = conditions_from(device.spec, conditions)
+        return conditions_from(device.spec, conditions)
     except OptionError as error:
         said = re.sub(r"--([a-z]+)", r"\1", str(error))  # a key here, no option
         knob = knobs(device.spec).get(name)
@@ -159,7 +157,6 @@ def _fit(device: Device, conditions: dict[str, str], at: NodePath, problems: _Pr
             said += f", in {knob.unit}, without the unit"
         problems.append(((*at, name), f"{said}{hint if said.startswith('no law') else ''}"))
         return None
-    return typed
 
 
 def _beyond(device: Device, conditions: Conditions) -> str | None:
@@ -168,16 +165,19 @@ def _beyond(device: Device, conditions: Conditions) -> str | None:
     values = np.linspace(-1, 1, 16, dtype=np.float32).reshape(4, 4)
     try:
         stored = device.store({"w": (site, values)})
-        device.combined_budget(stored)
-        if device.is_conditional(stored):  # how many events there are is a matter of the model's size
-            return None
     except FaultsimError:
         return None
     try:
         device.combined_budget(stored, conditions=conditions)
+        return None
     except FaultsimError as error:
-        return str(error)
-    return None
+        said = str(error)
+    try:
+        device.combined_budget(stored)
+        # how many events there are is a matter of the model's size
+        return None if device.is_conditional(stored) else said
+    except FaultsimError:
+        return None
 
 
 def _spread(name: str, said: ConditionsSpec, at: NodePath) -> Iterator[_Corner]:

@@ -11,7 +11,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$", max_length=60)]
 Number = Quantity[JsonValue, str]
 Share = Quantity[Probability, Literal["fraction"]]
 Ber = Quantity[Probability, Literal["BER"]]
-Supply = Annotated[float, Field(gt=0, le=10)]
+MOST_VOLTS = 10
+"""Of a supply; a larger number is in millivolts, or a slip of the hand."""
+Supply = Annotated[float, Field(gt=0, le=MOST_VOLTS)]
 Volt = Quantity[Supply, Literal["V"]]
 Second = Quantity[Positive, Literal["s"]]
 

@@ -1,4 +1,4 @@
-"""The largest error of chains of laws: radii from simulated chips against other chips, whole and in blocks."""
+"""The largest error of chains of laws: radii from simulated chips against other chips."""
 
 import math
 from collections.abc import Callable

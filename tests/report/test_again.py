@@ -81,6 +81,6 @@ def test_more_trials_are_enough_for_the_percentile_that_was_open():
     assert more_trials(1, ["p95", "mean"], level=0.95) == 72
     assert more_trials(1, ["p95"], level=0.99) == 104
     assert more_trials(100, ["p95", None], level=0.95) == 400
-    assert more_trials(10, ["p99.9"], level=0.95) == trials_for_quantile(0.999)
+    assert more_trials(10, ["p99"], level=0.95) == trials_for_quantile(0.99)
     assert more_trials(0, [], level=0.95) == 1
     assert more_trials(5, ["p100", "p0", "pxx", "p1e5", "p99.999999"], level=0.95) == 20  # a foreign result
