@@ -12,6 +12,7 @@ minutes nothing else is to be expected.
 import argparse
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,8 +103,10 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for run in chosen.run or RUNS:
             model = floats if run != "bits" else quantized(floats, folder / "resnet20_int8.onnx", train)
+            began = time.monotonic()
             done = hardened(run, model, data, folder / run, chosen)
-            print(f"{run}: {done.result.training.seconds / 60:.1f} min, {done.result.sentence}", flush=True)
+            trained, whole = done.result.training.seconds / 60, (time.monotonic() - began) / 60
+            print(f"{run}: trained {trained:.1f} min of {whole:.1f} min, {done.result.sentence}", flush=True)
             for what, gain, goal in gains(run, model, done, data.test, chosen.trials):
                 print(f"  {what:44} {100 * gain:+7.2f} points, goal {100 * goal:+.2f}", flush=True)
                 missed += [f"{run}: {what}"] if gain < goal else []

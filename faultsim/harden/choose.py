@@ -26,6 +26,13 @@ LOWER = 0.2
 """The second learning rate that is tried, as a part of the first."""
 
 
+class Short(NamedTuple):
+    """What a short training came to: the validation score that it promises, and the seconds it took."""
+
+    score: float
+    seconds: float
+
+
 class Choice(NamedTuple):
     """What the final training is made with.
 
@@ -34,14 +41,14 @@ class Choice(NamedTuple):
         loss: At its strength.
         tried: The strengths and their scores.
         said: One sentence for each choice between two.
-        trainings: How many short trainings it took, those of an interrupted search among them.
+        spent_s: Seconds that the short trainings took, those of an interrupted search among them.
     """
 
     options: Hardening
     loss: Loss
     tried: list[Tried]
     said: tuple[str, ...] = ()
-    trainings: int = 0
+    spent_s: float = 0.0
 
 
 def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress) -> Choice:
@@ -69,10 +76,13 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
         if key not in known:
             one = loss.with_strength(strength)
             trained = train_part(ready, options, one, out, f"strength-{key}", None, tell)
-            known[key] = ready.validator.promise(trained.curve)
+            known[key] = Short(ready.validator.promise(trained.curve), trained.seconds)
             if out is not None:
                 _write_known(out, of, known)
-        return known[key]
+        return known[key].score
+
+    def spent() -> float:
+        return sum(known[key].seconds for key in asked)
 
     said: list[str] = []
     if options.training.lr is None:
@@ -84,7 +94,7 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
         said.append(_said(own, f"a learning rate of {usual:.3g}", other, f"{LOWER * usual:.3g}", f"{rate:.3g}"))
         options = chosen
     if isinstance(loss, Plain):
-        return Choice(options, loss, [], tuple(said), len(asked))
+        return Choice(options, loss, [], tuple(said), spent())
     also, slack = ready.recipe.also, ready.validator.slack
     if also is not None:
         own, other = score(options, loss, loss.strength), score(options, also, also.strength)
@@ -92,7 +102,7 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
         said.append(_said(own, loss.kind, other, also.kind, chosen_loss.kind))
         loss = chosen_loss
     tried = search_strength(loss.strength, lambda strength: score(options, loss, strength), most=options.search)
-    return Choice(options, loss.with_strength(weakest(tried, slack).strength), tried, tuple(said), len(asked))
+    return Choice(options, loss.with_strength(weakest(tried, slack).strength), tried, tuple(said), spent())
 
 
 def train_part(
@@ -104,20 +114,21 @@ def train_part(
     told: Told | None,
     tell: Progress,
     *,
-    before: int = 0,
+    before: float = 0.0,
 ) -> Trained:
     """Train with *loss*: in full where *name* is ``final``, for a part of the steps and of the time elsewhere.
 
-    The short trainings get a third of the time at most; the final one gets what *before* of them have left.
+    The short trainings get a third of the time at most; the final one gets all but the seconds spent
+    *before*, and half of the time at least.
     """
     training = replace(options.training, batch_size=ready.batch_size)
     budget = training.time_budget_s
-    share = None if budget is None else budget / (3 * _trainings(ready, options))
     if name != "final":
         whole = training.planned(max(len(ready.train) // ready.batch_size, 1))
+        share = None if budget is None else budget / (3 * _trainings(ready, options))
         training = replace(training, steps=max(round(whole * options.search_part), 1), time_budget_s=share)
-    elif budget is not None and share is not None:
-        training = replace(training, time_budget_s=budget - before * share)
+    elif budget is not None:
+        training = replace(training, time_budget_s=max(budget - before, budget / 2))
     phase = "training" if name == "final" else f"strength {loss.strength:.3g}"
     return train(
         ready.trainable,
@@ -153,12 +164,12 @@ def _fingerprint(ready: Prepared, options: Hardening) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _known(out: Path | None, of: str) -> dict[str, float]:
+def _known(out: Path | None, of: str) -> dict[str, Short]:
     if out is None or not (out / TRIED).is_file():
         return {}
     try:
         found = json.loads((out / TRIED).read_text(encoding="utf-8"))
-        scores = {str(key): float(value) for key, value in found["scores"].items()}
+        scores = {str(key): Short(float(value), float(found["seconds"][key])) for key, value in found["scores"].items()}
         same = found["of"] == of
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
         raise DataError(f"{out / TRIED}: cannot be read; delete it, and the strengths are tried again") from None
@@ -170,5 +181,7 @@ def _known(out: Path | None, of: str) -> dict[str, float]:
     return scores
 
 
-def _write_known(out: Path, of: str, known: dict[str, float]) -> None:
-    write_text(out / TRIED, json.dumps({"of": of, "scores": known}))
+def _write_known(out: Path, of: str, known: dict[str, Short]) -> None:
+    scores = {key: one.score for key, one in known.items()}
+    seconds = {key: one.seconds for key, one in known.items()}
+    write_text(out / TRIED, json.dumps({"of": of, "scores": scores, "seconds": seconds}))

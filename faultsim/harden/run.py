@@ -130,8 +130,8 @@ def harden(
             original.write(out / QUANTIZED)
         floats = assess(ready.floats, chip, ready.test, options=_of_test(options), progress=_named(tell, "float"))
     began = time.monotonic()
-    options, loss, tried, said, trainings = choose(ready, options, out, tell)
-    trained = train_part(ready, options, loss, out, "final", told, tell, before=trainings)
+    options, loss, tried, said, searched = choose(ready, options, out, tell)
+    trained = train_part(ready, options, loss, out, "final", told, tell, before=searched)
     spent = time.monotonic() - began
     numbers = dict(trained.numbers)
     if batchnorm.live(original) and options.batch_norm == "recalibrated":

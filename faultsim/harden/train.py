@@ -30,6 +30,8 @@ from faultsim.rng import generator
 Array = NDArray[Any]
 MOST_ASIDE = 0.1
 """Part of a time budget that is kept for the way back, at most."""
+MOST_JUDGING = 0.5
+"""Part of a time budget that is kept for the last validation, at most."""
 
 
 def train(
@@ -117,11 +119,13 @@ class _Run:
         self.sum, self.count = 0.0, 0
         self.spent = 0.0
         self.budget = options.time_budget_s
+        self.judging = 0.0  # seconds of the latest validation
         self._order: tuple[int, Array] = (-1, np.empty(0, np.int64))
 
     def begin(self, told: Told | None) -> None:
         """Judge the untrained model."""
         self._validate(told, math.nan)
+        self.spent = self.judging
 
     def go(
         self,
@@ -131,13 +135,13 @@ class _Run:
         spares: Spares | None,
     ) -> Trained:
         """Train to the end."""
-        self._set_aside(spares)
         began, before = time.monotonic(), self.spent
+        self._set_aside(spares)
         saved = began
         stopped = None
         while self.step < self.planned and stopped is None:
             self.spent = before + time.monotonic() - began
-            if self.budget is not None and self.spent >= self.budget:
+            if self.spent >= self._last_step():
                 stopped = f"the time budget of {self.options.time_budget_s:g} s was spent"
                 break
             if self._impatient():
@@ -166,6 +170,7 @@ class _Run:
             last = self.curve[-1], self.mean
             ends = [last] if best.step in (0, self.step) else [last, (best, self.best)]
             best, leaves, part = spared(self.trainable, (self.curve[0], self.initial), ends, self.judge, spares)
+        self.spent = before + time.monotonic() - began
         numbers = self.trainable.numbers(leaves)
         return Trained(numbers, tuple(self.curve), best, self.step, self.planned, self.spent, stopped, part)
 
@@ -179,9 +184,12 @@ class _Run:
         spares(numbers)
         self.budget -= min(2 * STEPS * (time.monotonic() - began), MOST_ASIDE * self.budget)
 
+    def _last_step(self) -> float:
+        """Return the seconds after which no step begins: what is left of the budget is for the last validation."""
+        return math.inf if self.budget is None else self.budget - min(self.judging, MOST_JUDGING * self.budget)
+
     def _progress(self) -> float:
-        done = self.step / self.planned
-        return done if self.budget is None else min(max(done, self.spent / self.budget), 1.0)
+        return min(max(self.step / self.planned, self.spent / self._last_step()), 1.0)
 
     def _advance(self) -> float | None:
         """Take one step; None where its loss or gradient is not finite, and nothing has moved."""
@@ -223,7 +231,9 @@ class _Run:
         return rate
 
     def _validate(self, told: Told | None, rate: float) -> None:
+        began = time.monotonic()
         judged = self.judge(self.trainable.numbers(self.mean))
+        self.judging = time.monotonic() - began
         train_loss = self.sum / self.count if self.count else math.nan
         point = Point(self.step, self.step / self.per_epoch, train_loss, *judged, rate, self.spent)
         self.sum, self.count = 0.0, 0

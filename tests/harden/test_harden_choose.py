@@ -153,12 +153,15 @@ def test_test_samples_without_labels_are_labelled_by_the_original(tmp_path):
 
 
 def test_the_time_that_the_search_leaves_is_the_final_trainings(tmp_path, monkeypatch):
-    given = {}
+    given, spent = {}, []
 
     def record(*args, **options):
         place = options["checkpoint"].parent.name
         given[place] = args[5].time_budget_s
-        return train(*args, **options)
+        found = train(*args, **options)
+        if place != "final":
+            spent.append(found.seconds)
+        return found
 
     monkeypatch.setattr(choose_module, "train", record)
     quick = replace(QUICK.training, time_budget_s=3600.0)
@@ -166,12 +169,13 @@ def test_the_time_that_the_search_leaves_is_the_final_trainings(tmp_path, monkey
     assert given == {"final": 3600.0}
     given.clear()
     _harden(tmp_path / "b", replace(QUICK, losses=("plain",), training=quick))
-    assert sorted(given.values()) == [600.0, 600.0, 2400.0]
+    assert given.pop("final") == pytest.approx(3600 - sum(spent))
+    assert list(given.values()) == [600.0, 600.0]
     given.clear()
+    spent.clear()
     _harden(tmp_path / "c", replace(QUICK, training=quick))
-    share = 3600.0 / 3 / 4
-    assert given.pop("final") == pytest.approx(3600 - share * len(given))
-    assert set(given.values()) == {share}
+    assert given.pop("final") == pytest.approx(3600 - sum(spent))
+    assert set(given.values()) == {3600.0 / 3 / 4}
 
 
 def test_a_diverged_short_training_does_not_win():

@@ -35,7 +35,16 @@ LOSS = Together(losses=(WeightClipping(limit=2.5), RandomBitErrors(ber=0.01), Co
 
 
 def _job(
-    name="digits_float", *, loss=LOSS, checkpoint=None, resume=False, towards="labels", told=None, flat=False, **options
+    name="digits_float",
+    *,
+    loss=LOSS,
+    checkpoint=None,
+    resume=False,
+    towards="labels",
+    told=None,
+    flat=False,
+    judging=None,
+    **options,
 ):
     model = load_model(DIGITS / f"{name}.onnx")
     with np.load(DIGITS / f"{name}.npz") as archive:
@@ -45,6 +54,8 @@ def _job(
     target = Target(model, Classification(), scored_output(model), data, towards=towards, batch_size=100)
 
     def judge(numbers):
+        if judging is not None:
+            judging()
         loss = mean_loss(model, x[400:], y[400:], {n: a for n, a in numbers.items() if n in trainable.parameters})
         gone = sum(float(np.square(numbers[n].astype(float) - model.numbers[n]).sum()) for n in trainable.parameters)
         return Judged(
@@ -222,6 +233,26 @@ def test_the_way_back_has_its_part_of_the_time_budget(monkeypatch, seconds, left
     assert run.budget == left  # 40 passes, a tenth at most
     run._set_aside(None)
     assert run.budget == left
+
+
+def test_the_last_validation_has_its_part_of_the_time_budget(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    evaluate = module.evaluate
+
+    def step(*args):
+        now[0] += 3.0
+        return evaluate(*args)
+
+    def judge():
+        now[0] += 30.0
+
+    monkeypatch.setattr(module, "evaluate", step)
+    found = _job(loss=Plain(), steps=10**6, validate_every=10**6, time_budget_s=600.0, judging=judge)
+    assert found.stopped == "the time budget of 600 s was spent"
+    assert [point.step for point in found.curve] == [0, 180]
+    assert found.seconds == 600.0
+    assert found.curve[-1].lr == pytest.approx(0.0, abs=2e-6)  # it came down to nothing by then
 
 
 def test_a_time_budget_ends_it():
