@@ -16,6 +16,7 @@ from faultsim.engine.screen.trial import Trial
 from faultsim.engine.screen.verdicts import Evaluated, Verdicts
 from faultsim.engine.sweep.routes import Needs, Patch, Route, Router
 from faultsim.engine.sweep.spans import grouped
+from faultsim.errors import FaultsimError
 
 Array = NDArray[Any]
 SLICED_SHARE = 0.25
@@ -48,7 +49,7 @@ def inexact_way(router: Router, patch: Patch) -> Route | None:
 def evaluate_apart(
     scorer: Scorer, trials: Sequence[Trial], dense: Callable[[Patch], Mapping[str, Array]], verdicts: Verdicts
 ) -> None:
-    """Evaluate the sampled images of each trial by passes over these images alone.
+    """Evaluate the sampled images of each trial by passes over these images alone; one that cannot be has `failed`.
 
     Args:
         scorer: The task.
@@ -63,13 +64,16 @@ def evaluate_apart(
             count = sum(one.images.size for one in parts)
             if count == 0:
                 continue
-            run = scorer.runner.open(dense(trial.patch))
-            outputs = []
-            for start in range(0, count, scorer.batch_size):
-                rows = np.arange(start, min(start + scorer.batch_size, count))
-                wide = np.resize(rows, max(rows.size, LEAST))
-                outputs.append(run({name: one[wide] for name, one in feeds.items()})[: rows.size])
-            verdicts.count(parts, np.concatenate(outputs))
+            try:
+                run = scorer.runner.open(dense(trial.patch))
+                outputs = []
+                for start in range(0, count, scorer.batch_size):
+                    rows = np.arange(start, min(start + scorer.batch_size, count))
+                    wide = np.resize(rows, max(rows.size, LEAST))
+                    outputs.append(run({name: one[wide] for name, one in feeds.items()})[: rows.size])
+                verdicts.count(parts, np.concatenate(outputs))
+            except (FaultsimError, MemoryError):
+                trial.failed = True
 
 
 def _inputs(scorer: Scorer, group: Sequence[Trial]) -> list[tuple[list[Evaluated], dict[str, Array]]]:

@@ -90,7 +90,7 @@ class ScreenedSweep:
 
     def __post_init__(self) -> None:
         """Look at the graph."""
-        own = replace(self.scorer, batch_size=min(BATCH, len(self.scorer.data)), _kept=[])
+        own = replace(self.scorer, batch_size=min(BATCH, len(self.scorer.data)))
         self._sweep = Sweep(own, self.numbers, self.memory_bytes // (1 + self.options.rivals), side_by_side=False)
         router = self._sweep._router
         self._program: Program | None = None
@@ -175,7 +175,7 @@ class ScreenedSweep:
             for entry, members in groups:
                 with self._sweep._kept.using(entry):
                     for waiting in _calls(members, batch.judge.start, batch.judge.stop):
-                        self._evaluate(entry, waiting, batch)
+                        self._evaluate_or_fail(entry, waiting, batch)
         apart = [one for one in trials if not one.exact and not one.failed]
         evaluate_apart(self._sweep.scorer, apart, self._sweep._dense, self._verdicts)
 
@@ -210,6 +210,20 @@ class ScreenedSweep:
                     trial.failed = True
                     continue
                 _offer(trial, start, own, screen, axis)
+
+    def _evaluate_or_fail(self, entry: Entry, waiting: Sequence[_Waiting], batch: Any) -> None:
+        """Evaluate a call; where it fails, each of its trials by itself; one that fails alone is evaluated exactly."""
+        try:
+            self._evaluate(entry, waiting, batch)
+        except (FaultsimError, MemoryError):
+            each: dict[int, list[_Waiting]] = {}
+            for one in waiting:
+                each.setdefault(id(one.part.trial), []).append(one)
+            if len(each) == 1:
+                waiting[0].part.trial.failed = True
+                return
+            for own in each.values():
+                self._evaluate_or_fail(entry, own, batch)
 
     def _evaluate(self, entry: Entry, waiting: Sequence[_Waiting], batch: Any) -> None:
         axis = entry.join.axis

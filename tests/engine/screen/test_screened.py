@@ -10,6 +10,7 @@ from faultsim.engine.screen import screened as module
 from faultsim.engine.screen.screened import ScreenedSweep, ScreenOptions
 from faultsim.engine.screen.slopes import Slopes, slopes
 from faultsim.engine.screen.tally import mismatch_rate
+from faultsim.engine.screen.verdicts import Verdicts
 from faultsim.engine.sweep.entry import Entry
 from faultsim.engine.sweep.routes import Router
 from faultsim.engine.sweep.slices import Sparse
@@ -116,7 +117,7 @@ def test_trials_without_an_exact_way_are_screened_and_evaluated_by_whole_passes(
         assert tally.nonfinite == counts.nonfinite
         assert tally.unchanged == 0
     found = ScreenedSweep(one).score(patches)
-    assert found == ScreenedSweep(replace(one, batch_size=7, _kept=[])).score(patches)
+    assert found == ScreenedSweep(replace(one, batch_size=7)).score(patches)
     screened = [t for t in found if t.screened]
     assert len(screened) > 10
     assert sum(t.audited + t.evaluated for t in screened) < 0.15 * sum(t.n for t in screened)
@@ -143,6 +144,28 @@ def test_a_way_that_fails_is_left_for_an_exact_evaluation(tiny, monkeypatch):
     tallies = sweep.score(patches)
     assert [t.mismatch for t in tallies] == truth
     assert all(t.is_exact for t in tallies)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_trial_that_fails_leaves_the_others_as_they_are(apart, tiny, monkeypatch):
+    one = tiny()
+    patches = flips(one.runner.model, 16, bits=(30,))
+    if apart:
+        monkeypatch.setattr(Router, "_by_entry", lambda *given: None)
+    before = ScreenedSweep(one).score(patches)
+    bad = next(t for t, tally in enumerate(before) if tally.evaluated)
+    count = Verdicts.count
+
+    def broken(verdicts, parts, output):
+        if any(part.trial.patch is patches[bad] for part in parts):
+            raise ModelError("no memory left")
+        count(verdicts, parts, output)
+
+    monkeypatch.setattr(Verdicts, "count", broken)
+    found = ScreenedSweep(one).score(patches)
+    assert found[bad].is_exact
+    assert found[bad].mismatch == one.score(numbers_of(one.runner.model, patches[bad])).counts.mismatch
+    assert found[:bad] + found[bad + 1 :] == before[:bad] + before[bad + 1 :]
 
 
 def test_negative_zero_is_a_change(tiny):
