@@ -39,7 +39,9 @@ def test_one_case_that_is_worse_fails_the_whole():
     found = compare_runs(first, {"a": shifted(0), "b": shifted(-2)}, limits=gate)
     assert [case.comparison.failed for case in found.cases] == [False, True]
     assert found.failed
-    assert any(line.startswith("FAILED  mean accuracy") and line.endswith("in b") for line in lines(found))
+    assert any(line.startswith("FAILED  mean accuracy") for line in lines(found))
+    assert lines(found)[-1].endswith("in b")
+    assert all(len(line) <= 80 for line in lines(found))
     assert not any(line.startswith("PASSED") for line in lines(found))
     assert not compare_runs(first, first, limits=gate).failed
     assert lines(compare_runs(first, first, limits=gate))[-1] == "PASSED  2 gates on 2 cases"

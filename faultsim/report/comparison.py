@@ -19,15 +19,16 @@ def lines(found: Comparison) -> list[str]:
     tested = [one for one in found.figures if one.test is not None]
     others = [one for one in found.figures if one.test is None]
     if tested:
-        span = f"{100 * found.level:g} % interval"
-        said.append(f"{pad('tested', _NAME_CELLS)}{'first':>9}{'second':>9}{'change':>11}  {span:20} verdict")
-        said += [_row(one) for one in tested]
+        said.append(f"{pad('tested', _NAME_CELLS)}{'first':>9}{'second':>9}{'change':>11}")
+        for one in tested:
+            said += [_row(one), verdict_line(one, found.level)]
     if others:
         said += ["", f"{pad('not tested, so no claim', _NAME_CELLS)}{'first':>9}{'second':>9}{'change':>11}"]
         said += [_row(one) for one in others]
     notes = [textwrap.wrap(f"note: {plain(note)}", _WIDTH, subsequent_indent="      ") for note in found.notes]
     said += ["", *itertools.chain.from_iterable(notes)] if notes else []
-    said += ["", *(gate_line(gate) for gate in found.gates)] if found.gates else []
+    gates = [textwrap.wrap(gate_line(gate), _WIDTH, subsequent_indent="        ") for gate in found.gates]
+    said += ["", *itertools.chain.from_iterable(gates)] if gates else []
     return [line.rstrip() for line in said]
 
 
@@ -76,8 +77,12 @@ def claim(one: Compared) -> str:
 
 
 def _row(one: Compared) -> str:
-    head = f"{pad(one.words, _NAME_CELLS)}{shown(one, one.first):>9}{shown(one, one.second):>9}{change(one):>11}"
-    return head if one.test is None else f"{head}  {between(one):20} {claim(one)}"
+    return f"{pad(one.words, _NAME_CELLS)}{shown(one, one.first):>9}{shown(one, one.second):>9}{change(one):>11}"
+
+
+def verdict_line(one: Compared, level: float) -> str:
+    """Return what a test says of the figure in the line above."""
+    return f"    {claim(one)}, {100 * level:g} % interval {between(one)}"
 
 
 def shown(one: Compared, value: float | None) -> str:

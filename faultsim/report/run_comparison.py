@@ -1,28 +1,41 @@
 """Two runs of a scenario, as lines for a terminal, as Markdown and as JUnit XML. Nothing is compared here."""
 
-from faultsim.report.comparison import answer, between, change, claim, gate_line, shown
+import textwrap
+
+from faultsim.report.comparison import answer, between, change, claim, gate_line, shown, verdict_line
 from faultsim.report.markdown import code, escape
 from faultsim.report.words import counted, pad, plain
 from faultsim.results.comparison import Compared
 from faultsim.results.run_comparison import ComparedCase, RunComparison
 
 _NAME_CELLS = 36
+_WIDTH = 80
 
 
 def lines(found: RunComparison) -> list[str]:
     """Return the terminal report: a row a case with its main figure, what is not in both, the gates."""
     said = [f"first   {plain(found.first)}", f"second  {plain(found.second)}", f"cases   {_cases(found)}", ""]
-    said.append(f"{pad('mean chip', _NAME_CELLS)}{'first':>9}{'second':>9}{'change':>11}  {'interval':20} verdict")
+    said.append(f"{pad('mean chip', _NAME_CELLS)}{'first':>9}{'second':>9}{'change':>11}")
     for case in found.cases:
         one = main(case)
         if one is None:
-            said.append(f"{pad(plain(case.name), _NAME_CELLS)}  {plain(answer(case.comparison))}")
+            said += [plain(case.name), *_wrapped(plain(answer(case.comparison)), "    ", "    ")]
             continue
         figures = f"{shown(one, one.first):>9}{shown(one, one.second):>9}{change(one):>11}"
-        said.append(f"{pad(plain(case.name), _NAME_CELLS)}{figures}  {between(one):20} {claim(one)}")
-    said += ["", *(f"note: {note}" for note in notes(found))]
-    said += ["", *verdicts(found)] if found.gated else []
+        said.append(f"{pad(plain(case.name), _NAME_CELLS)}{figures}")
+        said.append(verdict_line(one, case.comparison.level))
+    said.append("")
+    for note in notes(found):
+        said += _wrapped(f"note: {note}", "", "      ")
+    if found.gated:
+        said.append("")
+        for verdict in verdicts(found):
+            said += _wrapped(verdict, "", "        ")
     return [line.rstrip() for line in said]
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=rest)
 
 
 def markdown(found: RunComparison) -> str:
