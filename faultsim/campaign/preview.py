@@ -1,5 +1,6 @@
 """What a campaign would do, before it does it: population, strata, trials, time. Nothing of it is kept."""
 
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,13 +52,17 @@ def preview(
         if len(population.regions) > _MOST_SHOWN:
             yield f"  and {len(population.regions) - _MOST_SHOWN} more"
         yield from _strata(population)
-        yield f"trials      {most:,}: {planned.plan}"
+        yield from _wrapped(f"trials      {most:,}: {planned.plan}")
         if campaign.rule is None and not draws.replacement:
             half = margin_of(most, population=population.faults, level=options.level)
             yield f"            a half-width of about {half:.2g} at a rate of one half, less elsewhere"
-        yield _expected(planned, campaign, most)
+        yield from _wrapped(_expected(planned, campaign, most))
     finally:
         torch.set_num_threads(threads)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 80, subsequent_indent=" " * 12, break_long_words=False, break_on_hyphens=False)
 
 
 def _strata(population: Population) -> Iterator[str]:
