@@ -25,6 +25,7 @@ from faultsim.corruption import Stored, apply_edit
 from faultsim.device import Conditions
 from faultsim.faults import BitFlip
 from faultsim.harden import Hardening, Training, harden
+from faultsim.harden.precision import SLOW, slowdown
 from faultsim.harden.run import Hardened
 from faultsim.model import Model, load_model
 from faultsim.rng import generator
@@ -146,7 +147,7 @@ def hardened(run: str, model: Path, data: Data, out: Path, chosen: argparse.Name
             augment="flip-shift",
             lr=RATE,
             time_budget_s=60 * chosen.minutes,
-            precision="bf16",
+            precision="float32" if slowdown() > SLOW else "bf16",
         ),
         assess=Options(trials=chosen.trials, site_trials=0, site_samples=64, conditions=conditions, sites=sites),
         radii=run == "lp",

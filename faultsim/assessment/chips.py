@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from faultsim.assessment.setting import Setting
 from faultsim.corruption import apply_edit
 from faultsim.device import Chip
 from faultsim.engine.ahead import ahead
+from faultsim.engine.beside import beside
 from faultsim.engine.runner import Run
 from faultsim.engine.summary import row
 from faultsim.inference import ActivationLaw, ActivationUpset, Effect, StuckOutput, Upset, fault_free
@@ -78,32 +78,10 @@ def chip_numbers(setting: Setting, trial: int, names: Sequence[str] | None = Non
     return draw_chip(setting, trial, names).numbers
 
 
-class Ready(NamedTuple):
-    """A chip that only has to be fed: what was drawn, and the network under it."""
-
-    drawn: Drawn
-    run: Run
-
-
-def ready_chip(setting: Setting, trial: int) -> Ready:
-    """Draw chip *trial* and open the network under its numbers."""
+def chip_row(setting: Setting, trial: int, outcomes: NDArray[np.uint8] | None = None) -> tuple[TrialRow, Drawn]:
+    """Draw and score chip *trial*; *outcomes* is filled with the class of each sample (see `Scorer.score`)."""
     drawn = draw_chip(setting, trial)
-    return Ready(drawn, setting.scorer.runner.open(drawn.numbers, drawn.effects))
-
-
-def chip_row(
-    setting: Setting, trial: int, outcomes: NDArray[np.uint8] | None = None, *, ready: Ready | None = None
-) -> tuple[TrialRow, Drawn]:
-    """Draw and score chip *trial*; *outcomes* is filled with the class of each sample (see `Scorer.score`).
-
-    Args:
-        setting: What the assessment stands on.
-        trial: Number of the chip.
-        outcomes: As `Scorer.score` has it.
-        ready: The chip, where `ready_chip` has drawn it already.
-    """
-    drawn, run = ready or ready_chip(setting, trial)
-    tally = setting.scorer.score(drawn.numbers, effects=drawn.effects, outcomes=outcomes, run=run)
+    tally = setting.scorer.score(drawn.numbers, effects=drawn.effects, outcomes=outcomes)
     return drawn_row(setting, trial, drawn, tally), drawn
 
 
@@ -127,17 +105,35 @@ class Scored(NamedTuple):
 
 
 def dense_chips(setting: Setting, trials: Sequence[int], *, outcomes: bool) -> Iterator[Scored]:
-    """Draw and score chips by whole passes, in order; the next one is drawn while this one is scored.
+    """Draw and score chips by whole passes, in order: several side by side, or the next drawn while one is scored.
 
     Args:
         setting: What the assessment stands on; its scorer knows the fault-free chip.
         trials: Numbers of the chips.
         outcomes: Whether the class of each sample is wanted.
     """
-    for trial, ready in ahead(partial(ready_chip, setting), trials):
+    if not trials:
+        return
+    first = draw_chip(setting, trials[0])
+    way = beside(setting.scorer, first.numbers, first.effects, setting.options.trials)
+
+    def drawn_of(trial: int) -> Drawn:
+        return first if trial == trials[0] else draw_chip(setting, trial)
+
+    def opened(trial: int) -> tuple[Drawn, Run]:
+        drawn = drawn_of(trial)
+        return drawn, way.scorer.runner.open(drawn.numbers, drawn.effects)
+
+    def scored(trial: int, drawn: Drawn, run: Run) -> Scored:
         kept = np.zeros(len(setting.data), np.uint8) if outcomes else None
-        found, drawn = chip_row(setting, trial, kept, ready=ready)
-        yield Scored(found, drawn, kept)
+        tally = way.scorer.score(drawn.numbers, drawn.effects, outcomes=kept, run=run)
+        return Scored(drawn_row(setting, trial, drawn, tally), drawn, kept)
+
+    if way.at_once > 1:
+        yield from way.each(lambda trial: scored(trial, *opened(trial)), trials)
+    else:
+        for trial, (drawn, run) in ahead(opened, trials):
+            yield scored(trial, drawn, run)
 
 
 def clean_scores(setting: Setting) -> tuple[Tally, Tally | None]:

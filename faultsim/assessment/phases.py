@@ -13,6 +13,7 @@ from faultsim.assessment.sets import ChipSet
 from faultsim.assessment.setting import Setting
 from faultsim.assessment.swept import is_sparse, swept_chips
 from faultsim.constraints import Tensors, TensorSet, dual_norm, log10_trials_for_even_chance
+from faultsim.engine.beside import beside
 from faultsim.engine.evaluate import Progress
 from faultsim.engine.objective import NetworkObjective
 from faultsim.engine.summary import own_score, row, summarise
@@ -91,11 +92,16 @@ def random_in_set(setting: Setting, found: ChipSet, rows: list[TrialRow], progre
     objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
     shapes = {name: one.site.shape for name, one in setting.stored.items()}
     trials = setting.options.trials
-    for trial in range(len(rows), trials):
-        progress("random in the set", trial, trials)
-        delta = found.constraint.random(generator(setting.options.seed, trial, "random_in_set"), shapes)
-        rows.append(row(trial, setting.scorer.score(objective.numbers(delta)), setting.task))
-    progress("random in the set", trials, trials)
+    constraint, way = found.constraint, beside(setting.scorer, setting.fault_free(), (), trials)
+
+    def scored(trial: int) -> TrialRow:
+        delta = constraint.random(generator(setting.options.seed, trial, "random_in_set"), shapes)
+        return row(trial, way.scorer.score(objective.numbers(delta)), setting.task)
+
+    progress("random in the set", len(rows), trials)
+    for one in way.each(scored, range(len(rows), trials)):
+        rows.append(one)
+        progress("random in the set", len(rows), trials)
 
 
 class Worst(NamedTuple):

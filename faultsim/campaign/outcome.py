@@ -29,6 +29,7 @@ from faultsim.results.injection import (
     OutcomeMean,
     StopInfo,
     StratumRow,
+    WorstTrial,
 )
 
 
@@ -115,7 +116,7 @@ def make_result(
         kinds=tuple(map(rater.part, _kinds(population))) if places else (),
         bits=tuple(map(rater.part, _bits(population))) if places else (),
         strata=_strata(population, rows, facts.ended) if population.stratify != "none" else (),
-        worst=(worst_screened if campaign.screen else worst_trials)(prepared, rows, campaign.worst),
+        worst=_worst(prepared, rows, campaign),
         screen=None if screen is None else screen.info(),
         stop=_stop(campaign, facts.ended, len(rows)),
         stopped=f"interrupted after {len(rows):,} of {facts.planned:,} trials" if facts.interrupted else None,
@@ -129,6 +130,12 @@ def make_result(
 def _score(setting: Setting, tally: Tally, *, stored: bool = False) -> Score:
     found = score_of(setting, tally, setting.stored.values() if stored else ())
     return found if found.loss is None else found.model_copy(update={"loss": short_loss(found.loss)})
+
+
+def _worst(prepared: Prepared, rows: Table, campaign: CampaignOptions) -> tuple[WorstTrial, ...]:
+    if campaign.screen:
+        return worst_screened(prepared, rows, campaign.worst, memory_bytes=campaign.memory_mib << 20)
+    return worst_trials(prepared, rows, campaign.worst)
 
 
 def _outcomes(rater: Rater) -> InjectionOutcomes:

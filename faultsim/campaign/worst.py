@@ -15,7 +15,7 @@ from faultsim.stats.difference import screened_values
 
 _SHOWN = 8
 """Flips of one trial that are named."""
-_MEMORY_BYTES = 256 << 20
+_MOST_BYTES = 256 << 20
 
 
 def worst_trials(prepared: Prepared, rows: Table, count: int) -> tuple[WorstTrial, ...]:
@@ -25,11 +25,13 @@ def worst_trials(prepared: Prepared, rows: Table, count: int) -> tuple[WorstTria
     return tuple(_trial(prepared, rows[i]) for i in order.tolist())
 
 
-def worst_screened(prepared: Prepared, rows: Table, count: int) -> tuple[WorstTrial, ...]:
+def worst_screened(prepared: Prepared, rows: Table, count: int, *, memory_bytes: int) -> tuple[WorstTrial, ...]:
     """Return the same for screened trials: those of the largest estimates, evaluated on every image."""
     order = np.lexsort((rows["trial"], -screened_values(*changed_shares(rows))))[:count]
     trials = rows["trial"][order].tolist()
-    exact = SweepEvaluator(prepared.setting, prepared.draws, memory_bytes=_MEMORY_BYTES).evaluate(trials)
+    exact = SweepEvaluator(prepared.setting, prepared.draws, memory_bytes=min(memory_bytes, _MOST_BYTES)).evaluate(
+        trials
+    )
     return worst_trials(prepared, np.array([tuple(row) for row in exact], dtype=COLUMNS.dtype), count)
 
 

@@ -109,6 +109,7 @@ def command(
     from faultsim.device.knobs import conditions_from
     from faultsim.errors import OptionError
     from faultsim.harden import harden
+    from faultsim.harden.precision import slow_note
     from faultsim.harden.terminal import validation
     from faultsim.library import find_model
     from faultsim.report.hardening import lines
@@ -121,6 +122,9 @@ def command(
     if options["resume"] and out is None:
         raise OptionError("--resume needs --out: the folder with the checkpoints")
     chosen = _hardening(options, conditions)
+    slow = slow_note(chosen.training.precision, torch_device)
+    if slow is not None:
+        click.echo(f"note: {slow}", err=True)
     with progress_bar(quiet=quiet) as tell:
         try:
             done = harden(

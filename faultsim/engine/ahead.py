@@ -1,36 +1,44 @@
-"""`ahead`: the next chip is made while this one is scored. What a chip is lives elsewhere."""
+"""`ahead`: the next chips are made while this one is used. What a chip is lives elsewhere."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Made = TypeVar("Made")
 
 
-def ahead(make: Callable[[int], Made], trials: Iterable[int]) -> Iterator[tuple[int, Made]]:
-    """Yield ``(trial, make(trial))`` in order, the next one being made on another thread in the meantime.
+def ahead(make: Callable[[int], Made], trials: Iterable[int], *, at_once: int = 1) -> Iterator[tuple[int, Made]]:
+    """Yield ``(trial, make(trial))`` in order, the next ones being made on other threads in the meantime.
 
-    One at most is made ahead: two chips are in memory at a time. What a `make` raises is raised in its turn.
+    As many as are made at once are in memory beside the one that was yielded. What a `make` raises is raised in its
+    turn.
 
     Args:
-        make: Makes one; it is called on one other thread, in order.
+        make: Makes one; called on *at_once* other threads, on one of them in order.
         trials: Numbers of the trials.
+        at_once: How many are made at the same time, at least 1.
 
     Examples:
         >>> list(ahead(lambda trial: trial * trial, range(3)))
         [(0, 0), (1, 1), (2, 4)]
     """
     numbers = iter(trials)
-    first = next(numbers, None)
-    if first is None:
-        return
-    pool = ThreadPoolExecutor(1, thread_name_prefix="faultsim-chip")
+    waiting: deque[tuple[int, Future[Made]]] = deque()
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="faultsim-chip")
+
+    def submit() -> None:
+        number = next(numbers, None)
+        if number is not None:
+            waiting.append((number, pool.submit(make, number)))
+
     try:
-        waiting = (first, pool.submit(make, first))
-        for number in numbers:
-            trial, made = waiting[0], waiting[1].result()
-            waiting = (number, pool.submit(make, number))
+        for _ in range(at_once):
+            submit()
+        while waiting:
+            trial, made = waiting[0][0], waiting[0][1].result()
+            waiting.popleft()
+            submit()
             yield trial, made
-        yield waiting[0], waiting[1].result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,5 +1,6 @@
 """Scores a model under given numbers over a data set, a batch at a time. No numbers are made here."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,7 @@ class Scorer:
         labels: Labels in place of the data's own, for agreement with the clean model.
         digests: Of the fault-free model's outputs, 16 bytes a sample, shape (samples, 2), once `set_golden` has run;
             outcomes are counted where they are known.
+        golden_numbers: Its numbers and effects, once `set_golden` has run.
     """
 
     runner: Runner
@@ -44,16 +46,23 @@ class Scorer:
     golden: Array | None = None
     labels: Array | None = None
     digests: NDArray[np.uint64] | None = None
-    _kept: list[Batch] = field(default_factory=list)
+    golden_numbers: tuple[Mapping[str, Array], Sequence[Effect]] | None = None
+    _kept: list[Batch] = field(init=False, default_factory=list)
+    _reading: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the data set's batches, from memory where they fit."""
+        """Yield the data set's batches, from memory where they fit; several threads may each have theirs."""
         if self._kept:
             yield from self._kept
             return
         kept: list[Batch] = []
         size = 0
-        for batch in batches(self.data, self.batch_size):
+        source = batches(self.data, self.batch_size)
+        while True:
+            with self._reading:
+                batch = next(source, None)
+            if batch is None:
+                break
             size += sum(a.nbytes for a in batch.inputs.values())
             if size <= KEEP_BYTES:
                 kept.append(batch)
@@ -84,6 +93,7 @@ class Scorer:
             predictions.append(self.task.predict(output))
             seen.append(digests(output))
         self.golden, self.digests = np.concatenate(predictions), np.concatenate(seen)
+        self.golden_numbers = numbers or {}, effects
 
     def set_labels_from_clean(self, task: GoldenAgreement) -> None:
         """Take the clean model's own predictions as the labels.

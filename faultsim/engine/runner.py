@@ -96,7 +96,7 @@ class Runner:
             if self.calibration is None:
                 raise OptionError("effects need the ranges of clean data; call Runner.calibrate before Runner.open")
             return self._chip(Chip(self.model, numbers, effects, self.calibration, self.layers))
-        if self.runtime == "torch" or not all(self._storable(name, array) for name, array in numbers.items()):
+        if not self.bakes(numbers):
             return self._torch(numbers)
         opened = session(
             self.model.with_numbers(numbers) if numbers else self.model.proto,
@@ -118,6 +118,12 @@ class Runner:
                 ) from None
 
         return run
+
+    def bakes(self, numbers: Mapping[str, Array], effects: Sequence[Effect] = ()) -> bool:
+        """Whether onnxruntime computes a chip, its numbers baked into a session; torch does elsewhere."""
+        acting = any(not effect.law.is_null for effect in effects)
+        storable = all(self._storable(name, array) for name, array in numbers.items())
+        return self.runtime == "onnxruntime" and not acting and storable
 
     def _chip(self, chip: Chip) -> Run:
         def run(feeds: Mapping[str, Array], start: int = 0) -> Array:

@@ -13,6 +13,7 @@ from faultsim.harden.curve import Point, Trained
 from faultsim.harden.export import Exported
 from faultsim.harden.hardening import Hardening
 from faultsim.harden.losses import Loss
+from faultsim.harden.precision import slow_note
 from faultsim.harden.prepare import Prepared
 from faultsim.harden.radii import Radii
 from faultsim.harden.strength import Tried
@@ -178,6 +179,9 @@ def _notes(ready: Prepared, options: Hardening, exported: Exported, trained: Tra
     said = []
     if trained.best.step == 0:
         said.append("No step of the training was better on the validation samples: the numbers are the original's.")
+    slow = slow_note(options.training.precision, ready.trainable.model.device.type)
+    if slow is not None:
+        said.append(slow)
     if exported.agreement.max_abs_difference is None:
         said.append(f"The written file: {exported.agreement.runtime}.")
     if ready.setting.device.acts_at_inference(reads=options.assess.reads == "inference"):

@@ -4,6 +4,7 @@ Weights, gradients, averages, validation and everything written stay float32: ma
 training's passes alone are rounded (``torch.autocast``).
 """
 
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal
@@ -26,6 +27,8 @@ PRECISIONS: Final = ("auto", "float32", "bf16")
 BETWEEN: Final = frozenset({"QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant", "BipolarQuant"})
 """Quantizers with real numbers on their other side."""
 Resolved = Literal["float32", "bf16"]
+SLOW = 1.5
+"""bfloat16 that takes so many times as long as float32 is told of."""
 
 
 def autocast(device: torch.device, precision: Resolved) -> AbstractContextManager[Any]:
@@ -56,6 +59,38 @@ def resolved(asked: Precision, model: Model, feeds: Mapping[str, Array]) -> Reso
     if asked == "bf16":
         raise OptionError(f"--precision bf16: {model.name} {reason}; train it in float32")
     return "float32"
+
+
+def slowdown(repeats: int = 3) -> float:
+    """Return what a small convolution takes in bfloat16 over what it takes in float32 here, the fastest of some.
+
+    Processors without instructions for bfloat16 compute it in software, 10 to 50 times slower than float32.
+    """
+    x, weight = torch.ones(8, 32, 16, 16), torch.ones(32, 32, 3, 3)
+
+    def seconds(kind: torch.dtype) -> float:
+        one, by = x.to(kind), weight.to(kind)
+        found = []
+        for _ in range(repeats + 1):  # the first one warms up
+            start = time.perf_counter()
+            torch.nn.functional.conv2d(one, by, padding=1)
+            found.append(time.perf_counter() - start)
+        return min(found[1:])
+
+    return seconds(torch.bfloat16) / max(seconds(torch.float32), 1e-9)
+
+
+def slow_note(asked: Precision, device: str) -> str | None:
+    """Return what to say before a training in bfloat16 on a processor that is slow at it; None elsewhere."""
+    if asked != "bf16" or device != "cpu":
+        return None
+    times = slowdown()
+    if times < SLOW:
+        return None
+    return (
+        f"A convolution takes {times:.3g} times as long in bfloat16 as in float32 on this processor: "
+        "--precision float32 trains faster here."
+    )
 
 
 def _unsafe(model: Model) -> str | None:

@@ -30,6 +30,8 @@ from faultsim.rng import generator
 Array = NDArray[Any]
 MOST_ASIDE = 0.1
 """Part of a time budget that is kept for the way back, at most."""
+MOST_BETWEEN = 0.1
+"""Part of a time budget that goes by between two validations, at most."""
 MOST_JUDGING = 0.5
 """Part of a time budget that is kept for the last validation, at most."""
 
@@ -153,7 +155,7 @@ class _Run:
                 break
             if tick is not None:
                 tick(self.step, self.planned)
-            due = self.step % self.every == 0 or self.step == self.planned
+            due = self.step % self.every == 0 or self.step == self.planned or self._overdue(before, began)
             if due:
                 self.spent = before + time.monotonic() - began
                 self._validate(told, rate)
@@ -187,6 +189,12 @@ class _Run:
     def _last_step(self) -> float:
         """Return the seconds after which no step begins: what is left of the budget is for the last validation."""
         return math.inf if self.budget is None else self.budget - min(self.judging, MOST_JUDGING * self.budget)
+
+    def _overdue(self, before: float, began: float) -> bool:
+        """Whether a part of the time budget has gone by without a validation: a slow machine may do few steps in it."""
+        if self.budget is None:
+            return False
+        return before + time.monotonic() - began - self.curve[-1].seconds >= MOST_BETWEEN * self.budget
 
     def _progress(self) -> float:
         return min(max(self.step / self.planned, self.spent / self._last_step()), 1.0)

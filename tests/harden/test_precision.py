@@ -9,9 +9,11 @@ import torch
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
+from faultsim.cli import main
 from faultsim.engine.scored import scored_output
 from faultsim.errors import OptionError
 from faultsim.harden import Training, harden
+from faultsim.harden import precision as module
 from faultsim.harden.batch import BatchAt
 from faultsim.harden.losses import CorruptionResistant, GradientRegularised, Plain, evaluate
 from faultsim.harden.precision import resolved
@@ -106,6 +108,27 @@ def test_what_is_trained_in_bfloat16_is_written_and_judged_in_float32(tmp_path):
     assert written.dtype == np.float32
     assert not np.array_equal(written, torch.from_numpy(written).bfloat16().float().numpy())
     assert done.result.agreement.max_abs_difference <= done.result.agreement.tolerance
+
+
+def test_a_processor_that_is_slow_at_bfloat16_is_told_of(monkeypatch):
+    assert 0 < module.slowdown() < 1e4
+    monkeypatch.setattr(module, "slowdown", lambda: 27.1)
+    said = module.slow_note("bf16", "cpu")
+    assert said is not None
+    assert said.startswith("A convolution takes 27.1 times as long in bfloat16 as in float32 on this processor: ")
+    assert module.slow_note("auto", "cpu") is None
+    assert module.slow_note("bf16", "cuda") is None
+    monkeypatch.setattr(module, "slowdown", lambda: 0.6)
+    assert module.slow_note("bf16", "cpu") is None
+
+
+def test_the_slow_training_is_told_of_before_it_and_in_the_result(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "slowdown", lambda: 27.1)
+    asked = "harden digits --device reram --precision bf16 --steps 2 --trials 2 --strength 1 --lr 1e-4 --no-radii -q"
+    with pytest.raises(SystemExit):
+        main([*asked.split(), "--out", str(tmp_path), "-o", str(tmp_path / "h.onnx")])
+    assert capsys.readouterr().err.startswith("note: A convolution takes 27.1 times as long in bfloat16")
+    assert "27.1 times as long" in (tmp_path / "harden.json").read_text()
 
 
 @pytest.mark.gpu

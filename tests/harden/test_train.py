@@ -248,11 +248,16 @@ def test_the_last_validation_has_its_part_of_the_time_budget(monkeypatch):
         now[0] += 30.0
 
     monkeypatch.setattr(module, "evaluate", step)
+    monkeypatch.setattr(module, "MOST_BETWEEN", 1.0)
     found = _job(loss=Plain(), steps=10**6, validate_every=10**6, time_budget_s=600.0, judging=judge)
     assert found.stopped == "the time budget of 600 s was spent"
     assert [point.step for point in found.curve] == [0, 180]
     assert found.seconds == 600.0
     assert found.curve[-1].lr == pytest.approx(0.0, abs=2e-6)  # it came down to nothing by then
+    monkeypatch.setattr(module, "MOST_BETWEEN", 0.1)  # a slow machine: no validation is due by steps
+    found = _job(loss=Plain(), steps=10**6, validate_every=10**6, time_budget_s=600.0, judging=judge)
+    assert set(np.diff([point.step for point in found.curve])) == {10}  # 30 s of steps, 30 s of validation
+    assert 540.0 < found.seconds <= 600.0
 
 
 def test_a_time_budget_ends_it():

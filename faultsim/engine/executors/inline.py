@@ -17,11 +17,17 @@ class Inline:
     name = "one process"
 
     def __init__(self, job: Job) -> None:
-        self._job = job
+        self._job: Job | None = job
 
     def map(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
-        """Yield each chunk with its answer, in order."""
+        """Yield each chunk with its answer, in order.
+
+        Raises:
+            ValueError: If the executor was left.
+        """
         for chunk in chunks:
+            if self._job is None:
+                raise ValueError("the executor was left; make another one")
             yield chunk, self._job(chunk)
 
     def __enter__(self) -> Self:
@@ -30,4 +36,5 @@ class Inline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing was started."""
+        """Let go of the job, and of the memory that it holds."""
+        self._job = None

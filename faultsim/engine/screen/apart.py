@@ -24,7 +24,7 @@ SLICED_SHARE = 0.25
 LEAST = 16
 """Rows of a pass, at least: kernels for a few rows may round otherwise."""
 ROOM_BYTES = 1 << 28
-"""Inputs of images that wait for their passes take at most so many bytes, or those of one trial."""
+"""Inputs of images that wait for their passes take at most so many bytes, however large the memory is."""
 
 
 def inexact_way(router: Router, patch: Patch) -> Route | None:
@@ -47,7 +47,12 @@ def inexact_way(router: Router, patch: Patch) -> Route | None:
 
 
 def evaluate_apart(
-    scorer: Scorer, trials: Sequence[Trial], dense: Callable[[Patch], Mapping[str, Array]], verdicts: Verdicts
+    scorer: Scorer,
+    trials: Sequence[Trial],
+    dense: Callable[[Patch], Mapping[str, Array]],
+    verdicts: Verdicts,
+    *,
+    room_bytes: int = ROOM_BYTES,
 ) -> None:
     """Evaluate the sampled images of each trial by passes over these images alone; one that cannot be has `failed`.
 
@@ -56,9 +61,10 @@ def evaluate_apart(
         trials: Trials whose images have been parted.
         dense: Gives the numbers of a chip.
         verdicts: Take the outputs.
+        room_bytes: For the inputs of images that wait for their passes; those of one trial always have room.
     """
     size = sum(one[:1].nbytes for one in scorer.data.inputs(0, 1).values())
-    for group in grouped(trials, lambda one: size * sum(kept.images.size for kept in one.samples), ROOM_BYTES):
+    for group in grouped(trials, lambda one: size * sum(kept.images.size for kept in one.samples), room_bytes):
         found = _inputs(scorer, group)
         for trial, (parts, feeds) in zip(group, found, strict=True):
             count = sum(one.images.size for one in parts)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultsim.engine.evaluate import Scorer
-from faultsim.engine.screen.apart import evaluate_apart, inexact_way
+from faultsim.engine.screen.apart import ROOM_BYTES, evaluate_apart, inexact_way
 from faultsim.engine.screen.reservoir import Rows
 from faultsim.engine.screen.rivals import classification_of
 from faultsim.engine.screen.slopes import Slopes, slopes
@@ -177,7 +177,8 @@ class ScreenedSweep:
                     for waiting in _calls(members, batch.judge.start, batch.judge.stop):
                         self._evaluate_or_fail(entry, waiting, batch)
         apart = [one for one in trials if not one.exact and not one.failed]
-        evaluate_apart(self._sweep.scorer, apart, self._sweep._dense, self._verdicts)
+        room = min(ROOM_BYTES, self.memory_bytes // 4)
+        evaluate_apart(self._sweep.scorer, apart, self._sweep._dense, self._verdicts, room_bytes=room)
 
     def _slopes(self, start: int, stop: int, boundary: frozenset[str]) -> Slopes:
         assert self._program is not None
