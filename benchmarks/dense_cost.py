@@ -2,8 +2,8 @@
 
 ``python benchmarks/dense_cost.py`` times, in turns, a clean pass over the same images in every way that is here (torch
 eager with live batch norm; folded, channels last; compiled; onnxruntime with its numbers baked in, and with them as
-inputs) and chips of an analog device in faultsim: drawn, opened and scored, as `assess` does it. A chip's ratio is its
-time over the fastest bare way of the same round, median (least to largest).
+inputs) and chips of an analog device in faultsim: drawn, opened and scored, as `assess` does it, some side by side. A
+chip's ratio is its time over the fastest bare way of the same round, median (least to largest).
 """
 
 import argparse
@@ -39,8 +39,8 @@ def main() -> None:
     parser.add_argument("--device", default="reram")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--batch-size", type=int, default=250)
-    parser.add_argument("--chips", type=int, default=5, help="a round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--chips", type=int, default=20, help="a round; some at once")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it wants a C++ compiler")
     chosen = parser.parse_args()

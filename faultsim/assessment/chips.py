@@ -114,11 +114,11 @@ def dense_chips(setting: Setting, trials: Sequence[int], *, outcomes: bool) -> I
     """
     if not trials:
         return
-    first = draw_chip(setting, trials[0])
-    way = beside(setting.scorer, first.numbers, first.effects, setting.options.trials)
+    held = [draw_chip(setting, trials[0])]
+    way = beside(setting.scorer, held[0].numbers, held[0].effects, setting.options.trials)
 
     def drawn_of(trial: int) -> Drawn:
-        return first if trial == trials[0] else draw_chip(setting, trial)
+        return held.pop() if trial == trials[0] else draw_chip(setting, trial)
 
     def opened(trial: int) -> tuple[Drawn, Run]:
         drawn = drawn_of(trial)

@@ -87,16 +87,20 @@ def summary(
 
 def random_in_set(setting: Setting, found: ChipSet, rows: list[TrialRow], progress: Progress) -> None:
     """Draw and score random corruptions of the set (the closed-form solver on a normal direction)."""
-    if found.constraint is None:
+    if found.constraint is None or len(rows) >= setting.options.trials:
         return
     objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
     shapes = {name: one.site.shape for name, one in setting.stored.items()}
     trials = setting.options.trials
-    constraint, way = found.constraint, beside(setting.scorer, setting.fault_free(), (), trials)
+    constraint = found.constraint
+
+    def numbers(trial: int) -> Mapping[str, NDArray[Any]]:
+        return objective.numbers(constraint.random(generator(setting.options.seed, trial, "random_in_set"), shapes))
 
     def scored(trial: int) -> TrialRow:
-        delta = constraint.random(generator(setting.options.seed, trial, "random_in_set"), shapes)
-        return row(trial, way.scorer.score(objective.numbers(delta)), setting.task)
+        return row(trial, way.scorer.score(numbers(trial)), setting.task)
+
+    way = beside(setting.scorer, numbers(0), (), trials)
 
     progress("random in the set", len(rows), trials)
     for one in way.each(scored, range(len(rows), trials)):

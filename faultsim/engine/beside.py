@@ -15,12 +15,16 @@ from faultsim.engine.ahead import ahead
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.runner import Run, Runner
 from faultsim.inference import Effect
-from faultsim.metrics import digests
+from faultsim.metrics import Custom, GoldenAgreement, Task, digests
 from faultsim.processors import processors
 
 Scored = TypeVar("Scored")
 MOST_BYTES = 1 << 30
-"""Most bytes that the numbers of all chips together may take, the copy that onnxruntime packs among them."""
+"""Most bytes that the numbers of all chips together may take."""
+COPIES = 8
+"""Of its numbers a chip holds so many: drawn, as a draw's float64, in the graph, serialised, packed by onnxruntime."""
+LEAST = 16
+"""Samples of a batch that is not split further: of fewer, onnxruntime takes other kernels."""
 
 
 class Beside(NamedTuple):
@@ -45,8 +49,9 @@ class Beside(NamedTuple):
 def beside(scorer: Scorer, numbers: Mapping[str, NDArray[Any]], effects: Sequence[Effect], most: int) -> Beside:
     """Return how chips like this one are scored fastest; the rows are the same either way.
 
-    One at a time where torch computes (its threads are the process's), where the graph has a fixed batch, and where
-    more would not fit into memory.
+    One at a time where torch computes (its threads are the process's), where the task is a function of the user's,
+    where the graph has a fixed batch, where more would not fit into memory, and where the fault-free chip gives other
+    bits with a part of the threads and of the batch.
 
     Args:
         scorer: Scores one chip with all threads; its golden model is known.
@@ -56,21 +61,25 @@ def beside(scorer: Scorer, numbers: Mapping[str, NDArray[Any]], effects: Sequenc
     """
     runner = scorer.runner
     threads = runner.threads or processors()
-    each = 2 * sum(array.nbytes for array in runner.model.numbers.values())
-    at_once = min(threads, most, scorer.batch_size, MOST_BYTES // max(each, 1))
+    each = COPIES * sum(array.nbytes for array in runner.model.numbers.values())
+    at_once = min(threads, most, scorer.batch_size // LEAST, MOST_BYTES // max(each, 1))
     fixed = any(spec.fixed_batch for spec in runner.model.inputs)
-    if at_once < 2 or fixed or not runner.bakes(numbers, effects):
-        return Beside(scorer, 1)
-    alone = Runner(runner.model, runner.output, threads=threads // at_once)
-    part = replace(scorer, runner=alone, batch_size=scorer.batch_size // at_once)
     golden = scorer.golden_numbers
-    if golden is None:
-        return Beside(part, at_once)
-    if not runner.bakes(*golden):
+    if at_once < 2 or fixed or golden is None or _is_foreign(scorer.task):
         return Beside(scorer, 1)
-    if not _same_bits(part, alone.open(*golden)):
-        part.set_golden(*golden)
-    return Beside(part, at_once)
+    if not (runner.bakes(numbers, effects) and runner.bakes(*golden)):
+        return Beside(scorer, 1)
+    size = threads // at_once, scorer.batch_size // at_once
+    if size not in scorer.parts:
+        alone = Runner(runner.model, runner.output, threads=size[0])
+        part = replace(scorer, runner=alone, batch_size=size[1])
+        scorer.parts[size] = part if _same_bits(part, alone.open(*golden)) else None
+    known: Scorer | None = scorer.parts[size]
+    return Beside(scorer, 1) if known is None else Beside(known, at_once)
+
+
+def _is_foreign(task: Task) -> bool:
+    return isinstance(task.inner if isinstance(task, GoldenAgreement) else task, Custom)
 
 
 def _same_bits(part: Scorer, run: Run) -> bool:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from faultsim.data.spec import Batch, DataSet, batches
+from faultsim.engine.ahead import go_on
 from faultsim.engine.runner import Run, Runner
 from faultsim.engine.scored import ScoredOutput
 from faultsim.errors import DataError, OptionError
@@ -36,6 +37,7 @@ class Scorer:
         digests: Of the fault-free model's outputs, 16 bytes a sample, shape (samples, 2), once `set_golden` has run;
             outcomes are counted where they are known.
         golden_numbers: Its numbers and effects, once `set_golden` has run.
+        parts: Scorers of a part of the threads and of the batch (`beside`), kept while the fault-free chip is the same.
     """
 
     runner: Runner
@@ -48,6 +50,7 @@ class Scorer:
     digests: NDArray[np.uint64] | None = None
     golden_numbers: tuple[Mapping[str, Array], Sequence[Effect]] | None = None
     _kept: list[Batch] = field(init=False, default_factory=list)
+    parts: dict[tuple[int, int], Any] = field(init=False, default_factory=dict)
     _reading: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def batches(self) -> Iterator[Batch]:
@@ -55,7 +58,7 @@ class Scorer:
         if self._kept:
             yield from self._kept
             return
-        kept: list[Batch] = []
+        kept: list[Batch] | None = []
         size = 0
         source = batches(self.data, self.batch_size)
         while True:
@@ -64,10 +67,12 @@ class Scorer:
             if batch is None:
                 break
             size += sum(a.nbytes for a in batch.inputs.values())
-            if size <= KEEP_BYTES:
+            if kept is not None and size <= KEEP_BYTES:
                 kept.append(batch)
+            else:
+                kept = None
             yield batch
-        if size <= KEEP_BYTES:
+        if kept is not None:
             self._kept = kept
 
     def batch_labels(self, batch: Batch) -> Array:
@@ -94,6 +99,7 @@ class Scorer:
             seen.append(digests(output))
         self.golden, self.digests = np.concatenate(predictions), np.concatenate(seen)
         self.golden_numbers = numbers or {}, effects
+        self.parts.clear()
 
     def set_labels_from_clean(self, task: GoldenAgreement) -> None:
         """Take the clean model's own predictions as the labels.
@@ -137,6 +143,7 @@ class Scorer:
         run = run or self.runner.open(numbers, effects)
         total = Tally()
         for batch in self.batches():
+            go_on()
             output = self.output.real(run(batch.inputs, batch.start))
             labels = self.batch_labels(batch)
             judged, classes = self.judge(output, labels, np.arange(batch.start, batch.stop))

@@ -7,6 +7,7 @@ training's passes alone are rounded (``torch.autocast``).
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -61,7 +62,8 @@ def resolved(asked: Precision, model: Model, feeds: Mapping[str, Array]) -> Reso
     return "float32"
 
 
-def slowdown(repeats: int = 3) -> float:
+@cache
+def slowdown(repeats: int = 5) -> float:
     """Return what a small convolution takes in bfloat16 over what it takes in float32 here, the fastest of some.
 
     Processors without instructions for bfloat16 compute it in software, 10 to 50 times slower than float32.
@@ -89,7 +91,7 @@ def slow_note(asked: Precision, device: str) -> str | None:
         return None
     return (
         f"A convolution takes {times:.3g} times as long in bfloat16 as in float32 on this processor: "
-        "--precision float32 trains faster here."
+        "float32 probably trains faster here."
     )
 
 

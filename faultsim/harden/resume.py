@@ -39,6 +39,7 @@ def save(run: "_Run", path: Path) -> None:
         "fingerprint": _fingerprint(run),
         "step": run.step,
         "spent": run.spent,
+        "judging": run.judging,
         "sum": run.sum,
         "count": run.count,
         "curve": [point.row() for point in run.curve],
@@ -82,6 +83,7 @@ def _restore(run: "_Run", arrays: dict[str, Array], meta: dict[str, Any], place:
             value = torch.from_numpy(array)
             run.optimizer.state[run.leaves[name]][field] = value if field == "step" else value.to(device)
     run.step, run.spent = int(meta["step"]), float(meta["spent"])
+    run.judging, run.judged_at = float(meta.get("judging", 0.0)), run.spent
     run.sum, run.count = float(meta["sum"]), int(meta["count"])
     run.curve = [Point.of(row) for row in meta["curve"]]
 

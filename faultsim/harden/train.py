@@ -122,12 +122,12 @@ class _Run:
         self.spent = 0.0
         self.budget = options.time_budget_s
         self.judging = 0.0  # seconds of the latest validation
+        self.judged_at = 0.0  # seconds spent when it ended
         self._order: tuple[int, Array] = (-1, np.empty(0, np.int64))
 
     def begin(self, told: Told | None) -> None:
         """Judge the untrained model."""
         self._validate(told, math.nan)
-        self.spent = self.judging
 
     def go(
         self,
@@ -159,6 +159,7 @@ class _Run:
             if due:
                 self.spent = before + time.monotonic() - began
                 self._validate(told, rate)
+                self.judged_at = before + time.monotonic() - began
             if checkpoint is not None and (due or time.monotonic() - saved >= self.options.checkpoint_s):
                 self.spent = before + time.monotonic() - began
                 save(self, checkpoint)
@@ -191,10 +192,14 @@ class _Run:
         return math.inf if self.budget is None else self.budget - min(self.judging, MOST_JUDGING * self.budget)
 
     def _overdue(self, before: float, began: float) -> bool:
-        """Whether a part of the time budget has gone by without a validation: a slow machine may do few steps in it."""
+        """Whether a part of the time budget was spent on steps alone: a slow machine may do few of them in it.
+
+        Validations take no more than half of the time, however slow they are.
+        """
         if self.budget is None:
             return False
-        return before + time.monotonic() - began - self.curve[-1].seconds >= MOST_BETWEEN * self.budget
+        since = before + time.monotonic() - began - self.judged_at
+        return since >= max(MOST_BETWEEN * self.budget, self.judging)
 
     def _progress(self) -> float:
         return min(max(self.step / self.planned, self.spent / self._last_step()), 1.0)

@@ -14,8 +14,10 @@ _WIDTH = 80
 
 def lines(found: Comparison) -> list[str]:
     """Return the terminal report: the two, whether their chips are the same, the figures, the gates."""
-    said = [f"first   {_side(found.first)}", f"second  {_side(found.second)}", f"chips   {_chips(found)}", ""]
-    said += [*textwrap.wrap(answer(found), _WIDTH), ""]
+    said = []
+    for head in (f"first   {_side(found.first)}", f"second  {_side(found.second)}", f"chips   {_chips(found)}"):
+        said += wrapped(head, "        ")
+    said += ["", *wrapped(answer(found), ""), ""]
     tested = [one for one in found.figures if one.test is not None]
     others = [one for one in found.figures if one.test is None]
     if tested:
@@ -25,11 +27,18 @@ def lines(found: Comparison) -> list[str]:
     if others:
         said += ["", f"{pad('not tested, so no claim', _NAME_CELLS)}{'first':>9}{'second':>9}{'change':>11}"]
         said += [_row(one) for one in others]
-    notes = [textwrap.wrap(f"note: {plain(note)}", _WIDTH, subsequent_indent="      ") for note in found.notes]
+    notes = [wrapped(f"note: {plain(note)}", "      ") for note in found.notes]
     said += ["", *itertools.chain.from_iterable(notes)] if notes else []
-    gates = [textwrap.wrap(gate_line(gate), _WIDTH, subsequent_indent="        ") for gate in found.gates]
+    gates = [wrapped(gate_line(gate), "        ") for gate in found.gates]
     said += ["", *itertools.chain.from_iterable(gates)] if gates else []
     return [line.rstrip() for line in said]
+
+
+def wrapped(text: str, rest: str, first: str = "") -> list[str]:
+    """Return the text in lines of 80 letters; a word, such as a path, is not cut, and may be longer."""
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def markdown(found: Comparison) -> str:

@@ -1,15 +1,12 @@
 """Two runs of a scenario, as lines for a terminal, as Markdown and as JUnit XML. Nothing is compared here."""
 
-import textwrap
-
-from faultsim.report.comparison import answer, between, change, claim, gate_line, shown, verdict_line
+from faultsim.report.comparison import answer, between, change, claim, gate_line, shown, verdict_line, wrapped
 from faultsim.report.markdown import code, escape
 from faultsim.report.words import counted, pad, plain
 from faultsim.results.comparison import Compared
 from faultsim.results.run_comparison import ComparedCase, RunComparison
 
 _NAME_CELLS = 36
-_WIDTH = 80
 
 
 def lines(found: RunComparison) -> list[str]:
@@ -19,23 +16,19 @@ def lines(found: RunComparison) -> list[str]:
     for case in found.cases:
         one = main(case)
         if one is None:
-            said += [plain(case.name), *_wrapped(plain(answer(case.comparison)), "    ", "    ")]
+            said += [plain(case.name), *wrapped(plain(answer(case.comparison)), "    ", "    ")]
             continue
         figures = f"{shown(one, one.first):>9}{shown(one, one.second):>9}{change(one):>11}"
         said.append(f"{pad(plain(case.name), _NAME_CELLS)}{figures}")
         said.append(verdict_line(one, case.comparison.level))
     said.append("")
     for note in notes(found):
-        said += _wrapped(f"note: {note}", "", "      ")
+        said += wrapped(f"note: {note}", "      ")
     if found.gated:
         said.append("")
         for verdict in verdicts(found):
-            said += _wrapped(verdict, "", "        ")
+            said += wrapped(verdict, "        ")
     return [line.rstrip() for line in said]
-
-
-def _wrapped(text: str, first: str, rest: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=rest)
 
 
 def markdown(found: RunComparison) -> str:

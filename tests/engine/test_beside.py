@@ -15,12 +15,13 @@ from faultsim.engine import beside as module
 from faultsim.engine.beside import beside
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.runner import Runner
+from faultsim.metrics import Custom, GoldenAgreement
 
 ROOT = Path(__file__).resolve().parents[2]
 CHIPS = 5
 
 
-def setting_of(device: str = "reram", *, model: str = "float", threads: int = 1, batch_size: int = 50) -> Setting:
+def setting_of(device: str = "reram", *, model: str = "float", threads: int = 1, batch_size: int = 80) -> Setting:
     path = ROOT / "scenarios" / "digits" / f"digits_{model}.onnx"
     options = Options(limit=120, trials=CHIPS, batch_size=batch_size, threads=threads)
     found = make_setting(path, device, None, options, torch_device="cpu")
@@ -47,25 +48,43 @@ def test_all_chips_together_take_the_batches_and_the_threads_of_one() -> None:
     setting = setting_of(threads=4, batch_size=50)
     way = beside(setting.scorer, setting.fault_free(), (), 2)
     assert (way.at_once, way.scorer.batch_size, way.scorer.runner.threads) == (2, 25, 2)
-    assert beside(setting_of(threads=4, batch_size=3).scorer, setting.fault_free(), (), 9).at_once == 3
+    assert beside(setting.scorer, setting.fault_free(), (), 9).at_once == 3  # 16 samples a batch
+    assert beside(setting.scorer, setting.fault_free(), (), 2).scorer is way.scorer
     assert way.scorer.digests is setting.scorer.digests
+    setting.scorer.set_golden(setting.fault_free())
+    assert beside(setting.scorer, setting.fault_free(), (), 2).scorer is not way.scorer
 
 
-@pytest.mark.parametrize("why", ["torch", "one thread", "one chip", "large", "codes between two levels", "effects"])
+@pytest.mark.parametrize(
+    "why",
+    ["torch", "one thread", "one chip", "small", "large", "codes between two levels", "effects", "custom", "bits"],
+)
 def test_where_it_cannot_be_each_chip_has_the_machine(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    setting = setting_of(
-        "gpu_sram_automotive" if why == "effects" else "reram", threads=1 if why == "one thread" else 2
-    )
+    device, threads = "gpu_sram_automotive" if why == "effects" else "reram", 1 if why == "one thread" else 2
+    setting = setting_of(device, threads=threads)
+    fits = 16 * sum(a.nbytes for a in setting.model.numbers.values())
+    monkeypatch.setattr(module, "MOST_BYTES", fits - 1 if why == "large" else fits)
     scorer, numbers, effects = setting.scorer, setting.fault_free(), ()
+    if why not in ("effects", "one thread", "large"):
+        assert beside(scorer, numbers, (), CHIPS).at_once == 2
+        scorer.parts.clear()
     if why == "torch":
         scorer.runner = Runner(setting.model, scorer.output.name, threads=2, prefer="torch")
-    if why == "large":
-        monkeypatch.setattr(module, "MOST_BYTES", 4 * sum(a.nbytes for a in setting.model.numbers.values()) - 1)
+    if why == "small":
+        scorer.batch_size = 31
     if why == "codes between two levels":
         scorer.runner._integer = {name: np.dtype(np.int8) for name in numbers}
+    if why == "custom":
+        scorer.task = GoldenAgreement(Custom("somebody:judge"))
+    if why == "bits":
+        assert scorer.digests is not None
+        scorer.digests = scorer.digests + np.uint64(1)
     if why == "effects":
         effects = setting.device.effects(setting.stored, 0, 0, reads=True, conditions=None)
         assert effects
+        scorer.runner = Runner(setting.model, scorer.output.name, threads=2)
+        scorer.set_golden(numbers)
+        assert beside(scorer, numbers, (), CHIPS).at_once == 2
     assert beside(scorer, numbers, effects, 1 if why == "one chip" else CHIPS) == (scorer, 1)
 
 
@@ -81,17 +100,18 @@ def test_a_graph_of_a_fixed_batch_keeps_it(tmp_path: Path) -> None:
     assert beside(setting.scorer, setting.fault_free(), (), CHIPS).at_once == 1
 
 
-def test_outputs_that_differ_in_a_bit_get_a_fault_free_chip_of_their_own() -> None:
-    setting = setting_of(threads=2)
-    assert setting.scorer.digests is not None
-    setting.scorer.digests = setting.scorer.digests + np.uint64(1)
-    part = beside(setting.scorer, setting.fault_free(), (), CHIPS).scorer
-    tally = part.score(setting.fault_free())
-    assert tally.outcomes is not None
-    assert tally.outcomes.masked == 120
-    wrong = setting.scorer.score(setting.fault_free()).outcomes
-    assert wrong is not None
-    assert wrong.masked == 0
+def test_who_leaves_leaves_no_thread_at_work() -> None:
+    setting = setting_of(threads=2, batch_size=32)
+    setting.scorer._kept = setting.scorer._kept * 4000  # a pass of minutes
+    way = module.Beside(setting.scorer, 2)
+    scored = way.each(lambda trial: setting.scorer.score(setting.fault_free()) if trial else None, range(5))
+    assert next(scored) is None
+    assert any(one.name.startswith("faultsim-chip") for one in threading.enumerate())
+    scored.close()  # as after Ctrl-C
+    for one in threading.enumerate():
+        if one.name.startswith("faultsim-chip"):
+            one.join(10)
+    assert not any(one.name.startswith("faultsim-chip") for one in threading.enumerate())
 
 
 def test_data_that_are_read_again_for_each_chip_are_read_by_one_thread_at_a_time(monkeypatch) -> None:

@@ -251,13 +251,28 @@ def test_the_last_validation_has_its_part_of_the_time_budget(monkeypatch):
     monkeypatch.setattr(module, "MOST_BETWEEN", 1.0)
     found = _job(loss=Plain(), steps=10**6, validate_every=10**6, time_budget_s=600.0, judging=judge)
     assert found.stopped == "the time budget of 600 s was spent"
-    assert [point.step for point in found.curve] == [0, 180]
+    assert [point.step for point in found.curve] == [0, 190]
     assert found.seconds == 600.0
     assert found.curve[-1].lr == pytest.approx(0.0, abs=2e-6)  # it came down to nothing by then
-    monkeypatch.setattr(module, "MOST_BETWEEN", 0.1)  # a slow machine: no validation is due by steps
+
+
+@pytest.mark.parametrize(("judging", "between"), [(30.0, 20), (90.0, 30)])
+def test_a_slow_machine_validates_by_the_clock_and_trains_at_least_as_long(monkeypatch, judging, between):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    evaluate = module.evaluate
+
+    def step(*args):
+        now[0] += 3.0
+        return evaluate(*args)
+
+    def judge():
+        now[0] += judging
+
+    monkeypatch.setattr(module, "evaluate", step)
     found = _job(loss=Plain(), steps=10**6, validate_every=10**6, time_budget_s=600.0, judging=judge)
-    assert set(np.diff([point.step for point in found.curve])) == {10}  # 30 s of steps, 30 s of validation
-    assert 540.0 < found.seconds <= 600.0
+    assert set(np.diff([point.step for point in found.curve])[:-1]) == {between}
+    assert 600.0 - judging < found.seconds <= 600.0
 
 
 def test_a_time_budget_ends_it():

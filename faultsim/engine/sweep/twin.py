@@ -22,6 +22,7 @@ from faultsim.engine.sweep.form import Form
 from faultsim.engine.sweep.parts import Opener
 from faultsim.errors import ModelError
 from faultsim.model import Model
+from faultsim.model.references import EXACT_INTEGERS
 
 Array = NDArray[Any]
 
@@ -58,6 +59,7 @@ def optimised(proto: ModelProto, threads: int) -> ModelProto:
         options.log_severity_level = 4
         options.intra_op_num_threads = threads
         options.optimized_model_filepath = str(path)
+        options.add_session_config_entry(EXACT_INTEGERS, "1")
         try:
             ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
             return onnx.load(path)

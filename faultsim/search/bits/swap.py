@@ -14,9 +14,7 @@ class Swap:
 
     Every round scores the corruption without each of its cells, and lets the best of what is left grow again, from
     the worst by value and from the least accurate in turn. Where neither helps, two cells are taken out at once, and
-    so on. With a goal the round works on one cell less than the fewest that reach it; where no round gets there, the
-    fewest are made less accurate than was asked: what just reaches the goal on the search's samples may miss it on
-    others.
+    so on. With a goal the round works on one cell less than the fewest that reach it.
 
     Attributes:
         beam: How it grows again.
@@ -41,25 +39,19 @@ class Swap:
     def search(self, ledger: Ledger, cells: int) -> None:
         """Improve the worst corruption of *cells* cells at most, while rounds help."""
         deep, idle, by_accuracy = 1, 0, ledger.goal >= 0
-        beyond: int | None = None
         for _ in range(self.rounds):
-            needed = ledger.needed
             size, start = _start(ledger, cells, by_accuracy=by_accuracy)
-            if beyond is not None and beyond == needed:
-                size, start = beyond, ledger.least[beyond]
             if start is None or size < 1:
                 return
             before = _standing(ledger, size)
             self._round(ledger, start, size, deep)
-            rose = _standing(ledger, size) != before or (ledger.needed or cells + 1) < (needed or cells + 1)
+            rose = _standing(ledger, size) != before or (ledger.needed or cells + 1) <= size
             deep, idle = (1, 0) if rose else (deep, idle + 1)
             by_accuracy = ledger.goal >= 0 or not by_accuracy
             if idle == (1 if ledger.goal >= 0 else 2):  # from both starts
                 deep, idle = deep + 1, 0
             if deep > min(self.deepest, size):
-                if ledger.needed is None or beyond == ledger.needed:
-                    return
-                beyond, deep, idle = ledger.needed, 1, 0
+                return
 
     def shake(self, ledger: Ledger, cells: int) -> None:
         """Take half of the cells out at random, and let the rest grow again: a restart near the best."""
