@@ -10,6 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from faultsim.errors import ModelError
+from faultsim.model import exact_codes
 
 Array = NDArray[Any]
 
@@ -18,10 +19,6 @@ QONNX_DOMAINS = frozenset({"qonnx.custom_op.general", "onnx.brevitas", "finn.cus
 ONNXRUNTIME = f"onnxruntime {ort.__version__}"
 REFERENCE = f"onnx.reference {onnx.__version__}"
 QONNX = "qonnx executor"
-EXACT_INTEGERS = "session.x64quantprecision"
-"""onnxruntime's key for exact products of 8-bit codes. x86 processors without VNNI add two of them in 16 bits, which
-saturate: without this an int8 model has other answers there than on the chip that it ships on.
-"""
 
 
 def session(proto: onnx.ModelProto, *, optimised: bool = False, threads: int = 0) -> ort.InferenceSession:
@@ -39,7 +36,9 @@ def session(proto: onnx.ModelProto, *, optimised: bool = False, threads: int = 0
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
     options.intra_op_num_threads = threads
     options.enable_cpu_mem_arena = optimised
-    options.add_session_config_entry(EXACT_INTEGERS, "1")
+    if optimised:
+        exact_codes.ask(options)
+        proto = exact_codes.unshared(proto)
     try:
         return ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises types of its own, without a common base

@@ -1,9 +1,13 @@
 """Products of 8-bit codes are exact on every processor, in sessions that onnxruntime optimises too."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from faultsim.model.exact_codes import unshared
 from faultsim.model.references import session
 
 
@@ -36,3 +40,18 @@ def test_two_large_products_do_not_saturate() -> None:
     for optimised in (False, True):
         found = session(proto, optimised=optimised, threads=1).run(None, feeds)[0]
         np.testing.assert_array_equal(found, exact)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["mlperf_resnet8_int8", "mlperf_kws_int8"])
+def test_layers_that_share_a_zero_point_run_as_they_do_unoptimised(shared: Path, name: str) -> None:
+    proto = onnx.load(shared / "data" / "zoo" / f"{name}.onnx")
+    assert unshared(proto) is not proto
+    assert unshared(unshared(proto)).graph == unshared(proto).graph
+    plain, optimised = (session(proto, optimised=one, threads=1) for one in (False, True))
+    (given,) = plain.get_inputs()
+    sizes = [64, *(size for size in given.shape[1:])]
+    feeds = {given.name: np.random.default_rng(0).integers(-128, 128, sizes).astype(np.int8)}
+    one, other = (found.run(None, feeds)[0].astype(int) for found in (plain, optimised))
+    assert np.abs(one - other).max() <= 4  # a step of a layer's codes, rounded otherwise; saturation: 29
+    assert np.array_equal(one.argmax(1), other.argmax(1))

@@ -38,6 +38,8 @@ class Way(NamedTuple):
     convolved: bool = False
 
 
+SINGLES = 8
+"""Samples that are tried alone: of those that round otherwise one may look the same by chance."""
 BLOCK = 32
 """Rows of a call of a tail: what it computes on stays in the processor's caches."""
 
@@ -142,9 +144,10 @@ class Entry:
         everything = np.arange(len(golden))[::-1]  # other neighbours and other batches than in the clean run
         if not self._finishes(everything[:-1], clean, golden):
             return False
-        for least in (1, 2, 4, 8):  # kernels for a single row may round otherwise: such calls are filled up
+        few = [everything[i : i + 1] for i in range(min(SINGLES, len(golden)))]
+        for least in (1, 2, 4, 8, 16):  # kernels for few rows may round otherwise: such calls are filled up
             self._least = least
-            if least < len(golden) and all(self._finishes(everything[:n], clean, golden) for n in (1, least)):
+            if least < len(golden) and all(self._finishes(n, clean, golden) for n in (*few, everything[:least])):
                 return True
         return False
 

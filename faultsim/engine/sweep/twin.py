@@ -21,8 +21,7 @@ from faultsim.engine.sweep.flow import Flow, TensorType, elem_type
 from faultsim.engine.sweep.form import Form
 from faultsim.engine.sweep.parts import Opener
 from faultsim.errors import ModelError
-from faultsim.model import Model
-from faultsim.model.references import EXACT_INTEGERS
+from faultsim.model import Model, exact_codes
 
 Array = NDArray[Any]
 
@@ -59,9 +58,10 @@ def optimised(proto: ModelProto, threads: int) -> ModelProto:
         options.log_severity_level = 4
         options.intra_op_num_threads = threads
         options.optimized_model_filepath = str(path)
-        options.add_session_config_entry(EXACT_INTEGERS, "1")
+        exact_codes.ask(options)
         try:
-            ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            given = exact_codes.unshared(proto).SerializeToString()
+            ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
             return onnx.load(path)
         except Exception as error:  # onnxruntime raises types of its own, without a common base
             raise ModelError(f"onnxruntime cannot write its graph: {str(error)[:200]}") from None
