@@ -1,9 +1,9 @@
 """The runtime that is chosen, and that every chip is what onnxruntime makes of the written model."""
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 import tiny_nets
+from exact_session import exact_session
 
 from faultsim import load_device, load_model
 from faultsim.corruption import apply_edit
@@ -58,7 +58,7 @@ def test_each_chip_is_what_onnxruntime_makes_of_the_written_model(kind, device, 
             assert np.array_equal(runner.open(numbers)(feeds), model.run(feeds, numbers)["logits"])
             continue
         model.write(tmp_path / "chip.onnx", numbers)
-        written = ort.InferenceSession(tmp_path / "chip.onnx", providers=["CPUExecutionProvider"])
+        written = exact_session(tmp_path / "chip.onnx")
         assert np.array_equal(runner.open(numbers)(feeds), written.run(["logits"], feeds)[0])
 
 

@@ -1,9 +1,9 @@
 """A scorer counts what a plain loop over onnxruntime counts, whatever the batches, the threads and the memory."""
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 import tiny_nets
+from exact_session import exact_session
 
 from faultsim import load_model
 from faultsim.data.spec import Batch
@@ -15,7 +15,7 @@ from faultsim.metrics import Classification, Outcomes
 
 def by_hand(path, images, labels, golden=None):
     """Correct answers, answers unlike *golden*, mean cross-entropy: one image at a time, in float64."""
-    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = exact_session(path)
     logits = np.concatenate([session.run(None, {"image": image[None]})[0] for image in images]).astype(np.float64)
     classes = logits.argmax(axis=1)
     log_sum = np.log(np.exp(logits - logits.max(1, keepdims=True)).sum(1)) + logits.max(1)
@@ -108,7 +108,7 @@ def test_outcomes_equal_a_plain_loop_over_the_bytes_of_onnxruntimes_outputs(kind
     model.write(tmp_path / "chip.onnx", {name: weight})
     outputs = {}
     for part, path in (("clean", model.path), ("faulty", tmp_path / "chip.onnx")):
-        session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        session = exact_session(path)
         outputs[part] = session.run(["logits"], {"image": images})[0]
     same = [a.tobytes() == b.tobytes() for a, b in zip(outputs["clean"], outputs["faulty"], strict=True)]
     other = outputs["clean"].argmax(1) != outputs["faulty"].argmax(1)

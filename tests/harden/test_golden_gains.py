@@ -142,7 +142,8 @@ def test_l_a_gains_what_the_golden_files_gain(shared):
         for name, judged in (("l2", test.one_step), ("l2_gpm10", test.ten_steps)):
             level = np.mean([judged(one, float(eps)) for one in after])
             assert level >= goal[name][eps][0] - SAMPLE
-            assert level - judged(before, float(eps)) >= goal[name][eps][0] - bases[name][eps][0] - SAMPLE
+            gain = goal[name][eps][0] - bases[name][eps][0]
+            assert level - judged(before, float(eps)) >= gain - 2 * SAMPLE  # a difference of two such shares
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from onnxruntime.quantization import (
 
 from faultsim.model.backend import FaultsimBackend
 from faultsim.model.graph import compile_model
+from faultsim.model.references import session
 from faultsim.model.run import Execution
 from faultsim.model.values import Codes
 
@@ -83,6 +84,8 @@ def _input(model: onnx.ModelProto, batch: int) -> np.ndarray:
 
 
 def _theirs(model: onnx.ModelProto, feeds):
+    if any(node.op_type.startswith("QLinear") for node in model.graph.node):  # unoptimised, products may saturate
+        return session(model, optimised=True, threads=1).run(None, feeds)
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1

@@ -7,6 +7,7 @@ the same kernels, the same bits. Activations are found again by their values. No
 
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,16 +53,22 @@ def optimised(proto: ModelProto, threads: int) -> ModelProto:
     Raises:
         ModelError: If it cannot run the graph, or cannot write what it made of it.
     """
+    with suppress(ModelError):
+        return _written(exact_codes.unshared(proto), threads, exact=True)
+    return _written(proto, threads, exact=False)
+
+
+def _written(proto: ModelProto, threads: int, *, exact: bool) -> ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "optimised.onnx"
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads
         options.optimized_model_filepath = str(path)
-        exact_codes.ask(options)
+        if exact:
+            exact_codes.ask(options)
         try:
-            given = exact_codes.unshared(proto).SerializeToString()
-            ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+            ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
             return onnx.load(path)
         except Exception as error:  # onnxruntime raises types of its own, without a common base
             raise ModelError(f"onnxruntime cannot write its graph: {str(error)[:200]}") from None

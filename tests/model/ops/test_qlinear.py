@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from one_node import both, one_node, session, steps_apart
+from one_node import both, exact_runtime, one_node, session, steps_apart
 from onnx import TensorProto, helper
 
 from faultsim.model.backend import FaultsimBackend
@@ -30,6 +30,7 @@ def within_one_step(op_type, inputs, **options):
         assert np.mean(ours != theirs) <= 0.02
 
 
+@exact_runtime
 @pytest.mark.parametrize("depth", [7, 300, 5000])
 def test_integer_matmul_is_exact(depth):
     inputs = {
@@ -57,6 +58,7 @@ def test_integer_convolution_is_exact(pads, group):
     assert np.array_equal(ours, theirs)
 
 
+@exact_runtime
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
 def test_quantized_convolution_is_within_one_code(dtype):
     inputs = {
@@ -141,6 +143,7 @@ def test_quantized_concat_and_where():
     within_one_step("QLinearWhere", inputs, domain=MS, constants=("a_s", "a_z", "b_s", "b_z", "ys", "yz"))
 
 
+@exact_runtime
 @pytest.mark.parametrize("given", [True, False])
 def test_quantized_gemm(given):
     inputs = {
@@ -157,6 +160,7 @@ def test_quantized_gemm(given):
         assert np.allclose(ours, theirs, rtol=1e-6)
 
 
+@exact_runtime
 def test_integer_product_to_float_and_on_the_fly():
     inputs = {
         "a": codes(5, 12),

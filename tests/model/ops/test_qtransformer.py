@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from one_node import both
+from one_node import both, exact_runtime
 
 RNG = np.random.default_rng(23)
 MS = "com.microsoft"
@@ -14,6 +14,7 @@ def codes(*shape, dtype=np.uint8):
     return RNG.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)
 
 
+@exact_runtime
 @pytest.mark.parametrize("mask", [None, np.array([3, 5], np.int32), np.array([[1, 1, 0, 1, 1]] * 2, np.int32)])
 @pytest.mark.parametrize("unidirectional", [0, 1])
 def test_quantized_attention(mask, unidirectional):
@@ -58,6 +59,7 @@ def test_quantized_embedding(with_segments):
         assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@exact_runtime
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_dynamic_lstm(direction, per_channel):
