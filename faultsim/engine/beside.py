@@ -74,7 +74,7 @@ def beside(scorer: Scorer, numbers: Mapping[str, NDArray[Any]], effects: Sequenc
         alone = Runner(runner.model, runner.output, threads=size[0])
         part = replace(scorer, runner=alone, batch_size=size[1])
         scorer.parts[size] = part if _same_bits(part, alone.open(*golden)) else None
-    known: Scorer | None = scorer.parts[size]
+    known = scorer.parts[size]
     return Beside(scorer, 1) if known is None else Beside(known, at_once)
 
 

@@ -50,7 +50,7 @@ class Scorer:
     digests: NDArray[np.uint64] | None = None
     golden_numbers: tuple[Mapping[str, Array], Sequence[Effect]] | None = None
     _kept: list[Batch] = field(init=False, default_factory=list)
-    parts: dict[tuple[int, int], Any] = field(init=False, default_factory=dict)
+    parts: dict[tuple[int, int], "Scorer | None"] = field(init=False, default_factory=dict)
     _reading: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def batches(self) -> Iterator[Batch]:

@@ -5,6 +5,7 @@ How the strengths climb is told in `strength.py`; what a training is, in `train.
 
 import hashlib
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -170,6 +171,8 @@ def _known(out: Path | None, of: str) -> dict[str, Short]:
     try:
         found = json.loads((out / TRIED).read_text(encoding="utf-8"))
         scores = {str(key): Short(float(value), float(found["seconds"][key])) for key, value in found["scores"].items()}
+        if not all(0 <= one.seconds < math.inf for one in scores.values()):
+            raise ValueError("seconds out of range")
         same = found["of"] == of
     except (OSError, ValueError, AttributeError, TypeError, KeyError):
         raise DataError(f"{out / TRIED}: cannot be read; delete it, and the strengths are tried again") from None

@@ -66,7 +66,7 @@ def resolved(asked: Precision, model: Model, feeds: Mapping[str, Array]) -> Reso
 def slowdown(repeats: int = 5) -> float:
     """Return what a small convolution takes in bfloat16 over what it takes in float32 here, the fastest of some.
 
-    Processors without instructions for bfloat16 compute it in software, 10 to 50 times slower than float32.
+    Processors without instructions for bfloat16 compute it in software, many times slower than float32.
     """
     x, weight = torch.ones(8, 32, 16, 16), torch.ones(32, 32, 3, 3)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from faultsim.errors import DisagreementError, FaultsimError, ModelError
 from faultsim.model import proto as files
 from faultsim.model.check_nodes import check_nodes
+from faultsim.model.exact_codes import saturates
 from faultsim.model.judge import quantizes
 from faultsim.model.model import Model
 from faultsim.model.references import (
@@ -89,7 +90,7 @@ def check_agreement(model: Model, feeds: Mapping[str, Array]) -> Agreement:
         return _one_by_one(model, used, loosest, str(error))
     quantized = qonnx or any(quantizes(node) for node in model.program.graph.nodes)
     found = _compare(ours, theirs, quantized=quantized, relative=loosest)
-    if found.worst > found.allowed and quantized and not qonnx:
+    if found.worst > found.allowed and quantized and not qonnx and saturates():
         found = _with_exact_products(model, used, ours, loosest) or found
     if found.worst <= found.allowed:
         return Agreement(found.worst, found.allowed, samples, runtime, found.beyond)

@@ -4,15 +4,61 @@ x86 processors without VNNI add two products of codes in 16 bits, which saturate
 than on the chip that it ships on. onnxruntime has a switch for it, which fails where layers share a zero point.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import TypeVar
+
+import numpy as np
 import onnxruntime as ort
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, TensorProto, helper
+
+from faultsim.errors import ModelError
 
 KEY = "session.x64quantprecision"
+Made = TypeVar("Made")
+
+
+@cache
+def saturates() -> bool:
+    """Whether onnxruntime's own products of uint8 and int8 codes saturate on this processor."""
+    count = 64
+    a, b, y = (
+        helper.make_tensor_value_info(name, kind, shape)
+        for name, kind, shape in (
+            ("a", TensorProto.UINT8, [8, count]),
+            ("b", TensorProto.INT8, [count, 8]),
+            ("y", TensorProto.INT32, [8, 8]),
+        )
+    )
+    graph = helper.make_graph([helper.make_node("MatMulInteger", ["a", "b"], ["y"])], "products", [a, b], [y])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    opened = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    feeds = {"a": np.full((8, count), 255, np.uint8), "b": np.full((count, 8), 127, np.int8)}
+    return bool((np.asarray(opened.run(None, feeds)[0]) != count * 255 * 127).any())
 
 
 def ask(options: ort.SessionOptions) -> None:
-    """Ask for exact products; nothing changes on processors that have them anyway."""
+    """Ask for exact products."""
     options.add_session_config_entry(KEY, "1")
+
+
+def exactly(make: Callable[[ModelProto, bool], Made], proto: ModelProto) -> Made:
+    """Return ``make(proto, exact)``, exact where this processor saturates and onnxruntime has the kernels.
+
+    It has none for int8 activations with weights that it made uint8; those do not saturate as they are.
+
+    Args:
+        make: Opens a graph; it raises `ModelError` where onnxruntime cannot.
+        proto: The graph.
+
+    Raises:
+        ModelError: As *make* does.
+    """
+    if saturates():
+        with suppress(ModelError):
+            return make(unshared(proto), True)
+    return make(proto, False)
 
 
 def unshared(proto: ModelProto) -> ModelProto:

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -31,10 +30,9 @@ def session(proto: onnx.ModelProto, *, optimised: bool = False, threads: int = 0
     Raises:
         ModelError: If onnxruntime cannot run the graph; with its own reason.
     """
-    if optimised:
-        with suppress(ModelError):  # it lacks kernels for int8 activations with weights that it made uint8
-            return _open(exact_codes.unshared(proto), threads, optimised=True, exact=True)
-    return _open(proto, threads, optimised=optimised, exact=False)
+    if not optimised:
+        return _open(proto, threads, optimised=False, exact=False)
+    return exact_codes.exactly(lambda given, exact: _open(given, threads, optimised=True, exact=exact), proto)
 
 
 def _open(proto: onnx.ModelProto, threads: int, *, optimised: bool, exact: bool) -> ort.InferenceSession:

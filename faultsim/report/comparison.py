@@ -1,15 +1,13 @@
 """Two results side by side, as lines for a terminal and as Markdown. Nothing is compared here."""
 
 import itertools
-import textwrap
 from pathlib import PurePath
 
 from faultsim.report.markdown import code, escape
-from faultsim.report.words import MINUS, counted, interval, pad, percent, plain, signed
+from faultsim.report.words import MINUS, counted, interval, pad, percent, plain, signed, wrapped
 from faultsim.results.comparison import Compared, Comparison, Gate, Side
 
 _NAME_CELLS = 36
-_WIDTH = 80
 
 
 def lines(found: Comparison) -> list[str]:
@@ -32,13 +30,6 @@ def lines(found: Comparison) -> list[str]:
     gates = [wrapped(gate_line(gate), "        ") for gate in found.gates]
     said += ["", *itertools.chain.from_iterable(gates)] if gates else []
     return [line.rstrip() for line in said]
-
-
-def wrapped(text: str, rest: str, first: str = "") -> list[str]:
-    """Return the text in lines of 80 letters; a word, such as a path, is not cut, and may be longer."""
-    return textwrap.wrap(
-        text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
-    )
 
 
 def markdown(found: Comparison) -> str:

@@ -1,8 +1,8 @@
 """Two runs of a scenario, as lines for a terminal, as Markdown and as JUnit XML. Nothing is compared here."""
 
-from faultsim.report.comparison import answer, between, change, claim, gate_line, shown, verdict_line, wrapped
+from faultsim.report.comparison import answer, between, change, claim, gate_line, shown, verdict_line
 from faultsim.report.markdown import code, escape
-from faultsim.report.words import counted, pad, plain
+from faultsim.report.words import counted, pad, plain, wrapped
 from faultsim.results.comparison import Compared
 from faultsim.results.run_comparison import ComparedCase, RunComparison
 

@@ -76,3 +76,16 @@ def block(label: str, items: Sequence[str], width: int, *, indent: int = 15) -> 
         head = pad(label if not lines else "", indent)
         lines += textwrap.wrap(item, width, initial_indent=head, subsequent_indent=" " * indent) or [head]
     return lines
+
+
+def wrapped(text: str, rest: str, first: str = "") -> list[str]:
+    """Return a text in lines of 80 letters; a word, such as a path, is not cut, and may be longer.
+
+    Args:
+        text: What to say.
+        rest: What the lines after the first begin with.
+        first: What the first begins with.
+    """
+    return textwrap.wrap(
+        text, 80, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False
+    )

@@ -235,19 +235,25 @@ def test_the_way_back_has_its_part_of_the_time_budget(monkeypatch, seconds, left
     assert run.budget == left
 
 
-def test_the_last_validation_has_its_part_of_the_time_budget(monkeypatch):
+def _clock(monkeypatch, *, step, judging):
+    """Let steps and validations alone advance the clock, by so many seconds; return what a validation is to call."""
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     evaluate = module.evaluate
 
-    def step(*args):
-        now[0] += 3.0
+    def advance(*args):
+        now[0] += step
         return evaluate(*args)
 
     def judge():
-        now[0] += 30.0
+        now[0] += judging
 
-    monkeypatch.setattr(module, "evaluate", step)
+    monkeypatch.setattr(module, "evaluate", advance)
+    return judge
+
+
+def test_the_last_validation_has_its_part_of_the_time_budget(monkeypatch):
+    judge = _clock(monkeypatch, step=3.0, judging=30.0)
     monkeypatch.setattr(module, "MOST_BETWEEN", 1.0)
     found = _job(loss=Plain(), steps=10**6, validate_every=10**6, time_budget_s=600.0, judging=judge)
     assert found.stopped == "the time budget of 600 s was spent"
@@ -258,18 +264,7 @@ def test_the_last_validation_has_its_part_of_the_time_budget(monkeypatch):
 
 @pytest.mark.parametrize(("judging", "between"), [(30.0, 20), (90.0, 30)])
 def test_a_slow_machine_validates_by_the_clock_and_trains_at_least_as_long(monkeypatch, judging, between):
-    now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    evaluate = module.evaluate
-
-    def step(*args):
-        now[0] += 3.0
-        return evaluate(*args)
-
-    def judge():
-        now[0] += judging
-
-    monkeypatch.setattr(module, "evaluate", step)
+    judge = _clock(monkeypatch, step=3.0, judging=judging)
     found = _job(loss=Plain(), steps=10**6, validate_every=10**6, time_budget_s=600.0, judging=judge)
     assert set(np.diff([point.step for point in found.curve])[:-1]) == {between}
     assert 600.0 - judging < found.seconds <= 600.0

@@ -7,7 +7,6 @@ the same kernels, the same bits. Activations are found again by their values. No
 
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,9 +52,7 @@ def optimised(proto: ModelProto, threads: int) -> ModelProto:
     Raises:
         ModelError: If it cannot run the graph, or cannot write what it made of it.
     """
-    with suppress(ModelError):
-        return _written(exact_codes.unshared(proto), threads, exact=True)
-    return _written(proto, threads, exact=False)
+    return exact_codes.exactly(lambda given, exact: _written(given, threads, exact=exact), proto)
 
 
 def _written(proto: ModelProto, threads: int, *, exact: bool) -> ModelProto:

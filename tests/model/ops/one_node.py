@@ -10,6 +10,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from faultsim.model.backend import FaultsimBackend
+from faultsim.model.exact_codes import saturates
 
 VERSIONS = {"com.microsoft": 1, "": 21}
 
@@ -71,11 +72,4 @@ def steps_apart(ours: Any, theirs: Any) -> int:
     return int(np.abs(ours.astype(np.int64) - theirs.astype(np.int64)).max(initial=0))
 
 
-def _saturates() -> bool:
-    """Whether onnxruntime's own products of codes saturate here: x86 without VNNI adds two of them in 16 bits."""
-    inputs = {"a": np.full((8, 64), 255, np.uint8), "b": np.full((64, 8), 127, np.int8)}
-    found = session(one_node("MatMulInteger", inputs, constants=("b",))).run(None, {"a": inputs["a"]})[0]
-    return bool((found != 64 * 255 * 127).any())
-
-
-exact_runtime = pytest.mark.skipif(_saturates(), reason="onnxruntime's products of codes saturate on this processor")
+exact_runtime = pytest.mark.skipif(saturates(), reason="onnxruntime's products of codes saturate on this processor")
