@@ -3,9 +3,9 @@
 ``python benchmarks/bit_search.py [FOLDER] [--model resnet20] [--per-tensor] [--seed 0]`` quantizes a model to int8
 (onnxruntime, QDQ) into a temporary folder and searches it three times: progressive bit search on 128 images, as
 published; progressive bit search on more; and faultsim on the same ones: progressive bit search is its start, a beam
-grows where that does not come to chance, and swaps then do with fewer flips. The images of the judgement are seen by
-no search: no flip is chosen by them. FOLDER is the reference data (default: ``shared`` beside the checkout). All
-searches see the weights of convolutions and dense layers alone, as the published attack does.
+grows where that does not come to chance, swaps then do with fewer flips, and do more damage with as many. The images
+of the judgement are seen by no search: no flip is chosen by them. FOLDER is the reference data (default: ``shared``
+beside the checkout). All searches see the weights of convolutions and dense layers alone, as the published attack does.
 
 What is counted for faultsim includes its start. That is not computed twice, and its time is added.
 """
@@ -15,6 +15,7 @@ import pickle
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -202,7 +203,8 @@ def main() -> None:
         )
         letter: list[CellMethod] = [ProgressiveBitSearch()]
         beam = Beam(beam=given.beam, tried=given.tried, survey=0, favourites=16)
-        ours: list[CellMethod] = [ProgressiveBitSearch(), beam, Swap(beam=beam, rounds=given.rounds)]
+        swap = Swap(beam=beam, rounds=given.rounds)
+        ours: list[CellMethod] = [ProgressiveBitSearch(), beam, swap, replace(swap, fewer=False)]
         _show(attack.run("progressive", letter, images=given.search, flips=given.most))
         start = attack.run("progressive", letter, images=given.more, flips=given.most)
         _show(start)

@@ -34,7 +34,12 @@ _UNITS = {"rms": "rel:", "norm": "norm:", "none": "no prefix"}
 @click.option("--bits", type=int, metavar="N", help="Search the worst N flipped bits of the stored format instead.")
 @click.option("--levels", type=int, metavar="N", help="Search the worst N confused levels of multi-level cells.")
 @click.option("--stuck", type=int, metavar="N", help="Search the worst N stuck cells.")
-@click.option("--until-accuracy", type=float, metavar="A", help="Stop at this accuracy, and look for fewer cells.")
+@click.option(
+    "--until-accuracy",
+    type=float,
+    metavar="A",
+    help="Stop at this accuracy, look for fewer cells, then for more damage by as many.",
+)
 @click.option("--target", type=int, metavar="CLASS", help="Have samples taken for this class; any error by default.")
 @click.option("--victim", type=int, metavar="CLASS", help="Aim at samples of this class alone.")
 @click.option("--stealthy", is_flag=True, help="Keep the accuracy of all other samples (with --victim).")

@@ -1,7 +1,8 @@
 """`worst_cells`: runs the searches over one network's cells and keeps the worst of everything tried."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from faultsim.corruption import Corruption
@@ -113,10 +114,11 @@ def worst_cells(
         n: Most cells that are changed, at least 1.
         limits: Cells that cannot be reached, alone or together; ``None`` for no limit.
         until_accuracy: Stop where the accuracy of the samples aimed at is at or below it, then look for fewer cells
-            that reach it too; 0 to 1.
+            that reach it too, then lower it further with as many; 0 to 1.
         screen: A first look at the candidates on few samples; ``None`` scores all of them on all samples.
         methods: The searches, in order; ``None`` for `ProgressiveBitSearch` (flipped bits without limits, and where it
-            takes no more than a quarter of the budget), then `Beam` unless it has reached the goal, then `Swap`.
+            takes no more than a quarter of the budget), then `Beam` unless it has reached the goal, then `Swap`, and
+            after the restarts `Swap` once more on as many cells as reach the goal.
         budget_gradients: Most gradients, at least 1; ``None`` for no limit.
         budget_forwards: Most forward passes, at least 1, those of both parts of a stealthy aim counted, and those of
             the screen by its share; ``None`` for no limit.
@@ -169,6 +171,10 @@ def worst_cells(
             swap.search(ledger, n)
         except BudgetSpentError:
             break
+    if methods is None and ledger.needed is not None:
+        ledger.begin(swap.name, generator(seed, -1, "cells", "further"))
+        with suppress(BudgetSpentError):
+            replace(swap, fewer=False).search(ledger, n)
     return _result(ledger, n)
 
 

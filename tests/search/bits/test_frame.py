@@ -64,6 +64,28 @@ def test_a_beam_leaves_it_to_swaps_where_the_goal_is_reached_already():
     assert {row.method for row in out_of_reach.trace} > {"beam"}
 
 
+def lowest(found) -> float:
+    """The accuracy found with the fewest cells that reach the goal."""
+    return next(one.judged.accuracy for one in found.sizes if one.cells == found.needed)
+
+
+@pytest.mark.parametrize(("seed", "goal", "cells"), [(1, 0.6, 1), (2, 0.4, 2), (4, 0.3, 2)])
+def test_swaps_go_on_below_the_goal_with_as_many_cells(seed, goal, cells):
+    methods = [ProgressiveBitSearch(), Swap(beam=Beam(beam=1, tried=5, survey=0, favourites=0))]
+    further = Swap(beam=Beam(beam=2, tried=10, survey=0, favourites=10), fewer=False)
+    reached = run(small(seed), 8, methods=methods, until_accuracy=goal)
+    found = run(small(seed), 8, methods=[*methods, further], until_accuracy=goal)
+    assert found.needed == reached.needed == cells
+    assert lowest(found) < lowest(reached) <= goal
+
+
+def test_the_default_search_goes_on_below_the_goal():
+    found = run(small(1), 8, until_accuracy=0.2)
+    reached = run(small(1), 8, methods=[ProgressiveBitSearch(), Beam(), Swap()], until_accuracy=0.2)
+    assert found.needed == reached.needed == 2
+    assert lowest(found) < lowest(reached) <= 0.2
+
+
 def test_swaps_never_make_it_worse_and_repair_a_poor_start():
     poor = [Beam(beam=1, tried=1, survey=0, favourites=0, losses=1, width=Width(best=0, per_site=0, worst=0))]
     before = run(small(3), 4, methods=poor)
