@@ -2,7 +2,8 @@
 
 from faultsim.device.chip import Chip
 from faultsim.device.conditions import Conditions
-from faultsim.device.device import Device, load_device
+from faultsim.device.device import Device
+from faultsim.device.find import load_device
 from faultsim.device.laws import NotSimulated
 
 __all__ = ["Chip", "Conditions", "Device", "NotSimulated", "load_device"]

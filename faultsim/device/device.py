@@ -1,6 +1,5 @@
 """`Device`: a profile as a value that stores tensors, draws chips and gives budgets. No law lives here."""
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -25,10 +24,8 @@ from faultsim.device.protected import bound
 from faultsim.device.storage import Tensors, store_all
 from faultsim.faults import AnalogChain, UpsetRate
 from faultsim.inference import Effect
-from faultsim.library import find_device
 from faultsim.memory import Code
 from faultsim.specs.device import DeviceSpec
-from faultsim.specs.load import load
 from faultsim.specs.storage import DigitalStorage
 
 Held = Mapping[str, Stored]
@@ -193,12 +190,7 @@ class Device:
         }
 
     def budgets(
-        self,
-        stored: Held,
-        *,
-        confidence: float | None = None,
-        p: float = 2,
-        conditions: Conditions | None = None,
+        self, stored: Held, *, confidence: float | None = None, p: float = 2, conditions: Conditions | None = None
     ) -> list[Budget]:
         """Return what each mechanism may do, as corruption sets (p, ε, n): one for each tensor.
 
@@ -227,12 +219,7 @@ class Device:
         return found
 
     def combined_budget(
-        self,
-        stored: Held,
-        *,
-        confidence: float | None = None,
-        p: float = 2,
-        conditions: Conditions | None = None,
+        self, stored: Held, *, confidence: float | None = None, p: float = 2, conditions: Conditions | None = None
     ) -> dict[str, Budget]:
         """Return for each tensor the set that holds all mechanisms together, for search and random-in-set.
 
@@ -303,24 +290,3 @@ class Device:
                 self._kept.update(protected=stored, checks=checks, code=protection(storage, stored, checks=checks))
             code = self._kept["code"]
         return make_plan(self.spec, stored, resolve(self.spec, given), code)
-
-
-def load_device(name: str | Path) -> Device:
-    """Return the device of a profile.
-
-    Args:
-        name: A name of the library (``reram_1t1r``, or an alias such as ``reram``), or the path of a YAML
-            file.
-
-    Raises:
-        DeviceError: If there is no such profile.
-        SpecError: If the profile is wrong; the message holds every problem with its place.
-
-    Examples:
-        >>> load_device("reram").name
-        'reram_1t1r'
-    """
-    path = find_device(name)
-    spec = load(path, DeviceSpec)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Device(name=spec.name, sha256=digest, path=path, summary=spec.summary, spec=spec)

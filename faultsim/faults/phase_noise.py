@@ -23,8 +23,8 @@ from faultsim.corruption import Add, Edit, Stored
 from faultsim.errors import DeviceError, OptionError
 from faultsim.faults import mzi_mesh
 from faultsim.faults.base import Fault, Generators, register
-from faultsim.faults.crossbar import from_lines, to_lines
 from faultsim.faults.mzi_program import program
+from faultsim.faults.mzi_tiles import as_matrix, cut, from_tiles, largest
 from faultsim.faults.recall import Recall, digest
 
 _PROGRAMMED = Recall(256 << 20)
@@ -120,7 +120,7 @@ class PhaseNoise(Fault):
         Phase errors take amplitude out of the real part: the mean weight is smaller.
         """
         mesh = self._mesh(stored)
-        return self._from_tiles(self._mean_tiles(mesh) - mesh.tiles, stored)
+        return from_tiles(self._mean_tiles(mesh) - mesh.tiles, stored)
 
     def std(self, stored: Stored) -> NDArray[np.float64]:
         """Return the standard deviation of each weight's delta, value units, to first order in sigma."""
@@ -131,7 +131,7 @@ class PhaseNoise(Fault):
             # (Re z)² = (|z|² + Re z²) / 2 of z = i a b
             square = np.swapaxes(np.abs(a) ** 2, 1, 2) @ np.abs(b) ** 2 - (np.swapaxes(a**2, 1, 2) @ b**2).real
             var[first : first + _CHUNK] = np.maximum(0.5 * square, 0)
-        return self._from_tiles(self.sigma_phase_rad * mesh.gain * np.sqrt(var), stored)
+        return from_tiles(self.sigma_phase_rad * mesh.gain * np.sqrt(var), stored)
 
     def budget(self, stored: Stored, *, p: float, confidence: float) -> Budget:
         """Bound the delta of one tensor.
@@ -218,8 +218,7 @@ class PhaseNoise(Fault):
     def _draw(self, stored: Sequence[Stored], rngs: Sequence[np.random.Generator]) -> list[Add]:
         wrong = self._errors([self._mesh(one) for one in stored], rngs)
         return [
-            Add(delta=np.asarray(self._from_tiles(tiles, one), np.float32))
-            for tiles, one in zip(wrong, stored, strict=True)
+            Add(delta=np.asarray(from_tiles(tiles, one), np.float32)) for tiles, one in zip(wrong, stored, strict=True)
         ]
 
     def _errors(self, meshes: Sequence[_Mesh], rngs: Sequence[np.random.Generator]) -> list[NDArray[Any]]:
@@ -264,42 +263,13 @@ class PhaseNoise(Fault):
             )
         values = np.asarray(stored.values)
         key = digest(values, self.tile, stored.site.channel_axis)
-        tiles = _PROGRAMMED.get(f"tiles {key}", lambda: self._cut(_matrix(values[None], stored).astype(np.float64)))
-        gain = float(_PROGRAMMED.get(f"gain {key}", lambda: _largest(tiles)))
+        tiles = _PROGRAMMED.get(
+            f"tiles {key}", lambda: cut(as_matrix(values, stored.site).astype(np.float64), self.tile)
+        )
+        gain = float(_PROGRAMMED.get(f"gain {key}", lambda: largest(tiles)))
         phases = _PROGRAMMED.get(f"phases {key}", lambda: program(tiles, gain or 1.0))
-        rows, cols = _matrix(values[None], stored).shape
+        rows, cols = as_matrix(values, stored.site).shape
         high, wide = -(-rows // self.tile), -(-cols // self.tile)
         outputs = (np.arange(high * self.tile) < rows).reshape(high, self.tile)
         inputs = (np.arange(wide * self.tile) < cols).reshape(wide, self.tile)
         return _Mesh(tiles, gain, phases, np.tile(inputs, (high, 1)), np.repeat(outputs, wide, axis=0))
-
-    def _cut(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a matrix as whole tiles ``(t, tile, tile)``, filled with zeros."""
-        high, wide = (-(-length // self.tile) for length in matrix.shape)
-        whole = np.zeros((high * self.tile, wide * self.tile))
-        whole[: matrix.shape[0], : matrix.shape[1]] = matrix
-        return whole.reshape(high, self.tile, wide, self.tile).swapaxes(1, 2).reshape(-1, self.tile, self.tile)
-
-    def _from_tiles(self, tiles: NDArray[np.float64], stored: Stored) -> NDArray[np.float64]:
-        """Undo `_cut` and the layout of the matrix: return the tensor's shape."""
-        rows, cols = _matrix(stored.values[None], stored).shape
-        high, wide = -(-rows // self.tile), -(-cols // self.tile)
-        whole = (
-            tiles.reshape(high, wide, self.tile, self.tile).swapaxes(1, 2).reshape(high * self.tile, wide * self.tile)
-        )
-        lines: NDArray[np.float64] = from_lines(
-            whole[:rows, :cols].T[None], stored.values.shape, stored.site.channel_axis
-        )
-        return np.asarray(lines[0])
-
-
-def _matrix(values: NDArray[Any], stored: Stored) -> NDArray[Any]:
-    """Return values ``(1, *shape)`` of a tensor as its matrix, outputs by inputs x kernel."""
-    lines: NDArray[Any] = to_lines(values, stored.site.channel_axis)[0].T
-    return lines
-
-
-def _largest(tiles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the largest singular value of all tiles, 0-d."""
-    tops = np.linalg.norm(tiles, 2, axis=(1, 2)) if tiles.size else np.zeros(0)
-    return np.asarray(tops.max(initial=0.0))

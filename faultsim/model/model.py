@@ -26,7 +26,7 @@ from faultsim.model.graph import Program
 from faultsim.model.run import Execution, Interceptor, Observer
 from faultsim.model.signature import check_axes, check_codes, check_feed, fits, output_shapes
 from faultsim.model.tables import spoken_sizes
-from faultsim.model.values import CODE_BITS, Codes, Value, from_numpy, to_numpy
+from faultsim.model.values import CODE_BITS, Codes, Value, from_numpy, placed, tensor_of, to_numpy
 
 Array = NDArray[Any]
 Loss = Callable[[dict[str, Tensor]], Tensor]
@@ -64,7 +64,7 @@ class Model:
 
     def __post_init__(self) -> None:
         """Put the constants where torch computes; integers that are shapes stay on the CPU."""
-        self._clean: dict[str, Value] = {k: _moved(v, self.device) for k, v in self.program.tensors.items()}
+        self._clean: dict[str, Value] = {k: placed(v, self.device) for k, v in self.program.tensors.items()}
         self._by_name = {site.name: site for site in self.sites}
 
     @property
@@ -201,7 +201,7 @@ class Model:
             weights[name] = Codes(leaf, value.elem_type) if isinstance(value, Codes) else leaf
         with torch.enable_grad():
             outputs = self._execute(feeds, weights, None)
-            total = loss({name: _tensor(value) for name, value in outputs.items()})
+            total = loss({name: tensor_of(value) for name, value in outputs.items()})
             if not total.requires_grad:
                 ops = f" (ops without gradients: {', '.join(sorted(self.fallbacks))})" if self.fallbacks else ""
                 raise ModelError(f"{self.name}: the loss does not depend on any chosen site{ops}; choose other --sites")
@@ -266,7 +266,7 @@ class Model:
     ) -> dict[str, Value]:
         """Run the graph on inputs that are not checked."""
         graph = self.program.graph
-        values = {name: _moved(from_numpy(np.asarray(array)), self.device) for name, array in feeds.items()}
+        values = {name: placed(from_numpy(np.asarray(array)), self.device) for name, array in feeds.items()}
         tensors = {**self._clean, **weights} if weights else self._clean
         execution = Execution(self.program, tensors, device=self.device, observer=observer, interceptor=interceptor)
         return dict(zip(graph.output_names, execution.run(graph, values), strict=True))
@@ -284,20 +284,3 @@ class Model:
             array = array.astype(np.float32)
         tensor = torch.from_numpy(np.ascontiguousarray(array)).to(carrier.dtype).reshape(shape).to(self.device)
         return Codes(tensor, clean.elem_type) if isinstance(clean, Codes) else tensor
-
-
-def _moved(value: Value, device: torch.device) -> Value:
-    if device.type == "cpu":
-        return value
-    if isinstance(value, Codes):
-        return Codes(value.values.to(device), value.elem_type)
-    if isinstance(value, Tensor) and (value.is_floating_point() or value.numel() > 64):
-        return value.to(device)
-    return value
-
-
-def _tensor(value: Value) -> Tensor:
-    tensor = value.values if isinstance(value, Codes) else value
-    if not isinstance(tensor, Tensor):
-        raise ModelError("an output of the graph is a sequence or text; a loss needs tensors")
-    return tensor

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from torch import Tensor
 
+from faultsim.errors import ModelError
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codes:
@@ -167,3 +169,26 @@ def from_proto(tensor: onnx.TensorProto, *, codes: bool = False) -> Value:
             array.shape
         )
     return from_numpy(array, elem_type=tensor.data_type, codes=codes)
+
+
+def placed(value: Value, device: torch.device) -> Value:
+    """Return a constant where torch computes; small integers, which are shapes, stay on the CPU."""
+    if device.type == "cpu":
+        return value
+    if isinstance(value, Codes):
+        return Codes(value.values.to(device), value.elem_type)
+    if isinstance(value, Tensor) and (value.is_floating_point() or value.numel() > 64):
+        return value.to(device)
+    return value
+
+
+def tensor_of(value: Value) -> Tensor:
+    """Return an output as a tensor.
+
+    Raises:
+        ModelError: If it is a sequence or text.
+    """
+    tensor = value.values if isinstance(value, Codes) else value
+    if not isinstance(tensor, Tensor):
+        raise ModelError("an output of the graph is a sequence or text; a loss needs tensors")
+    return tensor

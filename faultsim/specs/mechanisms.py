@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from faultsim.specs.curves import Branches, Curve, LogLine, Polynomial, PowerLaw, Table
 from faultsim.specs.mechanism import (
     Ber,
     Constraint,
@@ -18,24 +19,18 @@ from faultsim.specs.mechanism import (
 from faultsim.specs.mechanisms_analog import (
     ANALOG_LAWS,
     AdditiveNoise,
-    Branches,
-    Curve,
     Gaussian,
     LogDrift,
-    LogLine,
     Lognormal,
     MeanDrift,
     MultiplicativeNoise,
     PhaseNoise,
-    Polynomial,
-    PowerLaw,
     PowerLawDrift,
     Quantizer,
     ReadNoise1f,
     ReadNoiseLog,
     SaturatingNoise,
     SigmaPoly,
-    Table,
     WireResistance,
 )
 from faultsim.specs.mechanisms_digital import (

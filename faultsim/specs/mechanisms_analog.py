@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from faultsim.specs.curves import Curve, PowerLaw
 from faultsim.specs.mechanism import MechanismBase, Second
 from faultsim.specs.quantity import NonNegative, Positive, Quantity, Spec
 
@@ -38,76 +39,6 @@ class Gaussian(MechanismBase):
     params: GaussianParams
 
 
-class LogLine(Spec):
-    """``clip(a_ln * ln(g/g_max) + b, min, max)``."""
-
-    a_ln: float
-    b: float
-    min: NonNegative
-    max: NonNegative
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.min > self.max:
-            raise PydanticCustomError("order", "min must not exceed max")
-        return self
-
-
-class Polynomial(Spec):
-    """``sum c_i (g/g_max)^i``."""
-
-    coefficients: Annotated[tuple[float, ...], Field(min_length=1)]
-
-
-class Table(Spec):
-    """Points ``[g/g_max, value]``, rising, linear in between and constant outside."""
-
-    points: Annotated[tuple[tuple[NonNegative, float], ...], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _rising(self) -> Self:
-        at = [point[0] for point in self.points]
-        if at != sorted(set(at)):
-            raise PydanticCustomError("order", "points must have rising g/g_max")
-        return self
-
-
-def _simple(curve: object) -> str:
-    """Return which curve is meant, by the key that no other has: its errors alone are then reported."""
-    keys = curve if isinstance(curve, dict) else getattr(type(curve), "model_fields", {})
-    if "coefficients" in keys:
-        return "Polynomial"
-    return "Table" if "points" in keys else "LogLine"
-
-
-def _shape(curve: object) -> str:
-    keys = curve if isinstance(curve, dict) else getattr(type(curve), "model_fields", {})
-    return "Branches" if {"split", "below", "above"} & set(keys) else _simple(curve)
-
-
-Simple = Annotated[
-    Annotated[LogLine, Tag("LogLine")] | Annotated[Polynomial, Tag("Polynomial")] | Annotated[Table, Tag("Table")],
-    Discriminator(_simple),
-]
-
-
-class Branches(Spec):
-    """One curve for ``g/g_max`` below `split`, another from there on."""
-
-    split: Positive
-    below: Simple
-    above: Simple
-
-
-Curve = Annotated[
-    Annotated[LogLine, Tag("LogLine")]
-    | Annotated[Polynomial, Tag("Polynomial")]
-    | Annotated[Table, Tag("Table")]
-    | Annotated[Branches, Tag("Branches")],
-    Discriminator(_shape),
-]
-
-
 class PowerLawDriftParams(Spec):
     """``g(t) = g0 (t/t0)^-nu``, nu normal, drawn once a device, its mean and spread depending on g."""
 
@@ -122,14 +53,6 @@ class PowerLawDrift(MechanismBase):
 
     model: Literal["power_law_drift"]
     params: PowerLawDriftParams
-
-
-class PowerLaw(Spec):
-    """``min(c * (g/g_max)^exponent, max)``."""
-
-    c: NonNegative
-    exponent: float
-    max: NonNegative
 
 
 class ReadNoise1fParams(Spec):

@@ -12,16 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto
 
 from faultsim.engine.evaluate import Scorer
-from faultsim.engine.sweep.apart import rows_apart, stays_apart
 from faultsim.engine.sweep.entry import Entry, Kept
-from faultsim.engine.sweep.flow import Flow
-from faultsim.engine.sweep.golden import Clean, bytes_per_sample, see
+from faultsim.engine.sweep.golden import Clean, bytes_per_sample
 from faultsim.engine.sweep.judge import BatchJudge
 from faultsim.engine.sweep.lanes import Task, in_lanes
-from faultsim.engine.sweep.parts import Part, Runtime, open_part
+from faultsim.engine.sweep.opening import make_router
 from faultsim.engine.sweep.routes import Needs, Patch, Route, Router
 from faultsim.engine.sweep.rows import Rows, Take
 from faultsim.engine.sweep.spans import even, grouped
@@ -30,8 +27,6 @@ from faultsim.metrics import Tally
 from faultsim.processors import processors
 
 Array = NDArray[Any]
-PROBE = 32
-"""Clean samples that every piece of the graph is tried on."""
 LEAST = 16
 """Samples of a batch that is not split further, however small the memory is."""
 SLICE_BYTES = 1 << 25
@@ -85,8 +80,12 @@ class Sweep:
         if self.scorer.golden is None or self.scorer.digests is None:
             raise ValueError("a sweep needs the fault-free chip: call Scorer.set_golden first")
         self._kept = Kept(self.memory_bytes // 2)
-        self._lanes = 1
-        self._router = self._make_router()
+        runner = self.scorer.runner
+        side_by_side = self.side_by_side and runner.runtime == "onnxruntime"
+        self._lanes = (runner.threads or processors()) if side_by_side else 1
+        self._router = make_router(
+            self.scorer, self.numbers, self._whole, memory_bytes=self.memory_bytes, lanes=self._lanes
+        )
         self._clean: tuple[Needs, list[Clean]] | None = None
 
     @property
@@ -247,55 +246,6 @@ class Sweep:
             base.reshape(-1)[faults.indices] = faults.values
             numbers[name] = base
         return numbers
-
-    def _make_router(self) -> Router | None:
-        scorer, model = self.scorer, self.scorer.runner.model
-        count = min(len(scorer.data), PROBE)
-        sample_first = scorer.output.batch_axis == 0 and all(spec.batch_axis == 0 for spec in model.inputs)
-        if count < 3 or not sample_first or any(spec.fixed_batch for spec in model.inputs):
-            return None
-        if not stays_apart(model.proto):
-            return None
-        runner = scorer.runner
-        runtime: Runtime = "onnxruntime" if runner.runtime == "onnxruntime" else "torch"
-        if runtime == "onnxruntime" and self.side_by_side:
-            self._lanes = runner.threads or processors()
-
-        def opener(proto: ModelProto, *, fused: bool) -> Part:
-            threads = 1 if self._lanes > 1 else runner.threads
-            return open_part(proto, runtime, fused=fused, threads=threads, device=model.device)
-
-        def wide(proto: ModelProto, *, fused: bool) -> Part:
-            return open_part(proto, runtime, fused=fused, threads=runner.threads, device=model.device)
-
-        name = scorer.output.name
-        try:
-            count = min(count, self._affordable())
-            feeds = {name: np.asarray(array) for name, array in scorer.data.inputs(0, count).items()}
-            run = runner.open(self.numbers)
-            golden = run(feeds)
-            if golden.shape[:1] != (count,) or not rows_apart(run, feeds, golden):
-                return None
-            return Router(
-                model,
-                self.numbers,
-                name,
-                feeds,
-                golden,
-                opener,
-                self._whole,
-                wide=wide,
-                runtime=runtime,
-                threads=runner.threads,
-            )
-        except (FaultsimError, MemoryError, ValueError):
-            return None
-
-    def _affordable(self) -> int:
-        """Return how many samples of all activations together fit into an eighth of the memory, at least 3."""
-        model = self.scorer.runner.model
-        few = see(model, Flow(model.proto), self.scorer.data.inputs(0, 3), self.numbers)
-        return max(self.memory_bytes // 8 // max(bytes_per_sample(few.types, few.types), 1), 3)
 
     def _whole(self, patch: Patch, feeds: Mapping[str, Array]) -> Array:
         return self.scorer.runner.open(self._dense(patch))(feeds)
