@@ -9,28 +9,24 @@ from numpy.typing import NDArray
 
 from faultsim.attacks.limits import limits_of
 from faultsim.attacks.many import SweepScorer
+from faultsim.attacks.memory_cells import cell_shape, choices_of, tell_code
 from faultsim.attacks.options import Cells, Search
 from faultsim.attacks.prepare import Prepared, all_labels, classes_of, picked
 from faultsim.attacks.watched import WatchedAim
 from faultsim.corruption import Stored, apply_edit
 from faultsim.engine.edits import NetworkEdits
 from faultsim.engine.evaluate import Scorer
-from faultsim.errors import DataError, DeviceError, OptionError
-from faultsim.formats import ConductanceMapping
+from faultsim.errors import DataError, OptionError
 from faultsim.rng import generator
 from faultsim.search import Loss, Score
 from faultsim.search.bits import (
     Aim,
-    BitFlips,
     Changed,
     Choices,
     Judged,
-    Levels,
     Pick,
     Screen,
     Stealthy,
-    StuckDevices,
-    StuckWords,
     Targeted,
     Untargeted,
     WorstCells,
@@ -116,11 +112,15 @@ def find_cells(prepared: Prepared, cells: Cells, search: Search, *, seed: int) -
     setting = prepared.setting
     if not prepared.counted:
         raise OptionError(f"the task {setting.task.name} counts no correct answers, and cells are searched by them")
-    choices = {name: _choices(one, cells) for name, one in setting.stored.items()}
+    shape = cell_shape(prepared.device, cells)
+    choices = {name: choices_of(one, cells, shape) for name, one in setting.stored.items()}
     limits, limited = limits_of(setting, prepared.device, cells)
+    tell_code(prepared)
     loss: Loss = "margin" if search.objective == "margin" else "cross_entropy"
     aim, words = _aim(prepared, prepared.search, cells, loss)
     judge = aim if prepared.whole else _aim(prepared, setting.scorer, cells, loss)[0]
+    if cells.until_accuracy is not None:
+        _check_goal(cells.until_accuracy, (aim,) if prepared.whole else (aim, judge))
     most = search.forwards or FORWARDS
     watched = WatchedAim(aim, prepared.stopped, lambda done: prepared.tell("cells", min(done, most), most))
     found = worst_cells(
@@ -198,19 +198,19 @@ def _cells(changed: Changed, choices: Mapping[str, Choices]) -> list[Cell]:
     return found
 
 
-def _choices(stored: Stored, cells: Cells) -> Choices:
-    if isinstance(stored.format, ConductanceMapping):
-        if cells.what != "stuck":
-            raise DeviceError(
-                f"{stored.site.name} is stored as conductances, in which no bit flips and no level is confused; "
-                "use --stuck, or a digital device"
+def _check_goal(goal: float, aims: Sequence[Aim]) -> None:
+    """Refuse a goal that the fault-free chip meets.
+
+    Raises:
+        OptionError: If it does.
+    """
+    for aim in aims:
+        clean = aim.judge([{}])[0].accuracy
+        if clean <= goal:
+            raise OptionError(
+                f"--until-accuracy is {goal:g}, and without a fault {clean:.4g} of the samples aimed at stand already; "
+                "give less"
             )
-        return StuckDevices(stored, cells.stuck_at)
-    if cells.what == "bits":
-        return BitFlips(stored)
-    if cells.what == "levels":
-        return Levels(stored, cells.bits_per_cell, cell_code=cells.cell_code)
-    return StuckWords(stored, cells.stuck_at, bits_per_cell=cells.bits_per_cell, cell_code=cells.cell_code)
 
 
 def _aim(prepared: Prepared, scorer: Scorer, cells: Cells, loss: Loss) -> tuple[Aim, str]:

@@ -1,7 +1,7 @@
 """Accuracy over the radius or the number of elements, and where it breaks. The search of one set lives in `worst`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -40,12 +40,14 @@ class Radii(NamedTuple):
         sites: The tensors.
         worst: For the worst case found.
         random: For the mean random corruption; None where the user stopped before.
+        why_not: Why no radius is proven, where a proof was asked for and the graph has none; empty otherwise.
     """
 
     name: str
     sites: tuple[str, ...]
     worst: CriticalRadius
     random: CriticalRadius | None
+    why_not: str = ""
 
 
 def values_of(curve: Curve) -> tuple[float, ...]:
@@ -78,12 +80,8 @@ def draw_curve(
     points: list[Point] = []
     for place, value in enumerate(values):
         prepared.tell("curve", place, len(values))
-        known = (
-            tuple(one.delta for one in (points[-1].found.worst, points[-1].found.largest) if one.delta)
-            if points
-            else ()
-        )
-        found = find(prepared, at(unit.constraint, curve, value), search, seed=seed, known=known[:1])
+        known = _known(points[-1].found) if points else ()
+        found = find(prepared, at(unit.constraint, curve, value), search, seed=seed, known=known)
         if found.search is None:
             break
         points.append(Point(value, found))
@@ -113,6 +111,7 @@ def radii(
     per_layer: bool,
     seed: int,
     certify: bool,
+    points: Sequence[Point] = (),
 ) -> list[Radii]:
     """Return the critical radii of all tensors together and, where asked for, of every layer alone.
 
@@ -126,6 +125,7 @@ def radii(
         per_layer: Whether layers are searched alone.
         seed: Of everything random.
         certify: Whether to prove a radius too.
+        points: What a curve found with all tensors: it counts here too.
     """
     setting = prepared.setting
     groups: list[tuple[str, tuple[str, ...] | None]] = [("all", None)]
@@ -140,39 +140,58 @@ def radii(
         if prepared.stopped():
             break
         prepared.tell("critical radii", place, len(groups))
-        unit = make(names)
-        limits = {"start": start, "largest": start * _WIDEST, "smallest": start / _WIDEST, "evaluations": _EVALUATIONS}
-        proof = _proven(alike, unit.constraint) if certify else None
         try:
-            worst = critical_radius(_worst(alike, unit.constraint, seed), keep, rtol=0.02, proven=proof, **limits)  # type: ignore[arg-type]
+            unit = make(names)
+        except OptionError as error:
+            if names is None:
+                raise
+            prepared.notes.append(f"{name} has no critical radius: {error}")
+            continue
+        limits = {"start": start, "largest": start * _WIDEST, "smallest": start / _WIDEST, "evaluations": _EVALUATIONS}
+        reasons: list[str] = []
+        proof = _proven(alike, unit.constraint, reasons) if certify else None
+        seen = [(point.value, point.found.worst.score.accuracy) for point in points if names is None]
+        try:
+            search = _worst(alike, unit.constraint, seed, seen)
+            worst = critical_radius(search, keep, rtol=0.02, proven=proof, **limits)  # type: ignore[arg-type]
         except BudgetSpentError:
             break
         try:
             random = critical_radius(_random(alike, unit.constraint, seed), keep, rtol=0.05, **limits)  # type: ignore[arg-type]
         except BudgetSpentError:
             random = None
-        found.append(Radii(name, unit.constraint.names, worst, random))
+        broken = min((value for value, accuracy in seen if not accuracy >= keep), default=math.inf)
+        worst = worst._replace(found=min(worst.found, broken))
+        why_not = reasons[-1] if reasons and len(reasons) == len(worst.proofs) else ""
+        found.append(
+            Radii(name, unit.constraint.names, worst._replace(proofs=()) if why_not else worst, random, why_not)
+        )
     prepared.tell("critical radii", len(groups), len(groups))
     return found
 
 
-def _worst(prepared: Prepared, constraint: TensorSet, seed: int) -> Callable[[float], float]:
+def _worst(
+    prepared: Prepared, constraint: TensorSet, seed: int, seen: Sequence[tuple[float, float]]
+) -> Callable[[float], float]:
     def accuracy(eps: float) -> float:
         if prepared.stopped():
             raise BudgetSpentError
+        known = min((one for value, one in seen if value <= eps), default=math.inf)
         found = find(
             prepared, scaled(constraint, eps), RADIUS_SEARCH, seed=seed, phase="critical radius", randoms=False
         )
-        return found.worst.score.accuracy
+        return min(found.worst.score.accuracy, known)
 
     return accuracy
 
 
-def _proven(prepared: Prepared, constraint: TensorSet) -> Callable[[float], float]:
+def _proven(prepared: Prepared, constraint: TensorSet, reasons: list[str]) -> Callable[[float], float]:
     def accuracy(eps: float) -> float:
         if prepared.stopped():
             raise BudgetSpentError
         found = prove(prepared, scaled(constraint, eps), True).certificate
+        if not found.proven:
+            reasons.append(found.why_not)
         return found.accuracy_lower if found.proven else 0.0
 
     return accuracy

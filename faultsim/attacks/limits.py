@@ -1,8 +1,8 @@
 """What an attacker of cells cannot do, from options and a file to `search.bits.Limits`. No search lives here."""
 
 import csv
-import io
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +60,10 @@ def read_flippable(path: Path, setting: Setting, memory: MemoryMap) -> Flippable
     Raises:
         OptionError: If the file cannot be read, is too large, or a line is not understood.
     """
-    rows = list(csv.reader(io.StringIO(_text(path))))
-    body = rows[1:] if rows and [cell.strip() for cell in rows[0][:3]] == ["tensor", "element", "bit"] else rows
-    first = len(rows) - len(body) + 1
-    cells: list[int] = []
-    to_one: list[bool] = []
+    cells: dict[int, bool] = {}
     directed: set[bool] = set()
-    for number, row in enumerate(body, first):
-        words = [word.strip() for word in row]
-        if not any(words):
+    for number, words in _rows(path):
+        if not any(words) or (number == 1 and words[:3] == ["tensor", "element", "bit"]):
             continue
         place = f"--flippable {path}:{number}"
         plain = all(word.isascii() and word.isdecimal() and len(word) < 19 for word in words[1:])
@@ -77,17 +72,36 @@ def read_flippable(path: Path, setting: Setting, memory: MemoryMap) -> Flippable
         if words[0] not in setting.stored:
             raise OptionError(f"{place}: no tensor under test is named {words[0][:60]!r}; see --sites and --roles")
         try:
-            cells.append(int(memory.cell(words[0], int(words[1]), int(words[2]))))
+            cell = int(memory.cell(words[0], int(words[1]), int(words[2])))
         except OptionError as error:
             raise OptionError(f"{place}: {error}") from None
+        if cell in cells:
+            raise OptionError(f"{place}: {','.join(words)[:60]!r} is given twice; give each bit once")
         directed.add(len(words) == 4)
-        to_one.append(len(words) == 4 and words[3] == "1")
+        cells[cell] = len(words) == 4 and words[3] == "1"
     if not cells:
         raise OptionError(f"--flippable {path}: lists no cell; give {_FORM}")
     if len(directed) > 1:
         raise OptionError(f"--flippable {path}: some lines say which value the bit flips to; say it in all or in none")
-    found = np.array(cells, dtype=np.int64)
-    return Flippable(memory, found, np.array(to_one, dtype=np.bool_) if directed == {True} else None)
+    found = np.array(list(cells), dtype=np.int64)
+    return Flippable(memory, found, np.array(list(cells.values()), dtype=np.bool_) if directed == {True} else None)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the lines of a CSV file, counted from 1, as stripped words.
+
+    Raises:
+        OptionError: If the file cannot be read, or is no CSV.
+    """
+    reader = csv.reader(_text(path).splitlines())
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise OptionError(f"--flippable {path}:{reader.line_num}: no CSV ({error}); give {_FORM}") from None
+        if row is None:
+            return
+        yield reader.line_num, [word.strip() for word in row]
 
 
 def _text(path: Path) -> str:
@@ -102,7 +116,7 @@ def _text(path: Path) -> str:
     if len(data) > LIMIT_BYTES:
         raise OptionError(f"--flippable {path}: larger than {LIMIT_BYTES:,} bytes, the most that is read")
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise OptionError(f"--flippable {path}: not UTF-8 text at byte {error.start}; give {_FORM}") from None
 

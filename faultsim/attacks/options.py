@@ -156,8 +156,8 @@ class Cells:
         one_per_word: At most one cell a word of the memory, or a stored number where there is no device.
         row: ``any`` for one row of the attacker's choice, ``BANK:ROW`` for that one; needs a device.
         flippable: File of the cells that can flip; None: all.
-        bits_per_cell: Of levels and stuck cells, 1 to 8.
-        cell_code: Which pattern a level has.
+        bits_per_cell: Of levels and stuck cells, 1 to 8; None: the device's own, 2 without one.
+        cell_code: Which pattern a level has; None: the device's own, binary without one.
         stuck_at: Where stuck cells can be.
         finite_only: Whether flips that make outputs non-finite are forbidden, or count as damage.
 
@@ -175,8 +175,8 @@ class Cells:
     one_per_word: bool = False
     row: str | None = None
     flippable: Path | None = None
-    bits_per_cell: int = 2
-    cell_code: Literal["binary", "gray"] = "binary"
+    bits_per_cell: int | None = None
+    cell_code: Literal["binary", "gray"] | None = None
     stuck_at: Literal["low", "high", "either"] = "either"
     finite_only: bool = True
 
@@ -194,6 +194,9 @@ class Cells:
             raise OptionError(f"--victim and --target are both {self.target}; give two different classes")
         if self.flippable is not None and self.what != "bits":
             raise OptionError("--flippable lists bits that can flip; it goes with --bits")
+        for name in ("bits_per_cell", "cell_code"):
+            if self.what == "bits" and getattr(self, name) is not None:
+                raise OptionError(f"--{name.replace('_', '-')} is of cells; it goes with --levels or --stuck")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from faultsim.attacks.cells import find_cells, numbers_of
 from faultsim.attacks.curve import draw_curve, radii, values_of
 from faultsim.attacks.options import Ball, Cells, Curve, Search
 from faultsim.attacks.prepare import Prepared, finite
-from faultsim.attacks.worst import find, prove
+from faultsim.attacks.worst import find, held_to, prove
 from faultsim.engine.objective import NetworkObjective
 from faultsim.errors import OptionError
 from faultsim.results.attack import AttackResult
@@ -45,7 +45,7 @@ def one_set(prepared: Prepared, ball: Ball | None, search: Search) -> tuple[Atta
     found = find(prepared, over.constraint, search, seed=setting.options.seed)
     if found.search is None and not found.randoms:
         raise StoppedEarlyError
-    proof = prove(prepared, over.constraint, search.certify)
+    proof = held_to(found, prove(prepared, over.constraint, search.certify))
     objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
     size = size_of(over.constraint, setting.stored, objective.numbers(found.worst.delta)) if found.worst.delta else None
     result = frame(prepared, seconds=0.0, command="").model_copy(
@@ -84,6 +84,8 @@ def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Sear
         StoppedEarlyError: If nothing was found before the user stopped.
     """
     setting = prepared.setting
+    if ball is not None and curve.over == "n":
+        ball = replace(ball, n=None)
     elements = [one.site.elements for one in setting.stored.values()]
     most = max(elements) if ball is not None and ball.scope == "tensor" else sum(elements)
     keep = None
@@ -111,7 +113,11 @@ def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Sear
         middle = values_of(curve)[curve.points // 2]
         prove_too = search.certify is True
         seed = setting.options.seed
-        found = radii(prepared, make, keep, start=middle, per_layer=curve.per_layer, seed=seed, certify=prove_too)
+        layers = curve.per_layer
+        found = radii(prepared, make, keep, start=middle, per_layer=layers, seed=seed, certify=prove_too, points=points)
+        why_not = next((one.why_not for one in found if one.why_not), "")
+        if why_not:
+            prepared.notes.append(f"No radius is proven: {why_not}.")
         prepared.notes.append(
             "Critical radii are searched and scored on the samples of --data; they are upper bounds of the true ones."
         )
@@ -124,7 +130,9 @@ def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Sear
     }
     varies = ball is not None and curve.over == "eps"
     whole = unit._replace(words=unit.words.replace("eps = 1", "eps varies")) if varies else unit
-    held = set_entry(prepared, whole).model_copy(update={"eps": None} if curve.over == "eps" else {})
+    if curve.over == "n":
+        whole = unit._replace(words=f"{unit.words}, n varies")
+    held = set_entry(prepared, whole).model_copy(update={"eps" if curve.over == "eps" else "n": None})
     entries = {"set": held, "curve": entry}
     return frame(prepared, seconds=0.0, command="").model_copy(update={**entries, **cost})
 

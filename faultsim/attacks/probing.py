@@ -17,7 +17,7 @@ from faultsim.assessment.setting import Setting
 from faultsim.attacks.ball import asked
 from faultsim.attacks.options import Ball, ProbeOptions
 from faultsim.attacks.prepare import Prepared
-from faultsim.attacks.real import zero_code
+from faultsim.attacks.real import real_values, zero_code
 from faultsim.constraints import NoMaximiserError, Tensors
 from faultsim.corruption import Stored
 from faultsim.engine.objective import NetworkObjective
@@ -190,13 +190,21 @@ def _strengths(mode: str, options: ProbeOptions) -> Sequence[float]:
     return options.radii if mode in ("gradient", "random") else options.removed
 
 
+def _moving(stored: Mapping[str, Stored], model: Any) -> dict[str, Stored]:
+    """Return the tensors that a radius relative to their norm moves at all: those that are not zero."""
+    return {name: one for name, one in stored.items() if np.any(real_values(one, model))}
+
+
 def _gradient(
     prepared: Prepared, objective: NetworkObjective, stored: Mapping[str, Stored], radius: float
 ) -> Tally | None:
     gradient = objective.gradient(None, "cross_entropy")
     if not gradient.usable:
         return None
-    constraint = asked(stored, Ball(p=2.0, eps=radius, relative="norm"), prepared.setting.model).constraint
+    moving = _moving(stored, prepared.setting.model)
+    if not moving:
+        return prepared.search.score(prepared.setting.fault_free())
+    constraint = asked(moving, Ball(p=2.0, eps=radius, relative="norm"), prepared.setting.model).constraint
     try:
         delta = constraint.argmax(gradient.grads)
     except NoMaximiserError:
@@ -208,7 +216,7 @@ def _random(
     prepared: Prepared, objective: NetworkObjective, stored: Mapping[str, Stored], radius: float, seed: int, draw: int
 ) -> Tally:
     delta: Tensors = {}
-    for name, one in stored.items():
+    for name, one in _moving(stored, prepared.setting.model).items():
         ball = asked({name: one}, Ball(p=2.0, eps=radius, relative="norm", scope="global"), prepared.setting.model)
         try:
             delta |= ball.constraint.random(generator(seed, draw, "probe", name), {name: one.site.shape})

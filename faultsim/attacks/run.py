@@ -14,11 +14,11 @@ from faultsim.attacks.options import Ball, Cells, Curve, ProbeOptions, Search
 from faultsim.attacks.phases import StoppedEarlyError, one_set, over_curve, worst_few_cells
 from faultsim.attacks.prepare import Stopped, prepare
 from faultsim.attacks.probing import probe_parts
-from faultsim.attacks.write import write_model
+from faultsim.attacks.write import check_writable, write_model
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.engine.evaluate import Progress
-from faultsim.errors import OptionError
+from faultsim.errors import FaultsimError, OptionError
 from faultsim.results.attack import AttackResult
 from faultsim.results.probing import ProbeResult
 
@@ -83,6 +83,8 @@ def attack(
             tell=progress or (lambda phase, done, total: None),
             stopped=stopped or (lambda: False),
         )
+        if write is not None:
+            check_writable(prepared.setting)
         if cells is not None:
             found, numbers = worst_few_cells(prepared, cells, search)
         elif curve is not None:
@@ -90,7 +92,10 @@ def attack(
         else:
             found, numbers = one_set(prepared, ball, search)
         if write is not None and numbers is not None:
-            found = found.model_copy(update={"written": write_model(prepared.setting, numbers(), write)})
+            try:
+                found = found.model_copy(update={"written": write_model(prepared.setting, numbers(), write)})
+            except FaultsimError as error:  # what was found is not lost with it
+                prepared.notes.append(f"The worst model was not written: {error}")
         base = frame(prepared, seconds=time.perf_counter() - started, command=command_line("attack"))
         return found.model_copy(update={"stopped": base.stopped, "notes": base.notes, "provenance": base.provenance})
     finally:
@@ -144,8 +149,13 @@ def probe(
         )
         setting = prepared.setting
         measured = list(probe_parts(prepared, how, seed=options.seed))
-        if not measured:
+        if not measured and prepared.stopped():
             raise StoppedEarlyError
+        if not measured:
+            raise OptionError(
+                f"nothing can be measured: no tensor under test has what --mode {' or '.join(how.modes)} corrupts, or "
+                "its gradient is not finite; choose other --mode, --sites or --roles"
+            )
         prepared.clean = prepared.search.score(setting.fault_free())
         notes = [note for note in prepared.notes if "--search-data" not in note]
         notes.append("Each part is corrupted alone. Rankings depend on the normalisation: this one is relative.")

@@ -2,20 +2,22 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from numpy.typing import NDArray
+
+from faultsim.assessment.setting import Setting
 from faultsim.attacks.exhaustive import Exhaustive
 from faultsim.attacks.first_order import FirstOrder, first_order
 from faultsim.attacks.options import Search, one_of
 from faultsim.attacks.prepare import Prepared
 from faultsim.attacks.watched import WatchedObjective
-from faultsim.certify import Certificate, certify
+from faultsim.certify import Certificate, certify, is_coarse
 from faultsim.constraints import Tensors, TensorSet
 from faultsim.engine.objective import NetworkObjective
-from faultsim.formats import FloatFormat
 from faultsim.metrics import Classification, GoldenAgreement
 from faultsim.rng import generator
 from faultsim.search import (
@@ -38,6 +40,10 @@ QUICK = 2_000_000
 """Samples times numbers under test up to which a certificate is sought without being asked for."""
 GRADIENTS = 60
 """Most gradients of one set, where none are asked for."""
+_HELD = 1 << 25
+"""Effects of a tensor's numbers, sample by sample, that a certificate holds at a time (256 MiB), a few times over."""
+_SLACK = 1e-4
+"""What a loss computed in float32 may be off by, in nats."""
 ROUNDOFF = 2.0**-24
 """Unit roundoff that certificates cover: that of float32."""
 
@@ -209,19 +215,45 @@ def prove(prepared: Prepared, constraint: TensorSet, asked: bool | None) -> Proo
         return Proof(Certificate(why_not=why), 0.0)
     setting = prepared.setting
     prepared.tell("certificate", 0, 1)
-    scorer = setting.scorer
-    batches = ((batch.inputs, scorer.batch_labels(batch)) for batch in scorer.batches())
+    largest = max((setting.stored[name].site.elements for name in constraint.names), default=1)
     found = certify(
         setting.model,
         setting.stored,
         constraint,
-        batches,
+        _parts(setting, max(1, _HELD // max(largest, 1))),
         output=setting.output.name,
         probabilities=setting.output.is_probability,
         roundoff=ROUNDOFF,
     )
     prepared.tell("certificate", 1, 1)
     return Proof(found, time.perf_counter() - started)
+
+
+def _parts(setting: Setting, most: int) -> Iterator[tuple[dict[str, Any], NDArray[Any]]]:
+    """Yield inputs and labels of at most so many samples at a time, where they lie on the first axis."""
+    first = all(spec.batch_axis == 0 for spec in setting.model.inputs)
+    for batch in setting.scorer.batches():
+        labels = setting.scorer.batch_labels(batch)
+        for low in range(0, len(labels), most) if first else (0,):
+            part = slice(low, low + most) if first else slice(None)
+            yield {name: array[part] for name, array in batch.inputs.items()}, labels[part]
+
+
+def held_to(found: Found, proof: Proof) -> Proof:
+    """Return a proof, or none where something that was found in the same set lies beyond it.
+
+    That cannot be: it would be an error of the bounds, which are then not to be believed.
+    """
+    bound = proof.certificate
+    met = (found.clean, found.worst.score, found.largest.score)
+    rise = max((one.loss for one in met if math.isfinite(one.loss)), default=math.nan) - found.clean.loss
+    beyond = (
+        rise > bound.loss_increase_upper + _SLACK or min(one.accuracy for one in met) < bound.accuracy_lower - _SLACK
+    )
+    if not bound.proven or not beyond:
+        return proof
+    why = "the search found more than the bounds allow, so they do not hold here; please report the model"
+    return Proof(Certificate(why_not=why), proof.seconds)
 
 
 def _no_proof(prepared: Prepared, constraint: TensorSet, asked: bool | None) -> str:
@@ -235,10 +267,10 @@ def _no_proof(prepared: Prepared, constraint: TensorSet, asked: bool | None) -> 
         return f"bounds are known for top-1 classification, and the task is {task.name}"
     if setting.output.scale != 1 or setting.output.zero_point != 0:
         return "the scored output holds integer codes; bounds are known for logits"
-    coded = next((n for n in constraint.names if not isinstance(setting.stored[n].format, FloatFormat)), None)
-    if coded is not None:
-        kind = setting.stored[coded].format.name
-        return f"{coded} is stored as {kind}: a corrupted number is rounded to a code, and no bound is known for that"
+    coarse = next((n for n in constraint.names if is_coarse(setting.stored[n].format)), None)
+    if coarse is not None:
+        kind = setting.stored[coarse].format.name
+        return f"{coarse} is stored as {kind}: a corrupted number is rounded to a code, and no bound is known for that"
     size = len(setting.data) * sum(setting.stored[name].site.elements for name in constraint.names)
     if asked is None and size > QUICK:
         return "not tried, as it takes long on so many numbers and samples; ask with --certify (and --limit)"

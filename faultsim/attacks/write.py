@@ -10,8 +10,24 @@ from faultsim.assessment.setting import Setting
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.runner import Runner
 from faultsim.errors import OptionError
+from faultsim.formats import ConductanceMapping
 from faultsim.model import load_model
 from faultsim.results.attack import Written
+
+
+def check_writable(setting: Setting) -> None:
+    """Refuse to search for a worst model that no file can hold.
+
+    Raises:
+        OptionError: If a device stores codes of the file as conductances.
+    """
+    numbers = setting.model.numbers
+    for name, one in setting.stored.items():
+        if isinstance(one.format, ConductanceMapping) and numbers[name].dtype.kind in "iu":
+            raise OptionError(
+                f"-o: {name} holds {numbers[name].dtype} codes in the file, which cannot hold what conductances are "
+                "worth; leave -o out, or attack the float model"
+            )
 
 
 def write_model(setting: Setting, numbers: Mapping[str, NDArray[Any]], target: Path) -> Written:

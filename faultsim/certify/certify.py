@@ -10,15 +10,14 @@ from torch import Tensor
 
 from faultsim.certify.budget import Budget
 from faultsim.certify.certificate import Certificate, NotCertifiedError
-from faultsim.certify.tape import Tape
+from faultsim.certify.tape import EXACT, Tape
 from faultsim.certify.totals import Totals, View
 from faultsim.certify.trace import trace
 from faultsim.constraints import TensorSet
 from faultsim.corruption import Stored
-from faultsim.formats import FloatFormat
+from faultsim.formats import FloatFormat, NumberFormat
 from faultsim.model import Model
 
-EXACT = 2.0**-53
 EFFORT = 10_000_000
 _CLAMPED = 80.0  # nats: near where probabilities of the graph are clamped
 
@@ -42,8 +41,8 @@ def certify(
     The change of each output is its gradient times the corruption plus remainders that are bounded over the whole
     set, so the bound of the loss is tight to first order: over the radius it tends to the dual norm of the gradient.
     It speaks of the network in exact arithmetic; with *roundoff* it covers the rounding of the deployed arithmetic and
-    of the corrupted numbers too, above the fault-free loss in exact arithmetic. Its own rounding is covered node by
-    node, and by `Certificate.slack`.
+    of the corrupted numbers too, from the first node on that a corruption reaches: what lies before is computed in the
+    graph's own types and taken as it comes. Its own rounding is covered node by node, and by `Certificate.slack`.
 
     Args:
         model: The network; it runs on the CPU in float64.
@@ -106,6 +105,11 @@ def _check(value: Tensor, labels: Tensor, probabilities: bool) -> None:
         raise NotCertifiedError("a probability lies where it is clamped; bounds are known for logits")
 
 
+def is_coarse(format: NumberFormat) -> bool:
+    """Whether corrupted numbers are rounded to the ones that a format holds by more than float32 rounds."""
+    return not isinstance(format, FloatFormat) or format.kind not in ("float32", "float64")
+
+
 def _check_set(model: Model, stored: Mapping[str, Stored], constraint: TensorSet, output: str) -> None:
     """Check that the tensors of the set are stored in floating point, and the samples on the first axis.
 
@@ -116,7 +120,7 @@ def _check_set(model: Model, stored: Mapping[str, Stored], constraint: TensorSet
         if name not in stored:
             raise NotCertifiedError(f"tensor {name!r} of the set is not stored; name tensors of the model")
         one = stored[name]
-        if not isinstance(one.format, FloatFormat) or not isinstance(model.program.tensors.get(name), Tensor):
+        if is_coarse(one.format) or not isinstance(model.program.tensors.get(name), Tensor):
             raise NotCertifiedError(
                 f"tensor {name!r} is stored as {one.format.name}: a corrupted number is rounded to a code, "
                 "and no bound is known for that"

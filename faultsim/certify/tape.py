@@ -20,6 +20,9 @@ from torch import Tensor
 from faultsim.certify.budget import Budget
 from faultsim.certify.certificate import NotCertifiedError
 
+EXACT = 2.0**-53
+"""Unit roundoff of the arithmetic in which bounds are computed."""
+
 Contract = Callable[[Tensor, Tensor, bool], Tensor]
 """From λ of y, shape ``(I, B, …)``, and a factor to what a unit of each element adds, ``(I, B, k)``; or, where asked,
 summed over the samples, ``(I, k)``."""
@@ -55,10 +58,17 @@ class Remainder(NamedTuple):
 
 
 class Param(NamedTuple):
-    """A tensor of parameters: *places* are the flat elements of the leaf that its elements are; None for the leaf."""
+    """A tensor of parameters.
+
+    Attributes:
+        leaf: Name of the stored tensor.
+        places: The flat elements of the leaf that its elements are; None for the leaf itself.
+        once: Whether no element of the leaf is there twice.
+    """
 
     leaf: str
     places: Tensor | None
+    once: bool = True
 
 
 @dataclass
@@ -89,6 +99,11 @@ class Tape:
     sharpened: list[Tensor] = field(default_factory=list)
     _radii: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     _params: dict[int, tuple[Tensor, Param]] = field(default_factory=dict)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the bounds speak of the network in exact arithmetic, and cover no other rounding."""
+        return self.roundoff <= EXACT
 
     def moves(self, value: object) -> bool:
         """Say whether a corruption can change a value of the network (parameters themselves aside)."""
@@ -151,7 +166,7 @@ class Tape:
                 return found
             return found.new_zeros(*found.shape[:-1], size).index_add_(-1, places.reshape(-1), found)
 
-        self.uses.append(Use(param.leaf, at, factor, radius, to_leaf, pair))
+        self.uses.append(Use(param.leaf, at, factor, radius, to_leaf, pair and param.once))
 
     def remain(self, at: Tensor, low: Tensor, high: Tensor) -> None:
         """Record what a node adds beyond its derivative, if it is anything."""

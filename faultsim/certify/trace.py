@@ -1,4 +1,7 @@
-"""`trace`: runs a graph in float64 with a rule for every node that a corruption reaches. No rule lives here."""
+"""`trace`: runs a graph in float64 with a rule for every node that a corruption reaches. No rule lives here.
+
+Nodes that none reaches run in the graph's own types where bounds cover the rounding of the deployed arithmetic.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from faultsim.certify.certificate import NotCertifiedError
-from faultsim.certify.rules import RULES, Compute, refuse
+from faultsim.certify.rules import RULES, Compute, check_width, refuse
 from faultsim.certify.rules.movement import MOVES
 from faultsim.certify.tape import Param, Tape
 from faultsim.corruption import Stored
@@ -39,10 +42,14 @@ class Tracer:
         Raises:
             NotCertifiedError: If it has no rule.
         """
-        inputs = [_wide(value) for value in arguments]
         if next(iter(node.subgraphs()), None) is not None:
             raise refuse(node, "it runs a subgraph; bounds are known for straight graphs")
-        reached = any(self.tape.moves(value) or self.tape.param(value) is not None for value in inputs)
+        reached = any(self.tape.moves(value) or self.tape.param(value) is not None for value in arguments)
+        if not reached and not self.tape.exact and node is not self.ends:
+            return compute(arguments)
+        for value in arguments:
+            check_width(self.tape, node, value)
+        inputs = [_wide(value) for value in arguments]
         if node is self.ends:
             return self._end(node, inputs)
         if not reached:
@@ -91,16 +98,19 @@ def trace(
         NotCertifiedError: If a corruption reaches a node that no bound is known for, or the graph needs float32.
     """
     graph = model.program.graph
-    tensors: dict[str, Value] = {key: _wide(value) for key, value in model.program.tensors.items()}
+    tensors: dict[str, Value] = dict(model.program.tensors)
     for name, one in stored.items():
         clean = tensors[name]
         number = torch.from_numpy(np.array(one.values, dtype=np.float64))
-        tensors[name] = Codes(number.to(clean.values.dtype), clean.elem_type) if isinstance(clean, Codes) else number
+        if isinstance(clean, Codes):
+            tensors[name] = Codes(number.to(clean.values.dtype), clean.elem_type)
+        elif isinstance(clean, Tensor):
+            tensors[name] = number.to(clean.dtype)
     for name in tape.budget.names:
         leaf = torch.from_numpy(np.array(stored[name].values, dtype=np.float64)).requires_grad_(True)
         tensors[name] = leaf
         tape.set_param(leaf, Param(name, None))
-    values = {name: _wide(from_numpy(np.asarray(array))) for name, array in feeds.items()}
+    values = {name: from_numpy(np.asarray(array)) for name, array in feeds.items()}
     tracer = Tracer(tape, _end_of(graph.nodes, output))
     execution = Execution(model.program, tensors, device=torch.device("cpu"), interceptor=tracer)
     try:
@@ -110,7 +120,7 @@ def trace(
         raise NotCertifiedError(f"the graph does not run in float64, in which bounds are computed: {error}") from error
     if not isinstance(found, Tensor):
         raise NotCertifiedError(f"output {output!r} is no tensor of floats: bounds are known for logits")
-    return found
+    return found if found.dtype == torch.float64 else found.double()
 
 
 def _end_of(nodes: Sequence[Node], output: str) -> Node | None:

@@ -182,6 +182,9 @@ def show(result: Any, out: Path | None) -> int:
     if result.stopped is not None:
         click.echo("faultsim: interrupted; what was found until then stands above", err=True)
         return 130
+    if any(note.startswith("The worst model was not written") for note in result.notes):
+        click.echo("faultsim: the worst model was not written; the notes above say why", err=True)
+        return 2
     return 0
 
 
@@ -199,6 +202,14 @@ def _cells(given: dict[str, Any]) -> "Cells | None":
             raise OptionError(f"--{name} goes with --bits, --levels or --stuck: the most cells that change")
         return None
     what = kinds[0]
+    for name, wrong, why in (
+        ("tolerance", asked.get("tolerance") is not None and not given["stealthy"], "goes with --stealthy"),
+        ("stuck_at", asked.get("stuck_at") is not None and what != "stuck", "goes with --stuck"),
+        ("method", bool(given["methods"]), "chooses a search of sets; cells have one of their own"),
+        ("certify", given["certify"] is True, "bounds sets; no bound over cells is known"),
+    ):
+        if wrong:
+            raise OptionError(f"--{name.replace('_', '-')} {why}; leave it out")
     finite_only = not given["allow_nonfinite"]
     return Cells(what=what, count=given[what], finite_only=finite_only, **asked)  # type: ignore[arg-type]
 
@@ -212,7 +223,9 @@ def _curve_and_ball(given: dict[str, Any], cells: "Cells | None") -> "tuple[Curv
     eps, relative = (None, None) if given["eps"] is None else radius("--eps", given["eps"])
     curve = None
     if over is None:
-        for name, value in (("--from", ends["start"]), ("--to", ends["stop"]), ("--keep", given["keep"])):
+        layers = True if given["per_layer"] else None
+        for name, value in (("--from", ends["start"]), ("--to", ends["stop"]), ("--keep", given["keep"]),
+                            ("--per-layer", layers)):  # fmt: skip
             if value is not None:
                 raise OptionError(f"{name} goes with --curve eps or --curve n: several values in place of one")
     else:
@@ -220,6 +233,17 @@ def _curve_and_ball(given: dict[str, Any], cells: "Cells | None") -> "tuple[Curv
         said = {unit for _, unit in read.values()} | ({relative} if eps is not None else set())
         if over == "n" and any(unit != "none" for _, unit in read.values()):
             raise OptionError("--from and --to of --curve n are numbers of elements; give plain numbers, such as 10")
+        for name, wrong, why in (
+            ("n", given["n"] is not None, "is what --curve n varies, by --from and --to"),
+            ("keep", given["keep"] is not None, "is of critical radii, which --curve eps has"),
+            ("per-layer", given["per_layer"], "is of critical radii, which --curve eps has"),
+            ("certify", given["certify"] is True, "is for one set, or for the critical radii of --curve eps"),
+        ):
+            if over == "n" and wrong:
+                raise OptionError(f"--{name} {why}; leave it out")
+        if over == "eps" and given["device"] is not None and eps is None and said - {"none"}:
+            raise OptionError("--from and --to of a device's curve are multiples of its own radius; give plain "
+                              "numbers, such as 0.1 and 10")  # fmt: skip
         if over == "eps" and len(said) > 1:
             units = " and ".join(sorted(_UNITS[str(unit)] for unit in said))
             raise OptionError(f"--eps, --from and --to are in different units ({units}); give all with the same prefix")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from faultsim.constraints import Tensors
 from faultsim.corruption import Stored
 from faultsim.engine.evaluate import Scorer, label_tensor
-from faultsim.formats import IntFormat
+from faultsim.formats import ConductanceMapping, IntFormat
 from faultsim.model import Model
 from faultsim.search.objective import Gradient, Loss, Score
 
@@ -20,8 +20,8 @@ Deltas = Mapping[str, NDArray[np.float64]]
 class NetworkObjective:
     """Losses, gradients and scores of a stored model under deltas; every candidate is scored as it is deployed.
 
-    Where a tensor is stored as integer codes, a corrupted number is rounded to the nearest code and saturates, as
-    the memory can hold nothing else; the gradient passes straight through.
+    Where a tensor is stored as integer codes or in narrow floats, a corrupted number is rounded to the nearest of them
+    and saturates, as the memory can hold nothing else; the gradient passes straight through.
 
     Attributes:
         gradients: Gradients taken so far, each over the whole data set of the scorer.
@@ -87,9 +87,11 @@ class NetworkObjective:
 
 
 def settle(stored: Stored, delta: NDArray[np.float64]) -> NDArray[Any]:
-    """Return ``values + delta`` as the memory holds it: rounded to codes where it stores codes, else as it is."""
+    """Return ``values + delta`` as the memory holds it: rounded to what its words can say; analog cells as it is."""
     moved = stored.values.astype(np.float64) + np.asarray(delta, dtype=np.float64).reshape(stored.site.shape)
-    if isinstance(stored.format, IntFormat):
-        return stored.format.decode(stored.format.encode(moved)).astype(stored.values.dtype, copy=False)
+    form = stored.format
+    narrow = isinstance(form, IntFormat) or form.bits < 8 * stored.values.dtype.itemsize
+    if narrow and not isinstance(form, ConductanceMapping):
+        return form.decode(form.encode(moved)).astype(stored.values.dtype, copy=False)
     integer = stored.values.dtype.kind in "iu"
     return moved.astype(np.float32) if integer else moved.astype(stored.values.dtype)

@@ -11,6 +11,7 @@ from linear import QUICK, attacked, numbers, runtime_score, with_numbers
 import faultsim
 from faultsim.attacks import Cells, Search
 from faultsim.attacks import cells as module
+from faultsim.attacks.memory_cells import cell_shape
 from faultsim.errors import FaultsimError
 from faultsim.results.attack import AttackResult
 
@@ -173,6 +174,9 @@ def test_levels_and_stuck_cells_are_searched_too(what: str) -> None:
         (Cells(), "first.weight,0,1\nfirst.weight,1,1,0\n", "say it in all or in none"),
         (Cells(), "tensor,element,bit\n", "lists no cell"),
         (Cells(), "\xff", "not UTF-8 text at byte 0"),
+        (Cells(), "first.weight,0,1\n\nfirst.weight,0,1\n", "cells.csv:3: 'first.weight,0,1' is given twice"),
+        (Cells(), '"' + 200_000 * "x", "no CSV (field larger than field limit"),
+        (Cells(until_accuracy=1.0), None, "--until-accuracy is 1, and without a fault 0.2667 of the samples"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_in_one_sentence(
@@ -186,6 +190,36 @@ def test_what_cannot_be_searched_is_refused_in_one_sentence(
         attacked(tmp_path, tiny_nets.dense(), tiny_nets.samples(), cells=cells)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_list_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    """A byte order mark, and lines that end as on an old Macintosh."""
+    listed = tmp_path / "cells.csv"
+    listed.write_bytes(b"\xef\xbb\xbftensor,element,bit\rfirst.weight,3,31\rfirst.weight,4,31\r")
+    cells = Cells(count=1, flippable=listed)
+    result = attacked(tmp_path, tiny_nets.dense(), tiny_nets.samples(), cells=cells, search=SHORT)
+    assert "2 flippable cells" in result.cells.limits
+    assert {(c.element, c.low_bit) for c in result.cells.changed} <= {(3, 31), (4, 31)}
+
+
+@pytest.mark.parametrize(("device", "bits", "code"), [("fefet_mlc", 2, "gray"), ("reram_mlc_digital", 3, "binary")])
+def test_cells_are_those_of_the_device(device: str, bits: int, code: str) -> None:
+    profile = faultsim.load_device(device)
+    assert cell_shape(profile, Cells(what="levels")) == (bits, code)
+    assert cell_shape(profile, Cells(what="stuck", bits_per_cell=bits, cell_code=code)) == (bits, code)
+    with pytest.raises(FaultsimError, match=f"--bits-per-cell is 5, and cells of {device} have {bits}; leave it out"):
+        cell_shape(profile, Cells(what="levels", bits_per_cell=5))
+    assert cell_shape(None, Cells(what="levels")) == (2, "binary")
+    assert cell_shape(None, Cells(what="levels", bits_per_cell=4, cell_code="gray")) == (4, "gray")
+    with pytest.raises(FaultsimError, match="cells of sram_low_voltage hold one bit"):
+        cell_shape(faultsim.load_device("sram_low_voltage"), Cells(what="levels"))
+
+
+def test_the_code_of_a_memory_is_told(tmp_path: Path) -> None:
+    given = {"cells": Cells(), "search": Search(gradients=1, forwards=20), "options": replace(QUICK, limit=20)}
+    protected = faultsim.attack("digits_int8", device="nor_flash_mcu", **given)
+    assert any("takes its code as beaten" in note and "secded" in note for note in protected.notes)
+    assert not any("takes its code" in note for note in faultsim.attack("digits_int8", device="sram", **given).notes)
 
 
 def test_conductances_have_no_bits(tmp_path: Path) -> None:

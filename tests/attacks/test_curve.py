@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_nets
-from linear import QUICK, attacked, numbers, two_classes
+from linear import QUICK, attacked, numbers, two_classes, with_numbers
 
 import faultsim
 from faultsim.attacks import Ball, Curve, Search
+from faultsim.attacks import curve as module
 from faultsim.errors import OptionError
 
 SHORT = Search(gradients=12, trials=5)
@@ -89,6 +90,38 @@ def test_theorem_1_stands_beside_the_curve(tmp_path: Path) -> None:
     assert one.first_order_random == pytest.approx(one.first_order * expected_best_share(k, 5), rel=1e-6)
     assert one.forecast_log10_trials == pytest.approx(log10_trials_for_even_chance(0.5, k))
     assert one.largest.loss_change == pytest.approx(one.first_order, rel=0.05)  # a small radius is nearly linear
+
+
+def test_the_critical_radius_is_no_larger_than_what_the_curve_breaks_at(tmp_path: Path, monkeypatch) -> None:
+    """The search for the radius is the weaker one: here it finds nothing at all."""
+    monkeypatch.setattr(module, "RADIUS_SEARCH", Search(methods=("random",), gradients=1, restarts=0))
+    proto, data = two_classes()
+    curve = Curve(start=0.3, stop=3, points=4, keep=0.8)
+    result = attacked(tmp_path, proto, data, ball=Ball(n=2), curve=curve, search=SHORT)
+    broken = min(point.value for point in result.curve.points if point.worst.accuracy < 0.8)
+    (found,) = result.curve.radii
+    assert found.holds < found.worst <= broken
+
+
+def test_a_layer_of_zeros_is_left_out_and_the_others_stay(tmp_path: Path) -> None:
+    bias = numbers(tiny_nets.dense())["first.bias"]
+    proto = with_numbers(tiny_nets.dense(), "first.bias", np.zeros_like(bias))
+    curve = Curve(start=0.1, stop=1, points=2, per_layer=True)
+    options = replace(QUICK, sites=("first.bias", "second.weight"))
+    ball = Ball(relative="rms")
+    result = attacked(tmp_path, proto, tiny_nets.samples(), ball=ball, curve=curve, search=SHORT, options=options)
+    assert len(result.curve.points) == 2
+    assert "all" in [found.name for found in result.curve.radii]
+    assert any("has no critical radius: every tensor under test is zero" in note for note in result.notes)
+
+
+def test_why_no_radius_is_proven_is_told() -> None:
+    options, curve = replace(QUICK, limit=20), Curve(start=0.1, stop=1, points=2)
+    result = faultsim.attack("digits_int8", ball=Ball(relative="rms"), curve=curve, options=options,
+                             search=replace(SHORT, certify=True))  # fmt: skip
+    (found,) = result.curve.radii
+    assert found.proven is None
+    assert any(note.startswith("No radius is proven: ") and "rounded to a code" in note for note in result.notes)
 
 
 def test_a_stopped_curve_keeps_its_points(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 import tiny_nets
@@ -13,7 +14,10 @@ from linear import QUICK, attacked, cross_entropy, numbers, runtime_score, two_c
 import faultsim
 import faultsim.attacks
 from faultsim.attacks import Ball, Search, StoppedEarlyError, attack
+from faultsim.attacks.worst import Found, Proof, Scored, held_to
+from faultsim.certify import Certificate
 from faultsim.errors import FaultsimError, OptionError
+from faultsim.search import Score
 
 ONE_STEP = Search(methods=("one-step",), objective="cross-entropy", trials=1, certify=False)
 
@@ -186,6 +190,29 @@ def test_the_name_of_the_package_is_the_function() -> None:
     assert faultsim.attack is faultsim.attacks.attack
     assert faultsim.probe is faultsim.attacks.probe
     assert isinstance(Ball(p=1, eps=0).radius, int | float)
+
+
+def test_what_is_held_in_narrow_floats_is_scored_so_and_not_proven(tmp_path: Path) -> None:
+    """Codes of bfloat16: what is written is on its grid, and no bound is known for the rounding."""
+    asked = {"ball": Ball(eps=0.1), "options": replace(QUICK, limit=40), "search": Search(gradients=4)}
+    result = faultsim.attack("digits", device="hbm_gpu", **asked, write=tmp_path / "worst.onnx")
+    for name, values in faultsim.load_model(tmp_path / "worst.onnx").numbers.items():
+        if name.endswith("weight"):
+            np.testing.assert_array_equal(values, values.astype(ml_dtypes.bfloat16).astype(np.float32))
+    assert not result.certificate.proven
+    assert "stored as bfloat16" in result.certificate.why_not
+
+
+def test_a_bound_that_what_was_found_contradicts_is_no_proof() -> None:
+    def score(accuracy: float, loss: float) -> Score:
+        return Score(loss, 0.0, accuracy, 0)
+
+    proof = Proof(Certificate(loss_increase_upper=0.5, accuracy_lower=0.8, proven=True), 1.0)
+    for accuracy, loss, proven in ((0.8, 0.7, True), (0.7, 0.7, False), (0.9, 0.8, False)):
+        one = Scored(score(accuracy, loss), "pgd", {})
+        clean = score(1.0, 0.2)
+        found = Found(clean, one, one, (), None, 1, None, stopped=False)
+        assert held_to(found, proof).certificate.proven is proven
 
 
 def test_a_stopped_search_keeps_what_it_found(tmp_path: Path) -> None:

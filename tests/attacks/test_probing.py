@@ -105,6 +105,22 @@ def test_a_stopped_probe_keeps_what_it_measured() -> None:
     assert result.stopped is not None
 
 
+def test_a_layer_of_zeros_is_probed_and_stays_as_it_is(tmp_path: Path) -> None:
+    proto = with_numbers(tiny_nets.dense(), "first.bias", np.zeros_like(numbers(tiny_nets.dense())["first.bias"]))
+    path = tiny_nets.save(proto, tmp_path / "net.onnx", tiny_nets.samples())
+    how = ProbeOptions(draws=2, samples=20, radii=(0.5,), modes=("gradient", "random"))
+    result = faultsim.probe(path, how=how, options=replace(QUICK, sites=("first.bias",)))
+    cells = [cell for part in result.parts for cell in part.cells]
+    assert {cell.mode for cell in cells} == {"gradient", "random"}
+    assert {cell.accuracy for cell in cells} == {result.clean.accuracy}
+
+
+def test_what_nothing_can_be_done_to_is_told(tmp_path: Path) -> None:
+    path = tiny_nets.save(tiny_nets.dense(), tmp_path / "net.onnx", tiny_nets.samples())
+    with pytest.raises(OptionError, match="no tensor under test has what --mode units corrupts"):
+        faultsim.probe(path, how=ProbeOptions(modes=("units",)), options=QUICK, roles=("bias",))
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -10,7 +10,7 @@ from onnx import NodeProto, TensorProto, helper
 from faultsim.certify import Certificate, certify
 from faultsim.constraints import Global, LpL0, PerTensor
 from faultsim.corruption import Stored
-from faultsim.formats import IntFormat
+from faultsim.formats import FloatFormat, IntFormat
 from faultsim.model import load_model
 from tests.certify.nets import stored
 from tests.tiny_nets import ending, model, qonnx
@@ -125,6 +125,50 @@ def test_numbers_stored_as_codes_are_refused() -> None:
     held = {"w": Stored(site, IntFormat(8, scale=0.1), loaded.numbers["w"])}
     found = certify(loaded, held, Global(("w",), LpL0(2, 0.1)), [({"x": X}, Y)])
     assert "rounded to a code" in found.why_not
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16", "float8_e4m3fn"])
+def test_numbers_stored_in_narrow_floats_are_refused(kind: str) -> None:
+    loaded = load_model(ending("Relu"))
+    held = {"w": Stored(loaded.site("w"), FloatFormat(kind), loaded.numbers["w"])}
+    assert "rounded to a code" in certify(loaded, held, Global(("w",), LpL0(2, 0.1)), [({"x": X}, Y)]).why_not
+
+
+def test_narrow_arithmetic_is_refused_where_its_rounding_is_to_be_covered() -> None:
+    half = helper.make_node("Cast", ["h"], ["half"], "the_cast", to=TensorProto.FLOAT16)
+    back = helper.make_node("Cast", ["half"], ["y"], to=TensorProto.FLOAT)
+    proto = model(
+        [helper.make_node("MatMul", ["x", "w"], ["h"]), half, back],
+        {"w": np.random.default_rng(1).standard_normal((6, 4)).astype(np.float32)},
+        inputs={"x": (TensorProto.FLOAT, ("N", 6))},
+        outputs={"y": (TensorProto.FLOAT, None)},  # type: ignore[dict-item]
+    )
+    loaded = load_model(proto)
+    site = loaded.site("w")
+    held = {"w": Stored(site, site.format, loaded.numbers["w"])}
+    asked = (loaded, held, Global(("w",), LpL0(2, 1e-3)), [({"x": X}, Y)])
+    assert "'the_cast' (Cast): it computes in float16" in certify(*asked, roundoff=2**-24).why_not
+    assert certify(*asked).proven
+
+
+def test_what_lies_before_the_first_corrupted_number_is_computed_as_it_is_deployed() -> None:
+    """``(x + 1e8) - 1e8`` is 0 or 8 in float32: in float64 the sample would be right by far."""
+    shift = [helper.make_node("Add", ["x", "big"], ["a"]), helper.make_node("Sub", ["a", "big"], ["b"])]
+    proto = model(
+        [*shift, helper.make_node("MatMul", ["b", "w"], ["y"])],
+        {"big": np.float32(1e8), "w": np.array([[1, -1]], np.float32)},
+        inputs={"x": (TensorProto.FLOAT, ("N", 1))},
+        outputs={"y": (TensorProto.FLOAT, None)},  # type: ignore[dict-item]
+    )
+    loaded = load_model(proto)
+    x, y = np.array([[3.0], [5.0]], np.float32), np.array([0, 0])
+    site = loaded.site("w")
+    held = {"w": Stored(site, site.format, loaded.numbers["w"])}
+    deployed = next(iter(loaded.run({"x": x}).values()))
+    assert deployed[:, 0].tolist() == [0, 8]
+    asked = (loaded, held, Global(("w",), LpL0(2, 1e-3)), [({"x": x}, y)])
+    assert certify(*asked, roundoff=2**-24).stable.tolist() == [False, True]
+    assert certify(*asked).stable.tolist() == [True, True]
 
 
 def test_sets_data_and_labels_that_do_not_fit_are_refused() -> None:

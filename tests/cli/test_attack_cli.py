@@ -1,5 +1,6 @@
 """``faultsim attack`` and ``faultsim probe``: what is printed, written and refused; and Ctrl-C."""
 
+import errno
 import json
 import signal
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import tiny_nets
 
 from faultsim.cli import interrupt
 from faultsim.cli.interrupt import until_interrupted
+from faultsim.model import Model
 from faultsim.report.attack import lines
 from faultsim.report.probing import shade
 from faultsim.results.attack import AttackResult
@@ -148,6 +150,17 @@ def test_ctrl_c_is_a_wish_once_and_an_order_twice() -> None:
         (("--eps", 1, "--from", 1), "--from goes with --curve eps or --curve n"),
         (("--curve", "eps", "--from", "rel:1", "--to", "2"), "are in different units (no prefix and rel:)"),
         (("--curve", "n", "--from", "rel:1", "--eps", 1), "are numbers of elements; give plain numbers"),
+        (("--curve", "n", "--n", 3, "--eps", 1), "--n is what --curve n varies, by --from and --to; leave it out"),
+        (("--curve", "n", "--eps", 1, "--keep", 0.9), "--keep is of critical radii, which --curve eps has"),
+        (("--curve", "n", "--eps", 1, "--per-layer"), "--per-layer is of critical radii"),
+        (("--curve", "n", "--eps", 1, "--certify"), "--certify is for one set"),
+        (("--eps", 1, "--per-layer"), "--per-layer goes with --curve eps or --curve n"),
+        (("--device", "reram", "--curve", "eps", "--from", "rel:1"), "are multiples of its own radius; give plain"),
+        (("--bits", 1, "--bits-per-cell", 2), "--bits-per-cell is of cells; it goes with --levels or --stuck"),
+        (("--bits", 1, "--stuck-at", "low"), "--stuck-at goes with --stuck; leave it out"),
+        (("--bits", 1, "--tolerance", 0.5), "--tolerance goes with --stealthy; leave it out"),
+        (("--bits", 1, "--method", "pgd"), "--method chooses a search of sets"),
+        (("--bits", 1, "--certify"), "--certify bounds sets; no bound over cells is known"),
         (("--eps", 1, "--vdd", 0.6), "--vdd is a condition of a device; give --device"),
         (("--device", "sram", "--n", 3), "--n belongs to a set of --eps"),
         (("--eps", 1, "-o", "worst.bin"), "give a file ending in .onnx for the model"),
@@ -160,6 +173,29 @@ def test_what_does_not_go_together_is_refused_in_one_sentence(faultsim, net: Pat
     assert (outcome.code, outcome.out) == (2, "")
     assert said in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_what_was_found_is_shown_where_the_worst_model_cannot_be_written(
+    faultsim, net: Path, tmp_path: Path, monkeypatch
+) -> None:
+    def full(self, path, numbers=None) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Model, "write", full)
+    out = tmp_path / "out"
+    words = ("--eps", "rel:3", "--gradients", 4, "--no-certify", "-o", tmp_path / "w.onnx", "--out", out)
+    outcome = faultsim("attack", net, *words, *SMALL)
+    assert outcome.code == 2
+    assert "the worst model was not written; the notes above say why" in outcome.err
+    result = AttackResult.model_validate_json((out / "result.json").read_text())
+    assert result.worst.accuracy < result.clean.accuracy
+    assert any("The worst model was not written: -o" in note and "No space left" in note for note in result.notes)
+
+
+def test_codes_behind_conductances_cannot_be_written(faultsim, tmp_path: Path) -> None:
+    outcome = faultsim("attack", "digits_int8", "--device", "reram", "-o", tmp_path / "w.onnx", *SMALL)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "which cannot hold what conductances are worth; leave -o out" in outcome.err
 
 
 def test_foreign_names_cannot_steer_the_terminal(faultsim, net: Path, tmp_path: Path) -> None:

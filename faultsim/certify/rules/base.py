@@ -50,6 +50,19 @@ def no_param(tape: Tape, node: Node, operands: Sequence[Any]) -> None:
             raise refuse(node, f"the parameter {param.leaf!r} is used in a way that no bound is known for")
 
 
+def check_width(tape: Tape, node: Node, value: object) -> None:
+    """Check that a float of a node is as wide as the arithmetic whose rounding the bounds cover, where they cover any.
+
+    Raises:
+        NotCertifiedError: If it is narrower.
+    """
+    if tape.exact or not isinstance(value, Tensor) or not value.is_floating_point():
+        return
+    if torch.finfo(value.dtype).eps > 2 * tape.roundoff:
+        kind = str(value.dtype).removeprefix("torch.")
+        raise refuse(node, f"it computes in {kind}, whose rounding the bounds do not cover")
+
+
 def plain(compute: Compute, arguments: list[Any]) -> Tensor:
     """Return the node's first output on other inputs, outside of the autograd graph."""
     with torch.no_grad():

@@ -109,7 +109,8 @@ def _product(
     param = tape.param(w)
     if param is not None:
         one_by_one = plain(compute, [size + moved, by, *rest]).abs()
-        radius = radius + torch.minimum(one_by_one, row(param.leaf, size + moved, one_by_one))
+        together = row(param.leaf, size + moved, one_by_one) if param.once else one_by_one
+        radius = radius + torch.minimum(one_by_one, together)
     return radius, magnitude
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from faultsim.certify.rules.base import Compute, finish, no_param, plain, refuse, rule
+from faultsim.certify.rules.base import Compute, check_width, finish, no_param, plain, refuse, rule
 from faultsim.certify.tape import Param, Tape
 from faultsim.model.nodes import Node
 
@@ -27,7 +27,7 @@ def move(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list
         places = torch.arange(x.numel()) if param.places is None else param.places.reshape(-1)
         with torch.no_grad():
             for y, part in zip(outputs, compute([places.reshape(x.shape), *rest]), strict=True):
-                tape.set_param(y, Param(param.leaf, part))
+                tape.set_param(y, Param(param.leaf, part, once=len(part.unique()) == part.numel()))
         return outputs
     with torch.no_grad():
         radii, owners = compute([tape.radius(x), *rest]), compute([_owners(x), *rest])
@@ -57,6 +57,7 @@ def cast(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list
         found = compute(arguments)[0]
     if not isinstance(found, Tensor) or not found.is_floating_point():
         raise refuse(node, "it rounds to whole numbers: a corruption however small can move them by one")
+    check_width(tape, node, found)
     return [arguments[0]]
 
 
