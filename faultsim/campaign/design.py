@@ -157,9 +157,11 @@ class TwoPhase:
     def ended(self, rows: Table | None = None) -> Ended:
         """See `Design`."""
         known = np.array(self._counts, dtype=np.int64)
-        if len(self._orders) == 1:  # the pilot alone, perhaps a part of it, is a sample by size
-            return Ended(_there(self._orders[0], rows), np.zeros_like(known))
-        return Ended(_there(np.concatenate(self._orders), rows), known)
+        there, pilot = _there(np.concatenate(self._orders), rows), len(self._orders[0])
+        left = np.flatnonzero(np.array(self._sizes) > known)
+        if np.isin(left, self._draws.population.stratum_of(there[pilot:])).all():
+            return Ended(there, known)
+        return Ended(there[:pilot], np.zeros_like(known))  # the pilot, or its beginning, is a sample by size
 
 
 class Sequential:

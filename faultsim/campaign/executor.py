@@ -15,7 +15,8 @@ def open_executor(recipe: Recipe, prepared: Prepared, options: Options, campaign
     """
     if campaign.executor == "local" and campaign.workers == 1:
         return Inline(job_of(prepared, campaign))
-    cores = options.threads or processors()
+    elsewhere = campaign.executor == "ray" and campaign.ray_address is not None
+    cores = options.threads or (campaign.workers if elsewhere else processors())  # ours say nothing of a cluster's
     threads = max(cores // campaign.workers, 1)
     if campaign.executor == "ray":
         from faultsim.engine.executors.ray import Ray

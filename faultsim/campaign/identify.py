@@ -1,23 +1,29 @@
-"""The identity of a campaign: exactly what is sampled, as the journal's header has it. No file is touched here."""
+"""The identity of a campaign: exactly what is sampled and who judges it, as the journal's header has it."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from faultsim.assessment.setting import Setting
 from faultsim.campaign.draw import DRAW_VERSION
+from faultsim.campaign.judging import scales_of_batch, task_facts
 from faultsim.campaign.recipe import Prepared
 from faultsim.campaign.screened import screen_facts
 from faultsim.campaign.storage import Storage
 from faultsim.journal import Identity, identity
 from faultsim.journal.identity import Json
+from faultsim.metrics import GoldenAgreement
+
+KIND = "bit_flip_campaign"
 
 
 def campaign_identity(prepared: Prepared, *, screen: bool = False) -> Identity:
-    """Return what is sampled: model, storage, data, task, seed, sites with their formats, flips, strata.
+    """Return what is sampled: model, storage, data, task in full, seed, sites with their formats, flips, strata.
 
-    How many trials, in which strata how many, and who computes them is no part: the rows serve any of these.
+    How many trials, in which strata how many, and who computes them is no part: the rows serve any of these. The batch
+    size is one for graphs that quantize with scales of their batch alone.
 
     Args:
         prepared: The campaign.
@@ -27,15 +33,17 @@ def campaign_identity(prepared: Prepared, *, screen: bool = False) -> Identity:
     device = setting.device
     as_deployed = isinstance(device, Storage) and device.as_deployed
     how: dict[str, Json] = {"screen": screen_facts()} if screen else {}
+    if scales_of_batch(setting):
+        how["batch_size"] = min(setting.scorer.batch_size, len(setting.data))
     return identity(
         {
             **how,
-            "kind": "bit_flip_campaign",
+            "kind": KIND,
             "draw_version": DRAW_VERSION,
             "model": {"sha256": setting.model.sha256, "output": setting.output.name},
             "storage": {"name": device.name, "sha256": device.sha256 if not as_deployed else None},
             "data": {"sha256": data_digest(setting), "samples": len(setting.data)},
-            "task": setting.task.name,
+            "task": task_facts(setting.task),
             "seed": draws.seed,
             "flips": draws.flips,
             "stratify": draws.population.stratify,
@@ -47,7 +55,12 @@ def campaign_identity(prepared: Prepared, *, screen: bool = False) -> Identity:
 
 
 def data_digest(setting: Setting) -> str:
-    """Return a SHA-256 of all inputs and labels, the same for every batch size."""
+    """Return a SHA-256 of all inputs and labels, the same for every batch size.
+
+    Where there are no labels the word ``golden`` stands for them: the clean model's own answers are no data, and
+    another model on the same inputs has the same digest.
+    """
+    golden = isinstance(setting.task, GoldenAgreement)
     axes = {spec.name: spec.batch_axis for spec in setting.model.inputs}
     found: dict[str, Any] = {}
     for batch in setting.scorer.batches():
@@ -59,11 +72,17 @@ def data_digest(setting: Setting) -> str:
             _feed(found, f"input {name}", samples_first)
             if axis is None:
                 found[name] = None
-        _feed(found, "labels", np.asarray(setting.scorer.batch_labels(batch)))
-    whole = hashlib.sha256()
+        if not golden:
+            _feed(found, "labels", np.asarray(setting.scorer.batch_labels(batch)))
+    whole = hashlib.sha256(b"golden" if golden else b"")
     for name in sorted(name for name, one in found.items() if one is not None):
         whole.update(f"{name}\x1f{found[name].hexdigest()}\x1e".encode())
     return whole.hexdigest()
+
+
+def is_earlier(parts: Mapping[str, Json]) -> bool:
+    """Whether the parts are those of a campaign of a version that named the task, but did not keep its parameters."""
+    return parts.get("kind") == KIND and isinstance(parts.get("task"), str)
 
 
 def _feed(found: dict[str, Any], name: str, array: np.ndarray[Any, Any]) -> None:

@@ -11,6 +11,7 @@ from faultsim.assessment.setting import Setting
 from faultsim.campaign.design import Ended
 from faultsim.campaign.estimates import Domain
 from faultsim.campaign.evaluator import short_loss
+from faultsim.campaign.judging import scales_of_batch
 from faultsim.campaign.options import CampaignOptions
 from faultsim.campaign.pairing import Paired, compare
 from faultsim.campaign.population import Population
@@ -122,7 +123,7 @@ def make_result(
         stopped=f"interrupted after {len(rows):,} of {facts.planned:,} trials" if facts.interrupted else None,
         paired=None if other is None else compare(rows, other, what, options.level, draws),
         agreement=agreement_entry(setting),
-        notes=tuple(_notes(prepared, campaign, facts)),
+        notes=tuple(_notes(prepared, campaign, facts, overall.critical.unseen)),
         provenance=_provenance(setting, campaign, facts),
     )
 
@@ -206,13 +207,18 @@ def _stop(campaign: CampaignOptions, ended: Ended, trials: int) -> StopInfo | No
     )
 
 
-def _notes(prepared: Prepared, campaign: CampaignOptions, facts: Facts) -> list[str]:
+def _notes(prepared: Prepared, campaign: CampaignOptions, facts: Facts, unseen: float) -> list[str]:
     setting, draws = prepared.setting, prepared.draws
     said = list(setting.data.notes)
     if facts.interrupted:
         said.append(
             "Interrupted: the intervals are those of the trials that were done, and hold if what was seen until then "
             "was no reason to stop. The same command goes on."
+        )
+    if unseen:
+        said.append(
+            f"No trial was drawn in the strata that hold {100 * unseen:.3g} % of the faults: the intervals allow any "
+            "value there, and the estimates are those of the other strata."
         )
     if campaign.rule is not None:
         said.append(
@@ -233,7 +239,7 @@ def _notes(prepared: Prepared, campaign: CampaignOptions, facts: Facts) -> list[
         said.append("No labels: accuracy is agreement with the clean model's own answers.")
     if not setting.task.discrete:
         said.append("Predictions are values: any change of one counts as changed.")
-    if any(n.op_type.startswith("Dynamic") for n in setting.model.program.nodes()):
+    if scales_of_batch(setting):
         said.append("The graph quantizes with scales of its whole batch: another --batch-size gives another result.")
     if facts.ended.pilot.any():
         said.append(

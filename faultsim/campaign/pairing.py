@@ -1,4 +1,8 @@
-"""Two campaigns on the same faults: the difference trial by trial. Which test is used is said in `stats.paired`."""
+"""Two campaigns on the same faults: the difference trial by trial. Which test is used is said in `stats.paired`.
+
+Both are drawn from the whole population: the mean difference over trials estimates the one over faults only where each
+fault was as likely to be drawn.
+"""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,6 +11,9 @@ import numpy as np
 
 from faultsim.campaign.draw import Draws
 from faultsim.campaign.evaluator import COLUMNS
+from faultsim.campaign.identify import is_earlier
+from faultsim.campaign.judging import comparable
+from faultsim.campaign.options import CampaignOptions
 from faultsim.errors import OptionError
 from faultsim.journal import Identity, Table, difference, read_journal
 from faultsim.journal.union import unite
@@ -15,7 +22,6 @@ from faultsim.rng import generator
 from faultsim.stats.paired import paired_difference, statement
 
 JOURNAL_NAME = "journal.jsonl"
-_MAY_DIFFER = ("model", "laws_version")
 
 
 class Paired(NamedTuple):
@@ -26,6 +32,21 @@ class Paired(NamedTuple):
     rows: Table
 
 
+def check_pairing(campaign: CampaignOptions) -> None:
+    """Refuse to pair a campaign whose trials cannot be compared one by one.
+
+    Raises:
+        OptionError: If it is screened or drawn in strata.
+    """
+    if campaign.screen:
+        raise OptionError("--paired-with compares exact counts: leave --screen out")
+    if campaign.stratify != "none":
+        raise OptionError(
+            f"--paired-with compares trials that are all as likely, those of --stratify {campaign.stratify} are not: "
+            "leave --stratify out of both campaigns"
+        )
+
+
 def read_other(path: Path, what: Identity) -> Paired:
     """Return the rows of a campaign that drew the same faults as *what*.
 
@@ -34,7 +55,7 @@ def read_other(path: Path, what: Identity) -> Paired:
         what: This campaign.
 
     Raises:
-        OptionError: If the faults differ.
+        OptionError: If the faults differ, or its task cannot be told.
         JournalError: If the journal cannot be read.
     """
     journal = path
@@ -45,8 +66,13 @@ def read_other(path: Path, what: Identity) -> Paired:
                 f"--paired-with {path}: there is no {JOURNAL_NAME} beside it; give the journal of that campaign"
             )
     found = read_journal(journal)
-    mine = {name: part for name, part in what.parts.items() if name not in _MAY_DIFFER}
-    theirs = {name: part for name, part in found.header.parts.items() if name not in _MAY_DIFFER}
+    parts = found.header.parts
+    if is_earlier(parts):
+        raise OptionError(
+            f"--paired-with {path}: it is of an earlier version of faultsim, which did not keep the parameters of the "
+            "task; run that campaign again"
+        )
+    mine, theirs = comparable(what.parts, parts), comparable(parts, what.parts)
     if said := difference(theirs, mine, was="is", now="here"):
         raise OptionError(
             f"--paired-with {path}: its faults are not the same: {said}; compare campaigns that differ in the model "
@@ -54,7 +80,7 @@ def read_other(path: Path, what: Identity) -> Paired:
         )
     if found.header.columns != COLUMNS:
         raise OptionError(f"--paired-with {path}: its rows are of another version of faultsim; run that campaign again")
-    model = found.header.parts.get("model")
+    model = parts.get("model")
     sha = str(model.get("sha256", "")) if isinstance(model, dict) else ""
     rows = unite(found.rows, lambda row: f"{journal}:{row + 2}").rows
     return Paired(path, sha, rows)

@@ -8,8 +8,9 @@ from typing import Self
 import numpy as np
 
 from faultsim.campaign.evaluator import COLUMNS, Row
+from faultsim.campaign.identify import is_earlier
 from faultsim.campaign.population import Ints
-from faultsim.journal import Columns, Identity, Journal, Table, open_journal
+from faultsim.journal import Columns, Identity, Journal, JournalError, Table, open_journal, read_journal
 
 
 class Rows:
@@ -33,7 +34,7 @@ class Rows:
         self._parts: list[Table] = [np.empty(0, columns.dtype)]
         self.notes: tuple[str, ...] = ()
         if path is not None:
-            self._journal = open_journal(path, campaign, columns)
+            self._journal = _opened(path, campaign, columns)
             self.notes = self._journal.notes
             self._parts.append(self._journal.rows())
 
@@ -72,6 +73,26 @@ class Rows:
         """Put everything on the disk."""
         if self._journal is not None:
             self._journal.sync()
+
+
+def _opened(path: Path, campaign: Identity, columns: Columns) -> Journal:
+    try:
+        return open_journal(path, campaign, columns)
+    except JournalError as error:
+        if not _is_earlier(path):
+            raise
+        raise JournalError(
+            f"{path}: this journal is of an earlier version of faultsim, which did not keep the parameters of the "
+            "task, so that its rows may be those of another one; give another --out or --journal: the trials are run "
+            "anew"
+        ) from error
+
+
+def _is_earlier(path: Path) -> bool:
+    try:
+        return is_earlier(read_journal(path).header.parts)
+    except JournalError:
+        return False
 
 
 def of_trials(table: Table, trials: Ints) -> Table:

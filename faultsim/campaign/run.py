@@ -16,7 +16,7 @@ from faultsim.campaign.executor import open_executor
 from faultsim.campaign.identify import campaign_identity
 from faultsim.campaign.options import CampaignOptions
 from faultsim.campaign.outcome import Facts, make_result
-from faultsim.campaign.pairing import Paired, read_other
+from faultsim.campaign.pairing import Paired, check_pairing, read_other
 from faultsim.campaign.recipe import Prepared, Recipe
 from faultsim.campaign.rows import Rows, of_trials
 from faultsim.campaign.screened import SCREEN_COLUMNS
@@ -108,8 +108,9 @@ def run_campaign(
 ) -> InjectionResult:
     """Inject bit flips drawn at random into a deployed model, and estimate what they do.
 
-    The result depends on model, data, storage, seed, sites, flips, strata and the number of trials (or the stop rule)
-    alone: not on batch size, engine, workers, or how often the run was interrupted.
+    The result depends on model, data, storage, task, seed, sites, flips, strata and the number of trials (or the stop
+    rule) alone: not on batch size (unless the graph quantizes with scales of its batch), engine, workers, or how often
+    the run was interrupted.
 
     Args:
         model: As for `plan_campaign`.
@@ -118,7 +119,8 @@ def run_campaign(
         options: As for `plan_campaign`.
         campaign: How to inject.
         journal: File that rows are appended to, and from which an earlier run goes on; None: memory alone.
-        paired_with: Journal, or result beside its journal, of another campaign on the same faults.
+        paired_with: Journal, or result beside its journal, of another campaign on the same faults; neither of them in
+            strata.
         progress: Told of every chunk.
         torch_device: As for `plan_campaign`.
         command: The command that the result names.
@@ -128,8 +130,8 @@ def run_campaign(
         Interrupted: On Ctrl-C; it carries the partial result.
     """
     options, campaign = options or Options(), campaign or CampaignOptions()
-    if campaign.screen and paired_with is not None:
-        raise OptionError("--paired-with compares exact counts: leave --screen out")
+    if paired_with is not None:
+        check_pairing(campaign)
     tell = progress or (lambda phase, done, total: None)
     threads = torch.get_num_threads()
     started = time.perf_counter()

@@ -5,7 +5,7 @@ import numpy as np
 from faultsim.campaign.draw import Draws
 from faultsim.campaign.estimates import Domain
 from faultsim.campaign.rater import Values, exact_values
-from faultsim.campaign.screened import ScreenedShares, accuracy_shares, changed_shares
+from faultsim.campaign.screened import ScreenedShares, accuracy_shares, answers, changed_shares
 from faultsim.journal import Table
 from faultsim.results.injection import FaultRate, FaultRates, PartRates, ScreenInfo
 from faultsim.stats.betting import BettingSequence
@@ -72,7 +72,7 @@ class ScreenRater:
             evaluated=float(np.where(self._is_whole, rows["n"], looked).sum() / rows["n"].sum()),
             audited=int(rows["screen_audited"].sum()),
             wrong=int(rows["screen_audit_mismatch"].sum()),
-            uncorrected=float(np.mean(self._changed.predicted)),
+            uncorrected=min(float(np.mean(answers(rows))), 1.0),
             whole=len(self.whole),
             missed=int(np.count_nonzero(missed)),
         )

@@ -22,7 +22,7 @@ from faultsim.journal import Columns, Table
 
 WHOLE_EVERY = 16
 """One trial in so many is evaluated on every image too."""
-SCREEN_VERSION = 1
+SCREEN_VERSION = 2
 """Version of the screen; raise it when the same trial would be screened otherwise."""
 _TALLY = ("unchanged", "screened", "audited", "suspects", "evaluated", "audit_mismatch", "mismatch", "audit_correct",
           "correct", "clean_correct", "nonfinite")  # fmt: skip
@@ -107,6 +107,11 @@ def tallies(rows: Table) -> list[ScreenedTally]:
     """Return what the screen counted in each row."""
     columns = [rows["n"].tolist(), *(rows[f"screen_{name}"].tolist() for name in _TALLY)]
     return [ScreenedTally(**dict(zip(("n", *_TALLY), one, strict=True))) for one in zip(*columns, strict=True)]
+
+
+def answers(rows: Table) -> NDArray[np.float64]:
+    """Return each trial's share of changed predictions by the screen alone: no audit, no trial evaluated whole."""
+    return np.asarray(rows["screen_mismatch"] * _weight(rows, "suspects", "evaluated") / np.maximum(rows["n"], 1))
 
 
 def changed_shares(rows: Table) -> ScreenedShares:

@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,8 +99,9 @@ def _run(
     from faultsim.assessment.setting import make_setting
     from faultsim.campaign.storage import deployed_storage, device_storage
     from faultsim.engine.screen.advice import advise, worst_bits
-    from faultsim.engine.screen.bitmap import MapOptions, bit_map
+    from faultsim.engine.screen.bitmap import MapOptions, bit_map, mapped_numbers
     from faultsim.engine.screen.map_audit import audit as audited
+    from faultsim.engine.screen.map_audit import check_flips
     from faultsim.engine.screen.map_result import arrays, as_result
     from faultsim.engine.sweep.sweep import Sweep
     from faultsim.errors import OptionError
@@ -112,6 +114,10 @@ def _run(
     chosen = MapOptions(seed=options.seed, rivals=rivals, elements=elements)
     tell("load and check", 0, 1)
     setting = make_setting(model, chip, data, options, torch_device="cpu")
+    units: Counter[int] = Counter()
+    for name, count in mapped_numbers(setting.stored, chosen).items():
+        units[setting.stored[name].format.bits] += count * setting.stored[name].format.bits
+    check_flips(units, audit)
     scorer = setting.subset(images)
     scorer.set_golden(setting.fault_free())
     sweep = Sweep(scorer, setting.fault_free())

@@ -54,7 +54,8 @@ _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output",
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
-@click.option("--batch-size", type=int, default=250, show_default=True, help="Samples a batch; the same counts.")
+@click.option("--batch-size", type=int, default=250, show_default=True, help="Samples a batch; the same counts, unless "
+              "the graph quantizes with scales of its batch.")  # fmt: skip
 @click.option("--screen", is_flag=True, help="Evaluate few images of each trial, and correct the rates by audits.")
 @click.option("--engine", type=click.Choice(["sweep", "plain"]), default="sweep", show_default=True,
               help="One sweep for many trials, or a whole pass for each, to check; the same counts.")  # fmt: skip
@@ -70,7 +71,8 @@ _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output",
 @click.option(
     "--journal", type=click.Path(path_type=Path), help="File of rows to go on from; --out has one of its own."
 )
-@click.option("--paired-with", type=click.Path(path_type=Path), help="Result or journal of the same faults: compare.")
+@click.option("--paired-with", type=click.Path(path_type=Path),
+              help="Result or journal of the same faults, drawn without --stratify: compare.")  # fmt: skip
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for result.json and journal.jsonl.")
 @click.option("--dry-run", is_flag=True, help="Show population, strata, trials and the expected time; inject nothing.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")

@@ -1,5 +1,7 @@
 """``faultsim merge``: the shards of one campaign as one journal. How rows are united lives in `faultsim.journal`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -7,7 +9,8 @@ import click
 
 @click.command("merge")
 @click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="The new journal, or a new folder.")
+@click.option("--out", "-o", required=True, type=click.Path(path_type=Path),
+              help="The new journal, a name that ends in .jsonl; any other name is a folder for it.")  # fmt: skip
 def command(shards: tuple[Path, ...], out: Path) -> int:
     """Unite SHARDS, journals of one campaign (or folders with journal.jsonl), into a new journal.
 
@@ -21,18 +24,14 @@ def command(shards: tuple[Path, ...], out: Path) -> int:
       faultsim merge a b -o whole
       faultsim campaign digits --out whole
     """  # noqa: D301  (click needs the bare backspace)
-    from faultsim.errors import OptionError
     from faultsim.journal import merge
 
     paths = [shard / "journal.jsonl" if shard.is_dir() else shard for shard in shards]
-    target = out
-    if out.suffix == "" and not out.is_file():  # a folder, as --out of the campaign takes
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OptionError(f"--out {out}: cannot be made ({error.strerror}); give another name") from None
-        target = out / "journal.jsonl"
-    found = merge(paths, target)
+    if out.is_file() or (out.suffix == ".jsonl" and not out.is_dir()):
+        found = merge(paths, out)
+    else:  # a folder, as --out of the campaign takes
+        with _folder(out):
+            found = merge(paths, out / "journal.jsonl")
     for note in found.notes:
         click.echo(f"note: {note}")
     twice = f", {found.duplicates:,} of them more than once" if found.duplicates else ""
@@ -40,3 +39,27 @@ def command(shards: tuple[Path, ...], out: Path) -> int:
     click.echo(f"{found.path}: {found.rows:,} trials of {count} shard{'' if count == 1 else 's'}{twice}")
     click.echo("now run the campaign's command once more, without --shard, on this journal: it gives the result")
     return 0
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """Make a folder, with those it lies in; what was made goes again where the block fails.
+
+    Raises:
+        OptionError: If it cannot be made.
+    """
+    from faultsim.errors import OptionError
+
+    made: list[Path] = []
+    try:
+        try:
+            made = [one for one in (out, *out.parents) if not one.exists()]
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OptionError(f"--out {out}: cannot be made ({error.strerror}); give another name") from None
+        yield
+    except BaseException:
+        for one in made:  # the innermost first
+            with suppress(OSError):
+                one.rmdir()
+        raise

@@ -119,6 +119,11 @@ def test_shards_are_merged_by_command(faultsim: Callable[..., Outcome], net: Tin
         (("--memory", "1"), "--memory is 1, allowed is at least 16"),
         (("--device", "reram"), "stores conductances, in which no bit can flip"),
         (("--paired-with", "nothing.jsonl"), "nothing.jsonl"),
+        (
+            ("--paired-with", "nothing.jsonl", "--stratify", "bit"),
+            "--paired-with compares trials that are all as likely, those of --stratify bit are not: leave --stratify "
+            "out of both campaigns",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(
@@ -136,6 +141,14 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert said in outcome.err
     assert outcome.err.count("\n") == 1
     assert outcome.out == ""
+
+
+def test_strata_without_a_trial_are_owned_up_to(faultsim: Callable[..., Outcome], net: Tiny) -> None:
+    given = ("campaign", net.path, "--trials", 20, "--stratify", "bit", "-q")
+    part, whole = (" ".join(faultsim(*given, *more).out.split()) for more in (("--shard", "5/5"), ()))
+    said = "No trial was drawn in the strata that hold 75 % of the faults: the intervals allow any value there"
+    assert said in part
+    assert "No trial was drawn" not in whole
 
 
 def test_a_journal_of_another_seed_is_refused(faultsim: Callable[..., Outcome], net: Tiny, tmp_path: Path) -> None:

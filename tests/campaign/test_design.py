@@ -8,10 +8,15 @@ from faultsim.campaign.design import Fixed, Sequential, TwoPhase, next_look
 from faultsim.campaign.draw import Draws
 from faultsim.campaign.evaluator import COLUMNS
 from faultsim.campaign.options import Shard
+from faultsim.campaign.population import Faults
 from faultsim.errors import OptionError
 from faultsim.stats.stopping import parse_until
 
 NOTHING = np.empty(0, COLUMNS.dtype)
+
+
+def harmless(faults: Faults) -> np.ndarray:
+    return np.zeros(faults.bit.shape)
 
 
 def test_every_beginning_of_the_order_is_close_to_the_allocation() -> None:
@@ -56,6 +61,27 @@ def test_neyman_gives_more_to_where_the_pilot_saw_hits() -> None:
     assert counts[7] == counts.max()
     assert not set(pilot.tolist()) & set(rest.tolist())  # type: ignore[union-attr]
     assert design.wave(NOTHING) is None
+
+
+def test_the_pilot_is_the_sample_until_the_second_phase_is_in_every_stratum() -> None:
+    draws = Draws(imaginary("bit"), 0)
+    design = TwoPhase(draws, 400, pilot=100)
+    pilot = design.wave(NOTHING)
+    assert pilot is not None
+    for upto in (0, 40, 100):
+        ended = design.ended(scored(draws, pilot[:upto], harmless))
+        assert ended.trials.tolist() == pilot[:upto].tolist()
+        assert not ended.pilot.any()
+    rest = design.wave(scored(draws, pilot, harmless))
+    assert rest is not None
+    for upto in range(12):
+        ended = design.ended(scored(draws, np.concatenate([pilot, rest[:upto]]), harmless))
+        known = 100 if upto >= 8 else 0
+        assert len(ended.trials) == 100 + (upto if known else 0)
+        assert ended.pilot.sum() == known
+    behind_a_hole = design.ended(scored(draws, np.concatenate([pilot, rest[1:]]), harmless))
+    assert behind_a_hole.trials.tolist() == pilot.tolist()
+    assert not behind_a_hole.pilot.any()
 
 
 def test_a_sequential_design_looks_after_fixed_numbers_whatever_else_is_there() -> None:

@@ -73,6 +73,32 @@ def test_every_design_is_unbiased_and_its_intervals_hold(stratify: str, allocati
         assert missed <= 300 * 0.1 + 4 * np.sqrt(300 * 0.1 * 0.9)
 
 
+@pytest.mark.parametrize("later", [0, 3, 8, 30])
+def test_a_second_phase_cut_short_is_unbiased_and_its_interval_holds(later: int) -> None:
+    """80 trials of a pilot in 8 strata and so many after it, 200 times; bounds as above."""
+    found = []
+    for seed in range(200):
+        draws = Draws(imaginary("bit"), seed)
+        design = TwoPhase(draws, 240, pilot=80)
+        pilot = design.wave(NOTHING)
+        assert pilot is not None
+        rest = design.wave(scored(draws, pilot, harm))
+        assert rest is not None
+        there = scored(draws, np.concatenate([pilot, rest[:later]]), harm)
+        ended = design.ended(there)
+        rows = there[np.isin(there["trial"], ended.trials)]
+        parts = cells(draws.population, rows, ended.pilot)
+        one = rate(parts, (rows["mismatch"] > 0).astype(float), level=0.9, replacement=False, binary=True)
+        assert one is not None
+        assert one.unseen == 0
+        found.append(one)
+    wanted, _ = truth()
+    values = np.array([one.value for one in found])
+    assert abs(values.mean() - wanted) <= 4 * values.std(ddof=1) / np.sqrt(200)
+    missed = sum(not one.low <= wanted <= one.high for one in found)
+    assert missed <= 200 * 0.1 + 4 * np.sqrt(200 * 0.1 * 0.9)
+
+
 def test_strata_narrow_what_varies_between_them() -> None:
     def spread(stratify: str, allocation: str) -> float:
         return float(np.std([estimate(stratify, seed, 240, allocation=allocation)[0].value for seed in range(100)]))

@@ -117,6 +117,26 @@ def test_an_interrupted_stop_rule_gives_the_interval_of_all_that_was_done(tmp_pa
     assert plain(injected(model, tmp_path / "part", **given)) == plain(injected(model, **given))
 
 
+def test_a_second_phase_that_has_only_begun_gives_the_estimate_of_the_pilot(net: Tiny, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"trials": 64, "pilot": 32, "stratify": "bit", "allocation": "neyman"}
+    told: list[int] = []
+
+    def stop(phase: str, done: int, total: int) -> None:
+        told.extend([done] * (phase == "trials" and done >= 32))
+        if len(told) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as caught:
+        injected(net.path, tmp_path / "j", progress=stop, **given)
+    partial = caught.value.result
+    assert partial is not None
+    pilot = injected(net.path, trials=32, stratify="bit")
+    assert partial.rates == pilot.rates
+    assert [(one.trials, one.pilot) for one in partial.strata] == [(2, 0)] * 16
+    assert partial.rates.critical.unseen == 0
+    assert plain(injected(net.path, tmp_path / "j", **given)) == plain(injected(net.path, **given))
+
+
 def test_a_journal_serves_more_trials_of_any_allocation(tmp_path: Path) -> None:
     model = find_model("digits")
     injected(model, tmp_path / "j", trials=64, stratify="bit")
@@ -193,6 +213,16 @@ def test_other_faults_are_not_compared(net: Tiny, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(OptionError, match=r"there is no journal.jsonl beside it"):
         injected(net.path, trials=20, paired_with=tmp_path / "out")
+
+
+def test_trials_that_are_not_as_likely_are_not_compared(net: Tiny, tmp_path: Path) -> None:
+    """Nothing is loaded before that: the model is not there. The mean over strata is not that over their faults."""
+    for stratify in ("bit", "site", "site,bit"):
+        with pytest.raises(OptionError, match=rf"those of --stratify {stratify} are not: leave --stratify out of both"):
+            injected(tmp_path / "nothing.onnx", trials=40, stratify=stratify, paired_with=tmp_path / "a.jsonl")
+    injected(net.path, tmp_path / "a.jsonl", trials=40, stratify="bit")
+    with pytest.raises(OptionError, match='its faults are not the same: the stratify is "bit", here "none"'):
+        injected(net.path, trials=40, paired_with=tmp_path / "a.jsonl")
 
 
 def test_a_journal_of_another_campaign_is_refused(net: Tiny, tmp_path: Path) -> None:

@@ -123,6 +123,19 @@ def test_rates_are_unbiased_and_their_intervals_hold_even_if_the_screen_is_blind
         assert missed[name] <= 150 * 0.1 + 4 * np.sqrt(150 * 0.09)
 
 
+def test_the_uncorrected_share_is_that_of_the_screen_alone() -> None:
+    """Whole trials that change everything count nothing, a sample of suspects counts for all of them."""
+    draws = Draws(imaginary(), 0, independent=True)
+    rows = blindly_screened(draws, np.ones(32), np.random.default_rng(0))
+    assert rows["whole"].sum() == 2
+    assert (rows["mismatch"] > 0).sum() == 2
+    assert ScreenRater(draws, rows, 0.95).info().uncorrected == 0
+    rows["screen_screened"][1:3], rows["screen_suspects"][1:3] = 10, 40
+    rows["screen_evaluated"][1:3], rows["screen_mismatch"][1:3] = (8, 40), (6, 20)
+    found = ScreenRater(draws, rows, 0.95).info().uncorrected
+    assert found == pytest.approx((30 / 50 + 20 / 50) / 32)
+
+
 def test_a_part_without_a_whole_trial_owns_up_to_it() -> None:
     draws = Draws(imaginary(), 0, independent=True)
     rows = blindly_screened(draws, np.zeros(3), np.random.default_rng(0))

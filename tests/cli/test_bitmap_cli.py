@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny_nets
 
+from faultsim import load_model
 from faultsim.report.bitmap import lines, shade
 from faultsim.report.protect import places
 from faultsim.results.bitmap import BitGroupResult, BitMapResult, BitMapSite, ProtectedBits, ProtectionStep
@@ -96,7 +97,6 @@ def test_the_same_command_gives_the_same_map(faultsim, tmp_path: Path) -> None:
 
 def test_what_cannot_be_mapped_is_refused(faultsim, tmp_path: Path) -> None:
     for words, said in (
-        (("--audit", 1), "an audit of 1 flips is out of range"),
         (("--images", 0), "--images is 0, it must be at least 1"),
         (("--rivals", 0), "rivals = 0 is out of range"),
         (("--device", "reram_1t1r"), "stores conductances, in which no bit can flip"),
@@ -109,6 +109,25 @@ def test_what_cannot_be_mapped_is_refused(faultsim, tmp_path: Path) -> None:
     outcome = faultsim("bitmap", path, "--task", "regression", "--quiet")
     assert outcome.code == 2
     assert "has no margin between classes; a bit map needs a classification" in outcome.err
+
+
+def test_an_audit_that_no_map_could_take_is_refused_before_the_map(
+    faultsim, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = [t.size for t in load_model(root / "scenarios" / "digits" / "digits_float.onnx").numbers.values()]
+    most = 32 * sum(max(1, size * 60 // sum(sizes)) for size in sizes)
+    monkeypatch.setattr("faultsim.engine.screen.bitmap.bit_map", lambda *given: pytest.fail("mapped first"))
+    for flips in (-5, 0, 1, most + 1, 10**9):
+        outcome = faultsim("bitmap", "digits", "--images", 4, "--elements", 60, "--quiet", "--audit", flips)
+        assert outcome.code == 2
+        assert f"an audit of {flips} flips is out of range: this map takes 2 to {most}; give a number" in outcome.err
+        assert outcome.out == ""
+
+
+def test_an_audit_too_small_for_the_groups_takes_what_they_need_and_says_so(faultsim) -> None:
+    outcome = faultsim("bitmap", "digits", "--images", 4, "--elements", 60, "--quiet", "--threads", 1, "--audit", 2)
+    assert outcome.code == 0, outcome.err
+    assert "note: the audit evaluated 4 flips, not 2: it takes at least 2 for each group" in outcome.out
 
 
 def test_shades_rise_with_the_share() -> None:

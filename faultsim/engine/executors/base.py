@@ -58,6 +58,6 @@ class WorkerError(FaultsimError):
 def gave_up(chunk: Chunk, tries: int, how: str) -> WorkerError:
     """Return the error for a chunk whose workers died."""
     return WorkerError(
-        f"{tries} workers died on trials {chunk[0]} … {chunk[-1]} ({how}), out of memory perhaps; what was computed is "
-        "in the journal: run the same command with fewer --workers or less --memory"
+        f"{tries} workers died on trials {chunk[0]} … {chunk[-1]} ({how}), out of memory perhaps; run the same command "
+        "with fewer --workers or less --memory: it goes on from its journal, where it has one"
     )

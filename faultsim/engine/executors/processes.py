@@ -66,6 +66,7 @@ class Processes:
     def __init__(self, work: Work, workers: int) -> None:
         self.name = f"{workers} process{'' if workers == 1 else 'es'}"
         self.deaths = 0
+        self._failed_starts = 0
         self._work, self._count = work, workers
         self._workers: list[_Worker] = []
 
@@ -85,11 +86,10 @@ class Processes:
         """Yield each chunk with its answer, as they come.
 
         Raises:
-            FaultsimError: If the job refuses a chunk, or a chunk's processes die again and again.
+            FaultsimError: If the job refuses a chunk, a chunk's processes die again and again, or none can start.
         """
         source, again = iter(chunks), deque[_Given]()
-        self._feed(source, again)
-        while any(worker.given is not None for worker in self._workers):
+        while self._feed(source, again):
             ends: list[Any] = [worker.pipe for worker in self._workers]
             ends += [worker.process.sentinel for worker in self._workers]
             happened = wait(ends)
@@ -101,15 +101,20 @@ class Processes:
                     worker.lost = True
                 if worker.lost:
                     self._replace(position, again)
-            self._feed(source, again)
 
-    def _feed(self, source: Iterator[Chunk], again: deque[_Given]) -> None:
+    def _feed(self, source: Iterator[Chunk], again: deque[_Given]) -> bool:
+        """Give work to those that are ready, as a death before that says nothing of a chunk; return if there is any."""
         for worker in self._workers:
-            if worker.given is None:
+            if worker.ready and worker.given is None:
                 given = again.popleft() if again else _Given(next(source, ()), 1)
                 if not given.chunk:
-                    return
+                    break
                 worker.give(given)
+        if any(worker.given is not None for worker in self._workers):
+            return True
+        if not again and (chunk := next(source, ())):  # nobody is ready yet
+            again.append(_Given(chunk, 1))
+        return bool(again)
 
     def _answer(self, worker: _Worker) -> tuple[Chunk, Any] | None:
         """Return what a worker has sent; None where it said that it is ready, or died while it wrote."""
@@ -119,7 +124,7 @@ class Processes:
             worker.lost = True
             return None
         if kind == "ready":
-            worker.ready = True
+            worker.ready, self._failed_starts = True, 0
             return None
         if kind == "refused":
             raise value
@@ -136,13 +141,24 @@ class Processes:
         code = dead.process.exitcode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         given = dead.given
-        if given is not None:
+        if not dead.ready:
+            self._failed_starts += 1
+            if self._failed_starts >= TRIES * self._count:
+                raise self._cannot_start(how)
+        elif given is not None:
             if given.tries >= TRIES:
                 raise gave_up(given.chunk, given.tries, how)
             again.append(_Given(given.chunk, given.tries + 1))
-        elif not dead.ready and self.deaths > TRIES * self._count:
-            raise WorkerError(f"no worker process can start ({how}); run with --workers 1 to see why")
         self._workers[position] = _Worker(self._work)
+
+    def _cannot_start(self, how: str) -> WorkerError:
+        ready = sum(worker.ready for worker in self._workers)
+        if ready:
+            return WorkerError(
+                f"{self._failed_starts} worker processes in a row died before they were ready ({how}), out of memory "
+                f"perhaps; {ready} of --workers {self._count} did start: run the same command with --workers {ready}"
+            )
+        return WorkerError(f"no worker process can start ({how}); run with --workers 1 to see why")
 
 
 def _serve(pipe: Connection, work: Work) -> None:

@@ -14,10 +14,14 @@ from faultsim.engine.executors.base import TRIES, Chunk, Work, WorkerError, gave
 from faultsim.errors import FaultsimError
 
 _CONNECT_S = 10.0
+PLACED_S = 120.0
+"""Time that a cluster has to start an actor; Ray itself would wait for room without a word and without an end."""
 
 
 class Ray:
     """Runs a job in *workers* actors, each of which loads it once; an actor that dies is replaced.
+
+    Where the cluster has room for some of the actors alone, these do all the work.
 
     Args:
         work: Makes the job in each actor; it holds all that it needs, as no file of this machine is there.
@@ -26,7 +30,7 @@ class Ray:
         threads: CPUs an actor reserves.
 
     Attributes:
-        name: Such as ``2 Ray actors``.
+        name: Such as ``2 Ray actors``, or ``1 Ray actor (of 2 asked for)`` once they were started.
         deaths: Actors that died and were replaced.
 
     Raises:
@@ -40,7 +44,7 @@ class Ray:
             raise WorkerError(
                 "--executor ray needs Ray, which is not installed; pip install ray, or leave it out"
             ) from None
-        self.name = f"{workers} Ray actor{'' if workers == 1 else 's'}"
+        self.name = _actors(workers)
         self.deaths = 0
         self._ray: Any = ray
         self._work, self._count, self._address, self._threads = work, workers, address, threads
@@ -48,13 +52,26 @@ class Ray:
         self._actors: list[Any] = []
 
     def __enter__(self) -> Self:
+        """Start.
+
+        Raises:
+            WorkerError: If the cluster cannot be reached, or starts no actor.
+        """
         ray = self._ray
         if not ray.is_initialized():
             self._connect()
             self._started = True
-        self._kind = ray.remote(num_cpus=self._threads, max_restarts=0)(_Actor)
-        self._reference = ray.put(self._work)
-        self._actors = [self._kind.remote(self._reference) for _ in range(self._count)]
+        try:
+            self._kind = ray.remote(num_cpus=self._threads, max_restarts=0)(_Actor)
+            self._reference = ray.put(self._work)
+            self._actors = self._placed(self._count)
+            if not self._actors:
+                raise self._no_room()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        if len(self._actors) < self._count:
+            self.name = f"{_actors(len(self._actors))} (of {self._count} asked for)"
         return self
 
     def __exit__(
@@ -88,11 +105,31 @@ class Ray:
             text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise WorkerError(f"{where} ({text}); look at 'ray status' there, or leave the option out") from None
 
+    def _placed(self, count: int) -> list[Any]:
+        """Start actors and return those that have started in time; the others are given up."""
+        calls: dict[Any, Any] = {}
+        for _ in range(count):
+            actor = self._kind.remote(self._reference)
+            calls[actor.ready.remote()] = actor
+        done, waiting = self._ray.wait(list(calls), num_returns=count, timeout=PLACED_S)
+        for call in waiting:
+            with contextlib.suppress(Exception):
+                self._ray.kill(calls[call])
+        return [calls[call] for call in done]
+
+    def _no_room(self) -> WorkerError:
+        has, free = (room.get("CPU", 0.0) for room in (self._ray.cluster_resources(), self._ray.available_resources()))
+        return WorkerError(
+            f"Ray has started no actor within {PLACED_S:g} s: {_actors(self._count)} of {self._threads} CPUs each were "
+            f"asked for, and the cluster has {has:g} CPUs, of which {free:g} are free; give fewer --threads (they are "
+            "over all --workers), or look at 'ray status' there"
+        )
+
     def map(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:
         """Yield each chunk with its answer, as they come.
 
         Raises:
-            FaultsimError: If the job refuses a chunk, or a chunk's actors die again and again.
+            FaultsimError: If the job refuses a chunk, a chunk's actors die again and again, or none can be started.
         """
         ray, source = self._ray, iter(chunks)
         errors = ray.exceptions  # a lost answer is one of a machine that went away with it
@@ -120,8 +157,12 @@ class Ray:
                 if tries >= TRIES:
                     raise gave_up(chunk, tries, type(error).__name__) from None
                 again.append((chunk, tries + 1))
-                self._actors[actor] = self._kind.remote(self._reference)
-                free.append(actor)
+                fresh = self._placed(1)
+                if fresh:
+                    self._actors[actor] = fresh[0]
+                    free.append(actor)
+                elif not running and not free:
+                    raise self._no_room() from None
                 continue
             free.append(actor)
             if kind == "refused":
@@ -135,6 +176,10 @@ class _Actor:
     def __init__(self, work: Work) -> None:
         self._work, self._job = work, None
 
+    def ready(self) -> bool:
+        """Return that it has a place on the cluster."""
+        return True
+
     def evaluate(self, chunk: Chunk) -> tuple[str, Any]:
         """Return the answer, or the sentence with which the chunk was refused."""
         try:
@@ -143,6 +188,10 @@ class _Actor:
             return "answer", self._job(chunk)  # type: ignore[misc]
         except FaultsimError as error:
             return "refused", str(error)
+
+
+def _actors(count: int) -> str:
+    return f"{count} Ray actor{'' if count == 1 else 's'}"
 
 
 def _check_host(address: str) -> None:

@@ -132,12 +132,19 @@ def bit_map(
     return sites
 
 
+def mapped_numbers(stored: Mapping[str, Stored], options: MapOptions) -> dict[str, int]:
+    """Return how many numbers of each tensor are mapped."""
+    sizes = {name: one.site.elements for name, one in stored.items()}
+    total = sum(sizes.values())
+    if total <= options.elements:
+        return sizes
+    return {name: max(1, size * options.elements // total) for name, size in sizes.items()}
+
+
 def _choose(stored: Mapping[str, Stored], options: MapOptions) -> dict[str, NDArray[np.int64]]:
-    total = sum(one.site.elements for one in stored.values())
     chosen = {}
-    for name, one in stored.items():
-        size = one.site.elements
-        some = size if total <= options.elements else max(1, size * options.elements // total)
+    for name, some in mapped_numbers(stored, options).items():
+        size = stored[name].site.elements
         draw = generator(options.seed, -1, "bitmap", "elements", name)
         chosen[name] = np.arange(size) if some == size else np.sort(draw.choice(size, some, replace=False))
     return chosen

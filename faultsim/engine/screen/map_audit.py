@@ -1,7 +1,8 @@
 """The audit of a bit map: random flips evaluated exactly, and what they say of the map. No map is made here."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +66,8 @@ class MapAudit(NamedTuple):
     """What the audit says.
 
     Attributes:
-        flips: Flips evaluated.
+        asked: Flips that were to be evaluated.
+        flips: Flips evaluated; more than were asked for where the groups take more.
         predicted: Mean of the map over all flips, in [0, 1].
         total: The mean corrected by the audit, with its interval.
         rank_correlation: Spearman's, between map and truth over the audited flips; None where either is constant.
@@ -73,6 +75,7 @@ class MapAudit(NamedTuple):
         audited: What was evaluated, group by group.
     """
 
+    asked: int
     flips: int
     predicted: float
     total: Estimate
@@ -120,6 +123,23 @@ def _strata(sites: Sequence[SiteMap], flips: int) -> list[_Stratum]:
     return found
 
 
+def check_flips(units: Mapping[int, int], flips: int) -> None:
+    """Refuse an audit that no map could take, before any is made.
+
+    Args:
+        units: Mapped flips by bits of the words.
+        flips: Flips to evaluate.
+
+    Raises:
+        OptionError: If there are too few or too many.
+    """
+    least, most = sum(min(LEAST, count) for count in units.values()), sum(units.values())
+    if not least <= flips <= most:
+        raise OptionError(
+            f"an audit of {flips} flips is out of range: this map takes {least} to {most}; give a number between them"
+        )
+
+
 def audit(sites: Sequence[SiteMap], sweep: Sweep, *, flips: int, seed: int, level: float = 0.95) -> MapAudit:
     """Evaluate random flips and correct the map's means by them.
 
@@ -130,21 +150,23 @@ def audit(sites: Sequence[SiteMap], sweep: Sweep, *, flips: int, seed: int, leve
     Args:
         sites: The map.
         sweep: Evaluates flips on the images of the map.
-        flips: Flips to evaluate, at least `LEAST` for each group.
+        flips: Flips to evaluate; `LEAST` for each group where that is more.
         seed: Seed of the draw.
         level: Two-sided confidence of every interval, in (0, 1); each holds by itself.
 
     Raises:
-        OptionError: If there are too few or too many flips.
+        OptionError: If there are too few or too many flips, see `check_flips`.
 
     References:
         .. [Neyman1934] J. Neyman. On the two different aspects of the representative method. JRSS 97(4):558-625, 1934.
     """
-    strata = _strata(sites, flips)
+    widths: Counter[int] = Counter()
+    for site in sites:
+        widths[len(site.shares)] += site.shares.size
+    check_flips(widths, flips)
+    asked, strata = flips, _strata(sites, flips)
     units = [one.units for one in strata]
-    needed = sum(min(LEAST, count) for count in units)
-    if not needed <= flips <= sum(units):
-        raise OptionError(f"an audit of {flips} flips is out of range: this map takes {needed} to {sum(units)}")
+    flips = max(asked, sum(min(LEAST, count) for count in units))
     counts = neyman(units, [one.spread for one in strata], flips, least=LEAST)
     drawn: list[Flip] = []
     for one, count in zip(strata, counts, strict=True):
@@ -163,6 +185,7 @@ def audit(sites: Sequence[SiteMap], sweep: Sweep, *, flips: int, seed: int, leve
         groups.append(BitGroup(one.width, one.bits, one.units, one.mean, len(own.flips), estimate))
     varied = np.ptp(truth) > 0 and np.ptp(guess) > 0
     return MapAudit(
+        asked=asked,
         flips=len(drawn),
         predicted=math.fsum(one.mean * one.units for one in strata) / sum(units),
         total=mean_of(sites, audited, level=level),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from faultsim.engine.screen.advice import Step, WorstBit
 from faultsim.engine.screen.bitmap import MapOptions, SiteMap
-from faultsim.engine.screen.map_audit import MapAudit
+from faultsim.engine.screen.map_audit import LEAST, MapAudit
 from faultsim.results import DataInfo, ModelInfo, Provenance
 from faultsim.results.bitmap import (
     BitGroupResult,
@@ -81,6 +81,11 @@ def as_result(
         notes.append(
             f"{len(blind)} tensors get no gradient, {blind[0]!r} the first: their map is 0 except for large "
             "changes; the audit covers them, the table does not"
+        )
+    if audit.flips > audit.asked:
+        notes.append(
+            f"the audit evaluated {audit.flips} flips, not {audit.asked}: it takes at least {LEAST} for each group of "
+            "bit positions"
         )
     groups = tuple(
         BitGroupResult(

@@ -5,9 +5,9 @@ evaluates the suspects and an audit of the others. What a piece of the graph is,
 `sweep`; what has no exact piece is in `apart.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from faultsim.engine.screen.slopes import Slopes, slopes
 from faultsim.engine.screen.strata import Screen, Strata
 from faultsim.engine.screen.tally import ScreenedTally
 from faultsim.engine.screen.trial import Trial
-from faultsim.engine.screen.verdicts import Evaluated, Verdicts
+from faultsim.engine.screen.verdicts import Verdicts
+from faultsim.engine.screen.waiting import Waiting, calls
 from faultsim.engine.sweep.entry import Entry
 from faultsim.engine.sweep.golden import bytes_per_sample
 from faultsim.engine.sweep.routes import Needs, Patch, Router
@@ -32,6 +33,8 @@ from faultsim.model.graph import Program, compile_model
 Array = NDArray[Any]
 BATCH = 250
 """Most images a batch, whatever the scorer's own batches: the strata then do not depend on those."""
+WAITING_SHARE = 4
+"""One part in so many of the memory is for the faulty activations that wait for the second pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +67,6 @@ class ScreenOptions:
             raise OptionError(f"reach = {self.reach} is out of range: give a number above 0")
 
 
-class _Waiting(NamedTuple):
-    """Images of one trial, ready to be evaluated, and their faulty activations."""
-
-    part: Evaluated
-    rows: Rows
-
-
 @dataclass
 class ScreenedSweep:
     """Scores sparse faults on a fault-free chip, with a screen.
@@ -79,8 +75,8 @@ class ScreenedSweep:
         scorer: The model's task on its data; `Scorer.set_golden` has run under *numbers*.
         numbers: The fault-free chip's numbers by site, where they are not the model's own.
         options: How to screen.
-        memory_bytes: Room for the clean activations of a batch, their slopes, and open pieces of the graph. What
-            waits for the second pass comes on top: `ScreenOptions.suspects` rows of the faulty channels a trial.
+        memory_bytes: Room for the clean activations of a batch, their slopes, open pieces of the graph, and what waits
+            for the second pass: trials go through both passes in groups that fit, a single one at least.
     """
 
     scorer: Scorer
@@ -91,7 +87,9 @@ class ScreenedSweep:
     def __post_init__(self) -> None:
         """Look at the graph."""
         own = replace(self.scorer, batch_size=min(BATCH, len(self.scorer.data)))
-        self._sweep = Sweep(own, self.numbers, self.memory_bytes // (1 + self.options.rivals), side_by_side=False)
+        self._waiting_bytes = self.memory_bytes // WAITING_SHARE
+        room = (self.memory_bytes - self._waiting_bytes) // (1 + self.options.rivals)
+        self._sweep = Sweep(own, self.numbers, room, side_by_side=False)
         router = self._sweep._router
         self._program: Program | None = None
         self._verdicts = Verdicts(self.scorer, self.numbers)
@@ -120,11 +118,10 @@ class ScreenedSweep:
             trial = self._trial(patch, numbers[t])
             if trial is not None:
                 found[t] = trial
-        if found:
-            try:
-                self._pass_over(list(found.values()))
-            except (FaultsimError, MemoryError):  # a clean piece: the exact sweep then says what is wrong
-                found = {}
+        ordered = [one for members in _by_entry(found.values()) for one in members]
+        needs = _needs(ordered)  # of all groups: what is computed for one of them then serves the others
+        for group in grouped(ordered, lambda one: one.waiting_bytes, self._waiting_bytes):
+            self._pass_or_fail(group, needs)
         found = {t: one for t, one in found.items() if not one.failed}
         rest = [t for t in range(len(patches)) if t not in found]
         exact = dict(zip(rest, self._sweep.score([patches[t] for t in rest]) if rest else (), strict=True))
@@ -155,14 +152,24 @@ class ScreenedSweep:
             suspects=self.options.suspects,
         )
 
-    def _pass_over(self, trials: Sequence[Trial]) -> None:
-        entries: dict[int, list[Trial]] = {}
-        for one in trials:
-            entries.setdefault(id(one.entry), []).append(one)
-        groups = [(members[0].entry, members) for members in entries.values()]
-        needs = Needs()
-        for one in trials:
-            needs |= one.route.needs
+    def _pass_or_fail(self, trials: Sequence[Trial], needs: Needs) -> None:
+        """Pass over trials; where a clean piece fails, over those of each entry by themselves, whatever shares a call.
+
+        Those of an entry that fails alone are evaluated exactly, which then says what is wrong.
+        """
+        try:
+            self._pass_over(trials, needs)
+        except (FaultsimError, MemoryError):
+            entries = _by_entry(trials)
+            alone = len(entries) == 1 and needs == _needs(trials)
+            for one in trials:
+                one.restart()
+                one.failed = alone
+            for members in () if alone else entries:
+                self._pass_or_fail(members, _needs(members))
+
+    def _pass_over(self, trials: Sequence[Trial], needs: Needs) -> None:
+        groups = [(members[0].entry, members) for members in _by_entry(trials)]
         boundary = frozenset(name for entry, _ in groups for name in entry.boundary)
         for batch in self._sweep._batches(needs):
             slope = self._slopes(batch.judge.start, batch.judge.stop, boundary)
@@ -174,10 +181,12 @@ class ScreenedSweep:
         for batch in self._sweep._batches(needs):
             for entry, members in groups:
                 with self._sweep._kept.using(entry):
-                    for waiting in _calls(members, batch.judge.start, batch.judge.stop):
+                    for waiting in calls(members, batch.judge.start, batch.judge.stop):
                         self._evaluate_or_fail(entry, waiting, batch)
+        for one in trials:
+            one.let_go()
         apart = [one for one in trials if not one.exact and not one.failed]
-        room = min(ROOM_BYTES, self.memory_bytes // 4)
+        room = min(ROOM_BYTES, self._waiting_bytes)
         evaluate_apart(self._sweep.scorer, apart, self._sweep._dense, self._verdicts, room_bytes=room)
 
     def _slopes(self, start: int, stop: int, boundary: frozenset[str]) -> Slopes:
@@ -189,22 +198,13 @@ class ScreenedSweep:
     def _part(self, entry: Entry, members: Sequence[Trial], batch: Any, screen: Screen) -> None:
         """Part the images of a batch and keep what may be evaluated."""
         axis, start = entry.join.axis, batch.judge.start
-        sliced = [one for one in members if one.places is not None]
+        sliced = [one for one in members if one.places is not None and not one.failed]
         most = self._sweep._most_channels(entry, len(batch.judge))
         for chunk in grouped(sliced, lambda one: len(one.route.channels), most):
-            try:
-                found = entry.slice(batch.clean, [one for trial in chunk for one in trial.route.channels])
-            except (FaultsimError, MemoryError):
-                for trial in chunk:
-                    trial.failed = True
-                continue
-            at = 0
-            for trial in chunk:
-                part = (*(slice(None),) * axis, slice(at, at + len(trial.route.channels)))
-                at += len(trial.route.channels)
-                _offer(trial, start, {name: one[part] for name, one in found.items()}, screen, axis)
+            for trial, own in _slices(entry, chunk, batch):
+                _offer(trial, start, own, screen, axis)
         for trial in members:
-            if trial.places is None:
+            if trial.places is None and not trial.failed:
                 try:
                     own = entry.whole(batch.clean, trial.faults)
                 except (FaultsimError, MemoryError):
@@ -212,12 +212,12 @@ class ScreenedSweep:
                     continue
                 _offer(trial, start, own, screen, axis)
 
-    def _evaluate_or_fail(self, entry: Entry, waiting: Sequence[_Waiting], batch: Any) -> None:
+    def _evaluate_or_fail(self, entry: Entry, waiting: Sequence[Waiting], batch: Any) -> None:
         """Evaluate a call; where it fails, each of its trials by itself; one that fails alone is evaluated exactly."""
         try:
             self._evaluate(entry, waiting, batch)
         except (FaultsimError, MemoryError):
-            each: dict[int, list[_Waiting]] = {}
+            each: dict[int, list[Waiting]] = {}
             for one in waiting:
                 each.setdefault(id(one.part.trial), []).append(one)
             if len(each) == 1:
@@ -226,7 +226,7 @@ class ScreenedSweep:
             for own in each.values():
                 self._evaluate_or_fail(entry, own, batch)
 
-    def _evaluate(self, entry: Entry, waiting: Sequence[_Waiting], batch: Any) -> None:
+    def _evaluate(self, entry: Entry, waiting: Sequence[Waiting], batch: Any) -> None:
         axis = entry.join.axis
         samples = np.concatenate([one.part.images for one in waiting]) - batch.judge.start
         rows = {name: batch.clean.held[form.name][samples] for name, form in entry.forms.items()}
@@ -254,6 +254,38 @@ def _offer(trial: Trial, start: int, own: Rows, screen: Screen, axis: int) -> No
         trial.offer(start, {}, Strata(~strata.suspects, strata.suspects))
 
 
+def _slices(entry: Entry, trials: Sequence[Trial], batch: Any) -> Iterator[tuple[Trial, Rows]]:
+    """Yield the faulty channels of each trial; where the call fails, of each by itself, or it has `failed`."""
+    try:
+        found = entry.slice(batch.clean, [one for trial in trials for one in trial.route.channels])
+    except (FaultsimError, MemoryError):
+        if len(trials) == 1:
+            trials[0].failed = True
+            return
+        for trial in trials:
+            yield from _slices(entry, [trial], batch)
+        return
+    at = 0
+    for trial in trials:
+        part = (*(slice(None),) * entry.join.axis, slice(at, at + len(trial.route.channels)))
+        at += len(trial.route.channels)
+        yield trial, {name: one[part] for name, one in found.items()}
+
+
+def _by_entry(trials: Iterable[Trial]) -> list[list[Trial]]:
+    entries: dict[int, list[Trial]] = {}
+    for one in trials:
+        entries.setdefault(id(one.entry), []).append(one)
+    return list(entries.values())
+
+
+def _needs(trials: Iterable[Trial]) -> Needs:
+    found = Needs()
+    for one in trials:
+        found |= one.route.needs
+    return found
+
+
 def _batch_size(router: Router, scorer: Scorer, room: int) -> int:
     """Return batches of one size that fit into *room* bytes whatever the trials: the strata do not depend on those."""
     entries = [router.entry(site.name) for site in scorer.runner.model.sites]
@@ -263,19 +295,3 @@ def _batch_size(router: Router, scorer: Scorer, room: int) -> int:
     most = int(np.clip(room // max(size, 1), 2, BATCH))
     images = len(scorer.data)
     return -(-images // -(-images // most))
-
-
-def _calls(members: Sequence[Trial], start: int, stop: int) -> Iterator[list[_Waiting]]:
-    """Yield what trials have to be evaluated of the images ``start … stop - 1``, in groups that fill a call."""
-    waiting: list[_Waiting] = []
-    for trial in members:
-        for kept in trial.samples if trial.exact and not trial.failed else ():
-            here = np.flatnonzero((kept.images >= start) & (kept.images < stop))
-            if here.size:
-                rows = {name: one[here] for name, one in kept.rows.items()}
-                waiting.append(_Waiting(Evaluated(trial, kept, kept.images[here]), rows))
-        if sum(one.part.images.size for one in waiting) >= stop - start:
-            yield waiting
-            waiting = []
-    if waiting:
-        yield waiting

@@ -27,11 +27,14 @@ class Slopes(NamedTuple):
         at: Derivatives of the leads by an activation (by its codes where it holds codes), each divided by the lead:
             a change of the activation whose product with it is -1 brings the rival level. By name, shape
             (rivals, samples, …), float32. An activation that no gradient reaches is left out.
-        sure: Samples whose leads and slopes are finite and above 0, shape (samples,).
+        sure: Samples whose output is finite and whose leads are finite and above 0, shape (samples,).
+        finite: For each activation of `at` the samples whose slopes there are all finite, shape (samples,). They are
+            kept apart: slopes at one boundary say nothing about trials that enter at another.
     """
 
     at: dict[str, Array]
     sure: NDArray[np.bool_]
+    finite: dict[str, NDArray[np.bool_]]
 
 
 def slopes(
@@ -69,7 +72,7 @@ def slopes(
         return Codes(tensor, value.elem_type) if isinstance(value, Codes) else tensor
 
     samples = len(next(iter(feeds.values())))
-    nothing = Slopes({}, np.zeros(samples, bool))
+    nothing = Slopes({}, np.zeros(samples, bool), {})
     tensors = {key: moved(value, device) for key, value in program.tensors.items()}
     values: dict[str, Value] = {name: moved(from_numpy(np.asarray(array)), device) for name, array in feeds.items()}
     with torch.enable_grad():
@@ -90,7 +93,7 @@ def slopes(
                 torch.autograd.grad(leads[j].sum(), list(held.values()), retain_graph=not last, allow_unused=True)
             )
     margins = numpy_of(leads)
-    sure = finite & (margins > 0).all(axis=0)
+    sure = finite & ((margins > 0) & np.isfinite(margins)).all(axis=0)
     at: dict[str, Array] = {}
     for position, name in enumerate(held):
         parts = [row[position] for row in rows]
@@ -100,6 +103,9 @@ def slopes(
         with np.errstate(all="ignore"):
             stacked /= margins.reshape(*margins.shape, *[1] * (stacked.ndim - 2))
         at[name] = stacked
-    for stacked in at.values():
-        sure &= np.isfinite(stacked).reshape(len(stacked), samples, -1).all(axis=(0, 2))
-    return Slopes(at, sure)
+    return Slopes(at, sure, {name: _finite(one) for name, one in at.items()})
+
+
+def _finite(stacked: Array) -> NDArray[np.bool_]:
+    """Return for each sample whether all its slopes are finite, shape (samples,)."""
+    return np.asarray(np.isfinite(stacked).reshape(*stacked.shape[:2], -1).all(axis=(0, 2)))

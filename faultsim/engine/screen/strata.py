@@ -30,7 +30,7 @@ class Screen:
     Args:
         clean: Fault-free activations of the batch.
         boundary: Tensors of the boundary.
-        slopes: Of the batch.
+        slopes: Of the batch; what they are at other boundaries is not looked at.
         fall: Share of a lead, in (0, 1], that a first-order change may take before the image is suspect.
         reach: Largest L2 norm of a change, as a multiple of the norm of the whole fault-free activation, at which a
             first-order figure is trusted.
@@ -41,6 +41,7 @@ class Screen:
     ) -> None:
         self._clean = clean
         self._slopes = slopes if all(name in slopes.at for name in boundary) else None
+        self._sure = np.logical_and.reduce([slopes.sure, *(slopes.finite[n] for n in boundary if n in slopes.at)])
         self._fall = fall
         with np.errstate(over="ignore"):  # then it is no limit
             self._limits = {name: reach**2 * _squares(np.asarray(clean[name], dtype=np.float32)) for name in boundary}
@@ -75,7 +76,7 @@ class Screen:
         assert changed is not None
         if lost is None or far is None or self._slopes is None:
             return Strata(np.zeros_like(changed), changed)
-        safe = (np.abs(lost) < self._fall).all(axis=0) & ~far & self._slopes.sure
+        safe = (np.abs(lost) < self._fall).all(axis=0) & ~far & self._sure
         return Strata(changed & safe, changed & ~safe)
 
     def _pieces(

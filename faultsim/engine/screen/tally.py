@@ -1,5 +1,6 @@
 """`ScreenedTally`: what a screened trial counted, and its corrected figures. Nothing is screened here."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,11 @@ class ScreenedTally:
         return self.mismatch / self.n if self.evaluated == self.suspects else 0.0
 
     @property
+    def answer(self) -> float:
+        """The screen's answer alone: the share of images that the suspects seen to change stand for, without audit."""
+        return self._scaled(self.mismatch, self.suspects, self.evaluated) / self.n
+
+    @property
     def left(self) -> float:
         """Share of images that a sample stands for, `screened_values`' second argument."""
         return (self.screened if self.evaluated == self.suspects else self.screened + self.suspects) / self.n
@@ -114,9 +120,10 @@ def mismatch_rate(tallies: Sequence[ScreenedTally], *, level: float = 0.95) -> S
             raise ValueError(
                 f"trial {trial} left {one.screened} images to the screen and none was audited: audit at least 1"
             )
-    return screened_rate(
+    found = screened_rate(
         [one.predicted for one in tallies],
         [one.left for one in tallies],
         [one.difference for one in tallies],
         level=level,
     )
+    return found._replace(uncorrected=math.fsum(one.answer for one in tallies) / len(tallies))

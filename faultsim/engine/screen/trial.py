@@ -7,6 +7,7 @@ from faultsim.engine.screen.reservoir import Reservoir, Rows, priorities
 from faultsim.engine.screen.strata import Strata
 from faultsim.engine.screen.tally import ScreenedTally
 from faultsim.engine.sweep.entry import Entry
+from faultsim.engine.sweep.golden import bytes_per_sample
 from faultsim.engine.sweep.routes import Patch, Route
 from faultsim.engine.sweep.slices import Sparse
 
@@ -41,14 +42,42 @@ class Trial:
         self.patch = patch
         self.entry = entry
         self.route = route
-        self.exact, self.failed = exact, False
+        self.exact = exact
         self.places: dict[str, list[int]] | None = None
         if route.kind == "slice":
             channels = [one.number for one in route.channels]
             self.places = {name: [c + offset for c in channels] for name, offset in entry.join.boundary.items()}
+        self._key, self._images, self._rooms = (seed, number), images, (audit, suspects)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was found, for another try."""
+        audit, suspects = self._rooms
+        self.failed = False
         self.screened, self.suspects = Reservoir(audit), Reservoir(suspects)
-        self._order = priorities(seed, number, images)
+        self._order: NDArray[np.float64] | None = None
         self._counts = {id(self.screened): np.zeros(4, np.int64), id(self.suspects): np.zeros(4, np.int64)}
+
+    def let_go(self) -> None:
+        """Give the memory of what waited back; the numbers of the sampled images and the counts stay."""
+        self._order = None
+        for kept in self.samples:
+            kept.rows = {}
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Most memory that it takes until its images are evaluated: their priorities, and the rows of both samples."""
+        order = np.dtype(np.float64).itemsize * self._images
+        if not self.exact:  # its images take whole passes, from their inputs on
+            return order
+        row = 0
+        for name in self.entry.boundary:
+            whole = bytes_per_sample(self.entry.types, [name])
+            if self.places is not None:
+                shape = self.entry.types[name].shape
+                whole = whole // max(shape[self.entry.join.axis - 1], 1) * len(self.places[name])
+            row += whole
+        return order + row * min(sum(self._rooms), self._images)
 
     @property
     def samples(self) -> tuple[Reservoir, Reservoir]:
@@ -63,6 +92,8 @@ class Trial:
 
     def offer(self, start: int, found: Rows, strata: Strata) -> None:
         """Take in a batch whose first image is number *start*."""
+        if self._order is None:
+            self._order = priorities(*self._key, self._images)
         for kept, mask in ((self.screened, strata.screened), (self.suspects, strata.suspects)):
             here = np.flatnonzero(mask)
             if here.size:

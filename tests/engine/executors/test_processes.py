@@ -13,6 +13,7 @@ from work import Squares
 from faultsim.engine.executors import Inline, Processes, WorkerError
 from faultsim.errors import OptionError
 
+EVERY = tuple(range(99))
 CHUNKS = [tuple(range(i, i + 3)) for i in range(0, 30, 3)]
 
 
@@ -30,14 +31,17 @@ def test_in_this_process_chunks_are_answered_in_order(tmp_path: Path) -> None:
 
 
 def test_processes_give_the_same_answers_and_load_once_each(tmp_path: Path) -> None:
-    assert answers(Processes(Squares(str(tmp_path)), 2)) == WANTED
-    assert len(list(tmp_path.glob("loaded-*"))) == 2
+    with Processes(Squares(str(tmp_path)), 2) as executor:
+        assert dict(executor.map(CHUNKS)) == WANTED
+        assert dict(executor.map(CHUNKS)) == WANTED
+    loads, processes = (len(list(tmp_path.glob(f"{name}-*"))) for name in ("load", "loaded"))
+    assert loads == processes in (1, 2)  # one can be done before the other is ready
 
 
 def test_a_map_can_follow_another(tmp_path: Path) -> None:
     with Processes(Squares(str(tmp_path)), 2) as executor:
         assert dict(executor.map(CHUNKS[:4])) | dict(executor.map(CHUNKS[4:])) == WANTED
-    assert len(list(tmp_path.glob("loaded-*"))) == 2
+    assert executor.deaths == 0
 
 
 @pytest.mark.parametrize("deaths", [1, 3])
@@ -53,9 +57,28 @@ def test_a_chunk_that_kills_every_process_is_given_up(tmp_path: Path) -> None:
         answers(executor)
 
 
-def test_processes_that_cannot_start_are_not_started_for_ever(tmp_path: Path) -> None:
-    with pytest.raises(WorkerError, match=r"workers died on trials|no worker process can start"):
-        answers(Processes(Squares(str(tmp_path), unloadable=True), 1))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_processes_that_cannot_start_are_said_to_be_just_that(tmp_path: Path, workers: int) -> None:
+    executor = Processes(Squares(str(tmp_path), dies_loading=EVERY), workers)
+    with pytest.raises(
+        WorkerError, match=r"^no worker process can start \(signal 9\); run with --workers 1 to see why$"
+    ):
+        answers(executor)
+    assert executor.deaths == 4 * workers
+
+
+def test_where_some_processes_start_the_error_says_how_many(tmp_path: Path) -> None:
+    wanted = (
+        r"^8 worker processes in a row died before they were ready \(signal 9\).* the same command with --workers 1$"
+    )
+    with pytest.raises(WorkerError, match=wanted):
+        answers(Processes(Squares(str(tmp_path), dies_loading=EVERY[1:], waits=True), 2))
+
+
+def test_a_death_before_a_process_is_ready_is_held_against_no_chunk(tmp_path: Path) -> None:
+    executor = Processes(Squares(str(tmp_path), deadly=13, deaths=3, dies_loading=(0, 1, 2)), 1)
+    assert answers(executor) == WANTED
+    assert executor.deaths == 6
 
 
 def test_a_refusal_comes_back_as_what_it_was(tmp_path: Path) -> None:

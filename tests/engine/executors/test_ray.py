@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # work.py lies beside; actors get this path
 
+from fake_ray import Cluster, RayActorError
 from work import Squares
 
 from faultsim.engine.executors import WorkerError
@@ -25,6 +26,63 @@ def test_without_ray_one_sentence_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(WorkerError, match=r"needs Ray, which is not installed; pip install ray"):
         Ray(Squares(str(tmp_path)), 1)
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Cluster]:
+    """A cluster of 4 CPUs with room for so many actors."""
+
+    def make(room: int) -> Cluster:
+        cluster = Cluster(room)
+        monkeypatch.setitem(sys.modules, "ray", cluster)
+        return cluster
+
+    return make
+
+
+def test_a_cluster_without_room_is_said_to_be_that_and_let_go(full: Callable[[int], Cluster], tmp_path: Path) -> None:
+    cluster = full(0)
+    said = (
+        r"^Ray has started no actor within 120 s: 2 Ray actors of 16 CPUs each were asked for, and the cluster has "
+        r"4 CPUs, of which 0 are free; give fewer --threads"
+    )
+    with pytest.raises(WorkerError, match=said):
+        answers(Ray(Squares(str(tmp_path)), 2, threads=16))
+    assert cluster.asked == [16, 16]
+    assert not cluster.is_up
+
+
+def test_the_actors_that_find_room_do_all_the_work(full: Callable[[int], Cluster], tmp_path: Path) -> None:
+    cluster = full(2)
+    executor = Ray(Squares(str(tmp_path)), 3)
+    assert answers(executor) == WANTED
+    assert executor.name == "2 Ray actors (of 3 asked for)"
+    assert cluster.running == []
+    assert cluster.waits[0] == 120
+
+
+@pytest.mark.parametrize("room", [1, 2])
+def test_an_actor_that_dies_and_finds_no_room_again_is_done_without(
+    room: int, full: Callable[[int], Cluster], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = full(room)
+    died: list[int] = []
+
+    def dies_once(kind: Any, chunk: tuple[int, ...]) -> Any:
+        if 13 in chunk and not died:
+            died.append(1)
+            cluster.room = room - 1  # the node is gone: no room beside the one that is left
+            raise RayActorError
+        return "answer", [one * one for one in chunk]
+
+    monkeypatch.setattr("faultsim.engine.executors.ray._Actor.evaluate", dies_once)
+    executor = Ray(Squares(str(tmp_path)), room)
+    if room == 1:
+        with pytest.raises(WorkerError, match="Ray has started no actor within 120 s: 1 Ray actor of 1 CPUs each"):
+            answers(executor)
+    else:
+        assert answers(executor) == WANTED
+        assert executor.deaths == 1
 
 
 @pytest.fixture

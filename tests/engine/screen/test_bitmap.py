@@ -9,7 +9,7 @@ from screen_nets import numbers_of, stored_of
 
 from faultsim.corruption import Stored
 from faultsim.engine.screen.bitmap import Flip, MapOptions, bit_map, flipped, patch_of
-from faultsim.engine.screen.map_audit import audit
+from faultsim.engine.screen.map_audit import LEAST, audit
 from faultsim.engine.sweep.slices import Sparse
 from faultsim.engine.sweep.sweep import Sweep
 from faultsim.errors import OptionError
@@ -134,6 +134,16 @@ def test_the_same_seed_audits_the_same_flips(mapped):
     assert sum(len(one.flips) for one in first.audited) == first.flips == 60
 
 
+@pytest.mark.parametrize("flips", [2, 3, 5, 9, 40])
+def test_every_group_gets_its_least_however_few_flips_are_asked_for(mapped, flips):
+    _, sweep, sites = mapped(elements=30)
+    found = audit(sites, sweep, flips=flips, seed=0)
+    assert found.asked == flips
+    assert found.flips == max(flips, LEAST * len(found.groups))
+    assert min(group.audited for group in found.groups) >= LEAST
+    assert sum(group.audited for group in found.groups) == found.flips
+
+
 def test_tensors_with_too_many_numbers_are_mapped_in_part(mapped):
     _, _, sites = mapped(elements=100)
     assert sum(one.indices.size for one in sites) <= 100
@@ -156,8 +166,11 @@ def test_a_patch_is_one_flip(mapped):
 
 def test_what_cannot_be_mapped_or_audited_is_refused(mapped, tiny):
     scorer, sweep, sites = mapped(elements=10)
-    with pytest.raises(OptionError, match=r"an audit of 1 flips is out of range: this map takes \d+ to \d+"):
-        audit(sites, sweep, flips=1, seed=0)
+    most = sum(one.shares.size for one in sites)
+    for flips in (1, most + 1):
+        said = rf"an audit of {flips} flips is out of range: this map takes 2 to {most}; give a number between them"
+        with pytest.raises(OptionError, match=said):
+            audit(sites, sweep, flips=flips, seed=0)
     with pytest.raises(OptionError, match="elements = 0 is out of range: give at least 1"):
         MapOptions(elements=0)
     scorer.task = Regression()

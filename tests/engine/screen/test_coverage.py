@@ -82,7 +82,7 @@ def test_intervals_over_random_trials_cover_the_mean_over_all_flips(screen, audi
     assert abs((values - truth[picks]).mean()) <= 4 * error
     assert error > 0  # the audit had something to correct, and the screen alone is far off where it is adversarial
     if screen is not Screen:
-        alone = np.array([t.predicted for t in tallies])
+        alone = np.array([t.answer for t in tallies])
         assert alone.mean() < 0.5 * truth.mean()
     widths = [rate.rate.high - rate.rate.low for rate in rates]
     assert np.mean(widths) < 0.4  # no interval of everything

@@ -26,8 +26,9 @@ def blind(monkeypatch):
     """A screen that leaves every image to the audit: it takes every fault for harmless."""
 
     def nothing(*given, **options):
-        at, sure = slopes(*given, **options)
-        return Slopes({name: np.zeros_like(array) for name, array in at.items()}, np.ones_like(sure))
+        at, sure, finite = slopes(*given, **options)
+        known = {name: np.ones_like(one) for name, one in finite.items()}
+        return Slopes({name: np.zeros_like(array) for name, array in at.items()}, np.ones_like(sure), known)
 
     monkeypatch.setattr(module, "slopes", nothing)
     return ScreenOptions(reach=1e30, fall=1.0, audit=2)
@@ -173,7 +174,7 @@ def test_negative_zero_is_a_change(tiny):
 
     clean = {"a": np.zeros((3, 2, 1), np.float32)}
     found = {"a": np.array([[[0.0]], [[-0.0]], [[np.nan]]], np.float32)}
-    flat = Slopes({"a": np.ones((1, 3, 2, 1), np.float32)}, np.ones(3, bool))
+    flat = Slopes({"a": np.ones((1, 3, 2, 1), np.float32)}, np.ones(3, bool), {"a": np.ones(3, bool)})
     strata = Screen(clean, ["a"], flat, fall=0.5, reach=1.0).part(found, 1, {"a": [1]})
     assert strata.screened.tolist() == [False, True, False]
     assert strata.suspects.tolist() == [False, False, True]

@@ -48,6 +48,16 @@ def test_a_trial_without_a_screened_image_is_exact():
     assert one.accuracy == pytest.approx(0.5)
 
 
+def test_the_answer_of_the_screen_alone_scales_up_a_sample_of_suspects_and_knows_no_audit():
+    sampled = tally(unchanged=1, screened=5, audited=2, suspects=4, evaluated=2, audit_mismatch=2, mismatch=1)
+    assert (sampled.predicted, sampled.answer) == (0, 0.2)
+    every = tally(unchanged=1, screened=5, audited=2, suspects=4, evaluated=4, audit_mismatch=2, mismatch=3)
+    assert every.predicted == every.answer == 0.3
+    rate = mismatch_rate([sampled, every, tally(unchanged=10)])
+    assert rate.uncorrected == pytest.approx((0.2 + 0.3) / 3)
+    assert rate.rate.best == pytest.approx((0.2 + 0.5 + 0.3 + 0.5) / 3)
+
+
 def test_a_whole_evaluation_becomes_a_tally():
     one = ScreenedTally.exact(Tally(Counts(10, 6, 2, 1)), clean_correct=7)
     assert (one.mismatch_rate, one.accuracy, one.nonfinite, one.is_exact) == (0.2, pytest.approx(0.6), 1, True)
