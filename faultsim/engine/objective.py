@@ -90,8 +90,8 @@ def settle(stored: Stored, delta: NDArray[np.float64]) -> NDArray[Any]:
     """Return ``values + delta`` as the memory holds it: rounded to what its words can say; analog cells as it is."""
     moved = stored.values.astype(np.float64) + np.asarray(delta, dtype=np.float64).reshape(stored.site.shape)
     form = stored.format
-    if not isinstance(form, ConductanceMapping):
-        if isinstance(form, IntFormat) or form.bits < 8 * stored.values.dtype.itemsize:
-            return form.decode(form.encode(moved)).astype(stored.values.dtype, copy=False)
+    digital = not isinstance(form, ConductanceMapping)
+    if digital and (isinstance(form, IntFormat) or form.bits < 8 * stored.values.dtype.itemsize):
+        return form.decode(form.encode(moved)).astype(stored.values.dtype, copy=False)
     integer = stored.values.dtype.kind in "iu"
     return moved.astype(np.float32) if integer else moved.astype(stored.values.dtype)
