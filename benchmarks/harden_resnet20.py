@@ -139,6 +139,7 @@ def hardened(run: str, model: Path, data: Data, out: Path, chosen: argparse.Name
         recipe={"lp": "lp", "reram": "analog", "bits": "auto"}[run],
         losses=("clip", "randbet") if run == "bits" else (),  # the recipe's own rate is a third of this one
         strength=1.0 if run == "bits" else None,
+        alpha=1.0 if run == "bits" else None,  # no clean pass: twice the steps
         validation_data=data.validation,
         test_data=data.test,
         tolerance=-CLEAN,

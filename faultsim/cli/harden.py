@@ -43,6 +43,8 @@ def _shared(command: F) -> F:
               "gradient_l1, bit_slice_l1 (repeatable; together they add up).")  # fmt: skip
 @click.option("--strength", type=float,
               help="The loss's knob (a factor for several). Given, nothing is searched, nor is the rate.")  # fmt: skip
+@click.option("--alpha", type=float, help="Weight of the corrupted loss in l_star, noise and randbet of --loss; 0.5 by "
+              "default, 1 leaves the clean pass out: twice the steps.")  # fmt: skip
 @click.option("--search", type=int, default=4, show_default=True, help="Most strengths tried; 1 searches nothing.")
 @click.option("--p", type=float, default=2.0, show_default=True, help="Norm of virtual corruptions; inf is one.")
 @click.option("--eps", type=float, help="Their radius in units of the weights; 3 % of ‖w‖ by default.")
@@ -178,7 +180,7 @@ def _hardening(options: dict[str, Any], conditions: Any) -> Any:
         time_budget_s=None if budget is None else duration_s(_minutes(budget)),
         seed=seed,
     )
-    own = {name: take(name) for name in ("recipe", "losses", "strength", "search", "virtual_steps", "scales",
+    own = {name: take(name) for name in ("recipe", "losses", "strength", "search", "alpha", "virtual_steps", "scales",
            "batch_norm", "towards", "test_data", "held_out", "validation", "validation_data", "tolerance", "blend",
            "radii", "resume", "quantize")}  # fmt: skip
     assessed = Options(seed=seed, conditions=conditions, site_trials=0, site_samples=64, **options)

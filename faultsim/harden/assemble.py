@@ -20,8 +20,8 @@ from faultsim.harden.strength import Tried
 from faultsim.results import Agreement, Result
 from faultsim.results.hardening import CurvePoint, HardenResult, StrengthTried, TrainingInfo
 
-ASKED = ("search", "search_part", "virtual_steps", "validation", "held_out", "tolerance", "blend", "chips", "radii",
-         "radius_samples", "radius_gradients", "quantize")  # fmt: skip
+ASKED = ("search", "search_part", "alpha", "virtual_steps", "validation", "held_out", "tolerance", "blend", "chips",
+         "radii", "radius_samples", "radius_gradients", "quantize")  # fmt: skip
 """Options that stand in the result as they were given, beside those of the training."""
 SEEN = 0.03
 """Accuracy by which the original's own training samples stand out from others."""

@@ -22,6 +22,8 @@ class Hardening:
         recipe: One of `recipes.RECIPES`; ``auto`` chooses by the device.
         losses: Names of losses (`recipes.LOSSES`) in place of a recipe.
         ball: Of virtual corruptions; the recipe's own where None.
+        alpha: Weight α of the corrupted loss in the named losses that have one, (1-α)L(w) + αL(w̃), above 0 and at most
+            1; None: ½. 1 leaves the clean pass out: twice the steps in the same time.
         virtual_steps: Gradients of a virtual corruption, at least 1.
         strength: The losses' knob (of several: the factor on their own strengths), above 0; None searches.
         search: Most strengths that are tried, at least 1; 1 takes the recipe's own, rate and losses too, as `strength`
@@ -55,6 +57,7 @@ class Hardening:
     recipe: str = "auto"
     losses: tuple[str, ...] = ()
     ball: Ball | None = None
+    alpha: float | None = None
     virtual_steps: int = 1
     strength: float | None = None
     search: int = 4
@@ -83,6 +86,10 @@ class Hardening:
         for name in ("search", "virtual_steps", "radius_samples", "radius_gradients"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is {getattr(self, name)}, it must be at least 1")
+        if self.alpha is not None and not 0 < self.alpha <= 1:
+            raise OptionError(f"alpha is {self.alpha:g}, it must be above 0 and at most 1")
+        if self.alpha is not None and not self.losses:
+            raise OptionError("alpha goes with named losses, and recipes have weights of their own; name them (--loss)")
         if not 0 < self.search_part <= 1:
             raise OptionError(f"search_part is {self.search_part:g}, it must be above 0 and at most 1")
         if not 0 <= self.tolerance < 1:

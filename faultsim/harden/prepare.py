@@ -143,9 +143,10 @@ def prepare(
         raise OptionError(f"nothing that {chip.name} stores of {loaded.name} can be trained; widen --sites")
     conditions = options.assess.conditions
     given = {"ball": options.ball, "conditions": conditions, "virtual_steps": options.virtual_steps}
-    chosen = (
-        named_loss(options.losses, chip, **given) if options.losses else recipe(options.recipe, chip, **given)  # type: ignore[arg-type]
-    )
+    if options.losses:
+        chosen = named_loss(options.losses, chip, alpha=options.alpha, **given)  # type: ignore[arg-type]
+    else:
+        chosen = recipe(options.recipe, chip, **given)  # type: ignore[arg-type]
     if chosen.also is not None and not wide_biases(trainable, names):
         chosen = chosen._replace(also=None)
     target = Target(teacher, setting.task, setting.output, parts.train, towards=towards, batch_size=fixed or 250)

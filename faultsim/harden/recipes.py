@@ -94,11 +94,14 @@ def named_loss(
     ball: Ball | None = None,
     conditions: Conditions | None = None,
     virtual_steps: int = 1,
+    alpha: float | None = None,
 ) -> Recipe:
     """Return the losses called *names*, together where there are several; arguments as `recipe`.
 
+    *alpha* is the weight of the corrupted loss in those that have one; each has its own, ½, where it is None.
+
     Raises:
-        OptionError: If there is no such loss, or one is named twice.
+        OptionError: If there is no such loss, one is named twice, or none has a weight that is given.
     """
     if len(set(names)) != len(names):
         raise OptionError(f"--loss {' '.join(names)}: a loss is named twice; name it once")
@@ -127,7 +130,17 @@ def named_loss(
             found.append(BitSliceL1())
         else:
             raise _unknown("loss", name, LOSSES)
+    if alpha is not None:
+        if not any(type(one) in (CorruptionResistant, NoiseAware, RandomBitErrors) for one in found):
+            raise OptionError(f"--alpha is of l_star, noise and randbet, and --loss names {', '.join(names)} alone")
+        found = [_at_alpha(one, alpha) for one in found]
     return Recipe("losses", found[0] if len(found) == 1 else Together(losses=tuple(found)), "named with --loss")
+
+
+def _at_alpha(loss: Loss, alpha: float) -> Loss:
+    if isinstance(loss, CorruptionResistant | NoiseAware | RandomBitErrors) and not isinstance(loss, SharpnessAware):
+        return replace(loss, alpha=alpha)
+    return loss
 
 
 def _auto(device: Device) -> tuple[str, str]:

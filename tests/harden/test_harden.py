@@ -206,6 +206,8 @@ def test_without_labels_it_is_trained_towards_the_original(tmp_path):
     ("options", "message"),
     [
         ({"strength": 0.0}, "strength is 0, it must be above 0"),
+        ({"alpha": 0.0, "losses": ("randbet",)}, "alpha is 0, it must be above 0 and at most 1"),
+        ({"alpha": 0.5}, "alpha goes with named losses"),
         ({"search": 0}, "search is 0, it must be at least 1"),
         ({"search_part": 0.0}, "search_part is 0"),
         ({"tolerance": 1.0}, "tolerance is 1"),

@@ -93,8 +93,13 @@ def test_losses_go_by_the_names_of_the_field():
     for name in LOSSES:
         assert named_loss((name,), device).loss.kind == name
     assert named_loss(("clip", "sam"), device).loss.kind == "clip+sam"
+    clip, flips, sam = named_loss(("clip", "randbet", "sam"), device, alpha=0.25).loss.losses
+    assert (flips.alpha, sam.alpha, named_loss(("l_star",), device, alpha=0.25).loss.alpha) == (0.25, 1, 0.25)
+    assert clip == named_loss(("clip",), device).loss
     with pytest.raises(OptionError, match="no loss is called 'l_stra'; did you mean 'l_star'"):
         named_loss(("l_stra",), device)
+    with pytest.raises(OptionError, match="--alpha is of l_star, noise and randbet, and --loss names clip, sam alone"):
+        named_loss(("clip", "sam"), device, alpha=0.25)
     with pytest.raises(OptionError, match="a loss is named twice"):
         named_loss(("sam", "sam"), device)
 
