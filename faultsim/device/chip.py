@@ -53,12 +53,14 @@ class Plan(NamedTuple):
         memory: Laws of the memory's cells, check bits included.
         logic: Laws behind the memory.
         code: The memory's code, its map and its check bits; None without a code.
+        beside: Upsets that the chip expects in its activations, where it is drawn given one event in all.
     """
 
     stored: Mapping[str, Stored]
     memory: tuple[Law, ...]
     logic: tuple[Law, ...]
     code: Protection | None = None
+    beside: float = 0.0
 
     @property
     def laws(self) -> list[Law]:
@@ -73,7 +75,7 @@ class Plan(NamedTuple):
 
 def draw(plan: Plan, seed: int, trial: int) -> Chip:
     """Draw one chip by its key; see `Device.draw`."""
-    chosen = {law.id for law in pick(plan.laws, plan.held, seed, trial)}
+    chosen = {law.id for law in pick(plan.laws, plan.held, seed, trial, beside=plan.beside)}
     memory = _drawn([law for law in plan.memory if law.id in chosen], plan.held, seed, trial)
     logic: list[Drawn] = []
     crashes = 0

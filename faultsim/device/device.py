@@ -16,10 +16,10 @@ from faultsim.device.budgets import combine, global_upsets, most_of_one, most_wo
 from faultsim.device.chip import Chip, Plan, draw
 from faultsim.device.conditions import Conditions, resolve
 from faultsim.device.digital import protection
-from faultsim.device.events import as_events, expected_events, is_conditional
+from faultsim.device.events import RARE, as_events, is_conditional
 from faultsim.device.laws import Law, NotSimulated, in_inference, in_memory, not_simulated, simplified
-from faultsim.device.periphery import activation_events, effects
-from faultsim.device.plan import make_plan, same_tensors, structured
+from faultsim.device.periphery import activation_events, effects, has_upsets, upsets_beside
+from faultsim.device.plan import make_plan, memory_events, same_tensors, structured
 from faultsim.device.protected import bound
 from faultsim.device.storage import Tensors, store_all
 from faultsim.faults import AnalogChain, UpsetRate
@@ -131,7 +131,8 @@ class Device:
         """
         world = resolve(self.spec, conditions)
         factors, noise = self._of_reads(stored, world, reads=reads)
-        acting = (*noise, *effects(self.spec, seed, trial, world))
+        memory = memory_events(self.spec, self._plan(stored, conditions)) if has_upsets(self.spec) else 0.0
+        acting = (*noise, *effects(self.spec, seed, trial, world, memory=memory))
         return tuple(replace(one, gains=factors, seed=seed, trial=trial) for one in acting)
 
     def acts_at_inference(self, *, reads: bool = False) -> bool:
@@ -157,7 +158,10 @@ class Device:
     def is_conditional(self, stored: Held, *, conditions: Conditions | None = None) -> bool:
         """Whether `sample` draws chips given at least one event; `event_probability` says how rare."""
         plan = self._plan(stored, conditions)
-        return is_conditional(plan.laws) or (not plan.laws and self._events(stored, conditions) is not None)
+        events = self._events(stored, conditions)
+        if not plan.laws:
+            return events is not None
+        return is_conditional(plan.laws) or (has_upsets(self.spec) and events is not None and 0 < events < RARE)
 
     def most_words(
         self, stored: Held, *, confidence: float | None = None, conditions: Conditions | None = None
@@ -276,10 +280,11 @@ class Device:
 
     def _events(self, stored: Held, given: Conditions | None) -> float | None:
         """Return the events that a chip expects; None where anything else goes wrong as well."""
-        plan = self._plan(stored, given)
-        if plan.laws:
-            return None if in_inference(self.spec) else expected_events(plan.laws, plan.held)
-        return activation_events(self.spec, resolve(self.spec, given))
+        world = resolve(self.spec, given)
+        if not self._plan(stored, given).laws:
+            return activation_events(self.spec, world)
+        memory = memory_events(self.spec, self._plan(stored, given))
+        return None if memory is None else memory + upsets_beside(self.spec, world)
 
     def _plan(self, stored: Held, given: Conditions | None, *, checks: bool = False) -> Plan:
         """Return the plan; with the true check bits of a code (which take a while, and are kept) where *checks*."""

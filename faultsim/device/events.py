@@ -6,9 +6,9 @@ References:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from faultsim import rng
 from faultsim.corruption import Stored
@@ -42,13 +42,18 @@ def expected_events(laws: Sequence[Law], stored: Sequence[Stored]) -> float | No
     return math.fsum(one.expected_events(stored) for one in found if one is not None)
 
 
-def given_an_event(laws: list[Law], stored: list[Stored]) -> list[Law]:
+def given_an_event(laws: list[Law], stored: list[Stored], *, beside: float = 0.0) -> list[Law]:
     """Condition events on at least one where the chip expects less than `RARE`.
 
     With several such laws each is conditioned alone; `pick` chooses one of them for a chip.
+
+    Args:
+        laws: The laws.
+        stored: What they act on.
+        beside: Events that the chip expects elsewhere, in its activations; infinite where it has faults of other kinds.
     """
     events = expected_events(laws, stored)
-    if events is None or not 0 < events < RARE:
+    if events is None or not 0 < events + beside < RARE:
         return laws
     return [Law(law.id, _conditioned(law, stored)) for law in laws]
 
@@ -58,20 +63,51 @@ def is_conditional(laws: Sequence[Law]) -> bool:
     return any(one.given_event for one in map(as_events, laws) if one is not None)
 
 
-def pick(laws: list[Law], stored: list[Stored], seed: int, trial: int) -> list[Law]:
+def pick(laws: list[Law], stored: list[Stored], seed: int, trial: int, *, beside: float = 0.0) -> list[Law]:
     """Return the one of several conditioned laws whose event this chip has: two at once are rarer still, and left out.
 
-    Laws that are not conditioned stay together.
+    Laws that are not conditioned stay together. With events *beside*, in the activations, it may be none: `struck`.
     """
-    if sum(one.given_event for one in map(as_events, laws) if one is not None) < 2:
+    given = sum(one.given_event for one in map(as_events, laws) if one is not None)
+    if given < 2 and not (given and beside):
         return laws
     shares = [0.0 if one is None else one.expected_events(stored) for one in map(as_events, laws)]
-    at = float(rng.generator(seed, trial, "mechanism").random()) * sum(shares)
+    at = float(rng.generator(seed, trial, "mechanism").random()) * (sum(shares) + beside)
     for law, share in zip(laws, shares, strict=True):
         at -= share
         if at < 0:
             return [law]
-    return [laws[-1]]
+    return [] if beside else [laws[-1]]
+
+
+Strike = Literal["given", "free", "none"]
+"""How many upsets a mechanism has on a chip: at least one, as many as it happens, or none."""
+
+
+def struck(rates: Mapping[str, float], memory: float | None, seed: int, trial: int) -> dict[str, Strike]:
+    """Return how each mechanism that upsets activations strikes a chip.
+
+    Where countable events are all that goes wrong, and rare, a chip has one: in memory, as `pick` has it, or here.
+
+    Args:
+        rates: Upsets that each expects.
+        memory: Events that the memory expects; 0 without a law of it, None where it has faults of other kinds.
+        seed: The campaign's seed.
+        trial: Number of the chip.
+    """
+    if not rates or (memory == 0 and len(rates) == 1):
+        return dict.fromkeys(rates, "given")
+    if memory is None or memory + sum(rates.values()) >= RARE:
+        return dict.fromkeys(rates, "free")
+    at = float(rng.generator(seed, trial, "mechanism").random()) * (memory + sum(rates.values())) - memory
+    found: dict[str, Strike] = dict.fromkeys(rates, "none")
+    if at < 0:
+        return found
+    for name, rate in rates.items():
+        at -= rate
+        if at < 0:
+            return {**found, name: "given"}
+    return {**found, list(rates)[-1]: "given"}
 
 
 def _conditioned(law: Law, stored: list[Stored]) -> Fault:

@@ -7,6 +7,7 @@ from typing import Any
 from faultsim import rng
 from faultsim.device.conditions import Conditions
 from faultsim.device.digital import exposure, fit_per_mbit, flux, shares_of
+from faultsim.device.events import Strike, struck
 from faultsim.device.laws import in_inference
 from faultsim.errors import DeviceError
 from faultsim.inference import (
@@ -27,28 +28,73 @@ _MOST = 10_000
 """Most upsets of activations of one chip."""
 
 
-def effects(spec: DeviceSpec, seed: int, trial: int, conditions: Conditions) -> tuple[Effect, ...]:
+def effects(
+    spec: DeviceSpec, seed: int, trial: int, conditions: Conditions, *, memory: float | None = 0.0
+) -> tuple[Effect, ...]:
     """Return what acts while the network runs on chip *trial*, in the profile's order.
 
-    Upsets of activations at a rate are drawn given that there is one: a Poisson number over the exposure where the
-    profile says the capacity of the memory, else one. All of a chip's upsets strike the same inference.
+    Upsets of activations at a rate are drawn given that there is one where countable events are all that goes wrong
+    and rare (`events.struck`): a Poisson number over the exposure where the profile says the capacity of the memory,
+    else one. All of a chip's upsets strike the same inference.
+
+    Args:
+        spec: The profile.
+        seed: The campaign's seed.
+        trial: Number of the chip.
+        conditions: All conditions, resolved.
+        memory: Events that stored numbers expect; None where they have faults of other kinds.
 
     Raises:
         DeviceError: If more upsets are expected than a chip can be drawn with.
     """
     found = []
+    strikes = struck(_rates(spec, conditions), memory, seed, trial)
     for mechanism in in_inference(spec):
         if isinstance(mechanism, spec_types.UpsetRate):
-            law: InferenceLaw = _upsets(spec, mechanism, conditions)
+            law: InferenceLaw = _upsets(spec, mechanism, conditions, strikes[mechanism.id])
         else:
             law = _BUILDERS[type(mechanism)](spec, mechanism, seed, trial)
         found.append(Effect(mechanism=mechanism.id, law=law, seed=seed, trial=trial))
     return tuple(found)
 
 
-def _upsets(spec: DeviceSpec, mechanism: spec_types.UpsetRate, conditions: Conditions) -> ActivationUpset:
+def upsets_beside(spec: DeviceSpec, conditions: Conditions) -> float:
+    """Return the upsets that activations expect beside the faults of stored numbers; infinite with other faults there.
+
+    Raises:
+        DeviceError: If there are some, and the profile does not say how large the memory is.
+    """
+    rates = _rates(spec, conditions)
+    if has_others(spec):
+        return math.inf
+    if rates and _capacity(spec) is None:
+        raise DeviceError(
+            f"mechanism {next(iter(rates))} upsets activations at a rate per Mbit, and stored numbers go wrong too: "
+            "how often each happens hangs on storage.capacity; give it"
+        )
+    return math.fsum(rates.values())
+
+
+def has_others(spec: DeviceSpec) -> bool:
+    """Whether anything but upsets at a rate acts while the network runs."""
+    return any(not isinstance(one, spec_types.UpsetRate) for one in in_inference(spec))
+
+
+def has_upsets(spec: DeviceSpec) -> bool:
+    """Whether upsets at a rate act on activations."""
+    return any(isinstance(one, spec_types.UpsetRate) for one in in_inference(spec))
+
+
+def _rates(spec: DeviceSpec, conditions: Conditions) -> dict[str, float]:
+    found = [one for one in in_inference(spec) if isinstance(one, spec_types.UpsetRate)]
+    return {one.id: _events(spec, one, conditions) for one in found}
+
+
+def _upsets(
+    spec: DeviceSpec, mechanism: spec_types.UpsetRate, conditions: Conditions, strike: Strike
+) -> ActivationUpset:
     shares, bits = shares_of(mechanism), _activation_bits(spec)
-    events = _events(spec, mechanism, conditions)
+    events = 0.0 if strike == "none" else _events(spec, mechanism, conditions)
     if events == 0 or _capacity(spec) is None:
         return ActivationUpset(count=int(events > 0), multiplicity=shares, bits=bits)
     if events > _MOST:
@@ -56,7 +102,7 @@ def _upsets(spec: DeviceSpec, mechanism: spec_types.UpsetRate, conditions: Condi
             f"mechanism {mechanism.id} expects {events:.3g} upsets of activations, at most {_MOST:,} are drawn; lower "
             "the flux or the exposure"
         )
-    return ActivationUpset(mean=events, given_event=True, multiplicity=shares, bits=bits)
+    return ActivationUpset(mean=events, given_event=strike == "given", multiplicity=shares, bits=bits)
 
 
 def _events(spec: DeviceSpec, mechanism: spec_types.UpsetRate, conditions: Conditions) -> float:

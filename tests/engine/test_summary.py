@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from faultsim.engine.summary import own_score, row, share_interval, summarise
 from faultsim.metrics import Classification, Counts, LanguageModel, Outcomes, Tally
 from faultsim.metrics.exact import ExactSum
 from faultsim.results import OutcomeCounts, TrialRow
+from faultsim.stats import clopper_pearson
 
 
 def chip(trial=0, *, loss=1.0, score=None, critical=0, masked=10, nonfinite=0):
@@ -107,3 +109,35 @@ def test_a_row_has_the_score_of_tasks_that_are_known_by_another_figure():
     assert (found.score, found.loss, found.detected) == (2.5, 2.5, 3)
     assert found.outcomes == OutcomeCounts(masked=1, tolerable=2, critical=1, nonfinite=0)
     assert own_score(LanguageModel(), Tally(Counts(4, 2, 0, 1))) is None
+
+
+def test_one_harmless_event_that_was_seen_proves_no_more_than_none() -> None:
+    none = share_interval([0.0] * 100, 0.95, rare=True)
+    one = share_interval([0.0] * 99 + [1 / 600], 0.95, rare=True)
+    assert one[2] >= none[2] == pytest.approx(clopper_pearson(0, 100, level=0.95).high)
+    assert one[1] == 0
+    assert share_interval([0.0] * 99 + [1 / 600], 0.95)[2] < 1e-4  # many faults a chip: the spread is all there is
+
+
+def test_the_interval_over_rare_events_holds_where_one_in_fifty_ruins_a_chip() -> None:
+    rng = np.random.default_rng(0)
+    truth, covered, plain = 0.02 + 0.2 / 600, 0, 0
+    for _ in range(300):
+        kind = rng.random(100)
+        shares = np.where(kind < 0.02, 1.0, np.where(kind < 0.22, 1 / 600, 0.0)).tolist()
+        low, high = share_interval(shares, 0.95, rare=True)[1:]
+        covered += low <= truth <= high
+        plain += share_interval(shares, 0.95)[2] >= truth
+    assert covered >= 0.93 * 300
+    assert plain < 0.93 * 300
+
+
+@pytest.mark.parametrize("trials", [1, 2, 500])
+@pytest.mark.parametrize("value", [0.0, 1.25])
+def test_chips_that_are_all_alike_bound_neither_a_loss_nor_a_score(value, trials):
+    same = summarise(chips([value] * trials), level=0.95, higher_is_better=True).score
+    assert (same.mean, same.low, same.high) == (value, None, None)
+    loss = summarise(chips([value] * trials, "loss"), level=0.95).loss
+    assert (loss.mean, loss.low, loss.high) == (value, None, None)
+    apart = summarise(chips([value] * trials + [value + 1], "loss"), level=0.95).loss
+    assert apart.low < apart.mean < apart.high
