@@ -155,3 +155,16 @@ def test_the_score_of_another_task_is_said():
 def test_own_names_that_cannot_be_meant(text, said):
     with pytest.raises(OptionError, match=said):
         parse_criterion(text)
+
+
+@pytest.mark.parametrize("recorded", [None, 0.25])
+@pytest.mark.parametrize("text", ["loss<=0.3", "loss<=0.2", "loss_increase<=9", "score<=1", "score_drop<=9"])
+def test_a_mean_over_chips_that_are_all_alike_is_inconclusive(text, recorded):
+    result = scored(higher=False)
+    rows = tuple(row.model_copy(update={"loss": 0.25, "score": 0.25}) for row in result.random.per_trial[:2])
+    found = summarise(rows, level=0.95, higher_is_better=False)
+    old = {"low": recorded, "high": recorded}  # as files of older versions have it
+    figures = {"loss": found.loss.model_copy(update=old), "score": found.score.model_copy(update=old)}
+    judgement = judged(text, result.model_copy(update={"random": found.model_copy(update=figures)}))
+    assert (judgement.low, judgement.high, judgement.inconclusive) == (None, None, True)
+    assert judgement.passed == (text != "loss<=0.2")

@@ -39,6 +39,16 @@ class Drawn(NamedTuple):
     effects: tuple[Effect, ...]
     upsets: tuple[tuple[str, Upset | StuckOutput], ...] = ()
 
+    @property
+    def acts(self) -> bool:
+        """Whether something of this chip acts while it computes: its numbers alone are then not all that it is."""
+        struck = {mechanism for mechanism, _ in self.upsets}
+        idle = [one.mechanism not in struck for one in self.effects]
+        return any(
+            not one.law.is_null and not (missed and isinstance(one.law, ActivationUpset) and one.law.bits is None)
+            for one, missed in zip(self.effects, idle, strict=True)
+        )
+
 
 def draw_chip(setting: Setting, trial: int, names: Sequence[str] | None = None) -> Drawn:
     """Draw chip *trial*; with faults in the tensors *names* alone where given.

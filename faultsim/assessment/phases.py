@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from faultsim.assessment.chips import chip_numbers, dense_chips
+from faultsim.assessment.chips import dense_chips, draw_chip
 from faultsim.assessment.record import Recorder
 from faultsim.assessment.sets import ChipSet
 from faultsim.assessment.setting import Setting
@@ -187,14 +187,16 @@ def find_worst(
 
 
 def _lies_in(setting: Setting, constraint: TensorSet, trial: int) -> bool:
-    """Whether what is wrong with a drawn chip is a corruption of the set."""
+    """Whether all that is wrong with a drawn chip is a corruption of the set; what acts while it runs never is."""
+    drawn = draw_chip(setting, trial)
+    if drawn.acts:
+        return False
     delta = {
         name: numbers.astype(np.float64) - setting.stored[name].values
-        for name, numbers in chip_numbers(setting, trial).items()
+        for name, numbers in drawn.numbers.items()
         if not np.array_equal(numbers, setting.stored[name].values)
     }
-    inside = set(constraint.names)
-    if not set(delta) <= inside or not all(np.isfinite(d).all() for d in delta.values()):
+    if not set(delta) <= set(constraint.names) or not all(np.isfinite(d).all() for d in delta.values()):
         return False
     filled = {name: delta.get(name, np.zeros(setting.stored[name].site.shape)) for name in constraint.names}
     return constraint.contains(filled, 1e-6)

@@ -7,16 +7,18 @@ from typing import NamedTuple
 
 from faultsim.assessment.chips import chip_row, clean_scores, of_chip
 from faultsim.assessment.fault_list import Record, records
+from faultsim.assessment.given import IN_MEMORY
 from faultsim.assessment.options import Options
 from faultsim.assessment.setting import Setting, make_setting
 from faultsim.data.function import is_function
+from faultsim.data.spec import DataSet
 from faultsim.device import Conditions, Device, load_device
 from faultsim.device.chip import Chip
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.runner import Runner
 from faultsim.errors import OptionError
 from faultsim.library import find_model
-from faultsim.model import load_model
+from faultsim.model import Model, load_model
 from faultsim.results import Rerun, Result, TrialRow
 
 
@@ -59,7 +61,7 @@ def replay(
     *,
     model: str | Path | None = None,
     device: str | Path | Device | None = None,
-    data: str | None = None,
+    data: str | DataSet | None = None,
     task: str | None = None,
 ) -> Replayed:
     """Draw a trial of *result* again, write the faulty model, and score that file.
@@ -74,8 +76,9 @@ def replay(
         task: In place of the result's.
 
     Raises:
-        OptionError: If the result says too little, model or device are not the ones it was made with, or the result
-            names a Python function that the caller did not.
+        OptionError: If the result says too little, model or device are not the ones it was made with, *out* is the
+            model's own file, the result names a Python function that the caller did not, or it was made on data in
+            memory and the caller gives none.
         ModelError: If the faulty numbers do not fit the file, such as a conductance behind an integer code.
     """
     rerun = result.rerun
@@ -86,6 +89,10 @@ def replay(
     if trial < 0:
         raise OptionError(f"--trial is {trial}, it must be at least 0")
     _refuse_functions(rerun, data, task)
+    if data is None and rerun.data == IN_MEMORY:
+        raise OptionError(
+            "the result was made on a data set in memory, which no file leads back to; give it with --data"
+        )
     chip_type = device if isinstance(device, Device) else load_device(device if device is not None else rerun.device)
     if chip_type.sha256 != result.device.sha256:
         raise OptionError(
@@ -98,6 +105,7 @@ def replay(
             f"{source.name} is not the model of the result (SHA-256 {source.sha256[:12]}… against "
             f"{result.model.sha256[:12]}…); give the old file with --model"
         )
+    _refuse_original(source, out)
     options = Options(
         trials=1,
         seed=result.seed,
@@ -161,7 +169,13 @@ def _conditions(rerun: Rerun) -> Conditions:
     return Conditions(**rerun.conditions)
 
 
-def _refuse_functions(rerun: Rerun, data: str | None, task: str | None) -> None:
+def _refuse_original(source: Model, out: Path | None) -> None:
+    """Refuse to write the faulty model over the one that it is made from."""
+    if out is not None and source.path is not None and out.exists() and out.samefile(source.path):
+        raise OptionError(f"-o {out}: that is the model itself, which is never overwritten; give another name")
+
+
+def _refuse_functions(rerun: Rerun, data: str | DataSet | None, task: str | None) -> None:
     """Refuse to import and run what a file names: it may be somebody else's."""
     named = {"--data": rerun.data if data is None else None, "--task": rerun.task if task is None else None}
     for option, name in named.items():

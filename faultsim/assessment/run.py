@@ -14,20 +14,21 @@ from faultsim.assessment.assemble import (
     agreement_entry,
     assemble,
     notes,
+    score_of,
 )
 from faultsim.assessment.chips import clean_scores
 from faultsim.assessment.options import Options
 from faultsim.assessment.phases import Worst, find_worst, has_fit, random_chips, random_in_set, summary
 from faultsim.assessment.record import Recorder
-from faultsim.assessment.requirements import check_judgeable, needs_worst_case
+from faultsim.assessment.requirements import check_judgeable, judge_known, needs_worst_case
 from faultsim.assessment.sets import chip_set
 from faultsim.assessment.setting import make_setting
 from faultsim.assessment.tables import fill_tables
-from faultsim.criteria import judge_all, parse_criteria
+from faultsim.criteria import parse_criteria
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.engine.evaluate import Progress
-from faultsim.errors import ModelError, OptionError
+from faultsim.errors import FaultsimError
 from faultsim.metrics import Tally
 from faultsim.results import KindResult, RandomResult, Result, SiteResult, TrialRow, Verdict
 
@@ -59,8 +60,13 @@ def assess(
             lies there: labels are then the clean model's own answers.
         options: How; the defaults where None.
         progress: Told of every step.
-        torch_device: Where gradients are computed.
+        torch_device: Where gradients are computed; other than ``cpu``, chips are scored there as well, by torch and not
+            by onnxruntime.
         recorder: Writes every fault and every image's outcome as the chips are scored.
+
+    Returns:
+        The result. Where the search for the worst case or a table failed once chips were scored, a note says so, and
+        what cannot be judged without it is in ``verdict.unjudged``.
 
     Raises:
         FaultsimError: If model, device, data or an option cannot be used.
@@ -105,21 +111,21 @@ def _assess(
     unjudged: tuple[str, ...] = ()
     found = chip_set(setting)
     check_judgeable(
-        criteria, task=setting.task, lossless=clean.lossless, no_set=found.why_not, has_fit=has_fit(setting)
+        criteria,
+        task=setting.task,
+        clean=score_of(setting, clean),
+        lossless=clean.lossless,
+        no_set=found.why_not,
+        has_fit=has_fit(setting),
     )
     try:
         with _timed(phases, "random chips"):
             random_chips(setting, chips, tell, recorder)
         with _timed(phases, "random in the set"):
             random_in_set(setting, found, in_set, tell)
-        with _timed(phases, "worst case"):
-            try:
-                worst = find_worst(setting, found, clean_stored or clean, in_set, chips, tell)
-            except (ModelError, OptionError) as error:
-                if any(needs_worst_case(one) for one in criteria):
-                    raise
-                said.append(f"No worst case: {error}")
-        with _timed(phases, "tables"):
+        with _timed(phases, "worst case"), _noted(said, "No worst case"):
+            worst = find_worst(setting, found, clean_stored or clean, in_set, chips, tell)
+        with _timed(phases, "tables"), _noted(said, "The tables by site and kind are not whole"):
             table_clean = fill_tables(setting, sites, kinds, tell, with_worst=worst is not None)
     except KeyboardInterrupt:
         interrupted = True
@@ -160,8 +166,8 @@ def _assess(
         if Path(sys.argv[0]).name in ("faultsim", "cli.py")
         else "faultsim.assess(…)",
     )
-    verdict = judge_all(criteria, result) if criteria else Verdict(unjudged=unjudged)
-    result = result.model_copy(update={"verdict": verdict})
+    verdict, why = judge_known(criteria, result) if criteria else (Verdict(unjudged=unjudged), ())
+    result = result.model_copy(update={"verdict": verdict, "notes": (*result.notes, *why)})
     if interrupted:
         raise Interrupted(result)
     return result
@@ -174,3 +180,12 @@ def _timed(phases: dict[str, float], name: str) -> Iterator[None]:
         yield
     finally:
         phases[name] = round(time.perf_counter() - start, 3)
+
+
+@contextmanager
+def _noted(said: list[str], lost: str) -> Iterator[None]:
+    """Turn the failure of a phase into a note: chips that were scored are not lost to it."""
+    try:
+        yield
+    except (FaultsimError, RuntimeError, MemoryError) as error:
+        said.append(f"{lost}: {' '.join(str(error).split()) or type(error).__name__}")

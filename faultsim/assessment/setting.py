@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from faultsim.assessment.batch_axis import place_samples
+from faultsim.assessment.given import IN_MEMORY, from_caller
 from faultsim.assessment.options import Options
 from faultsim.corruption import Stored
-from faultsim.data import check_ids, check_labels, load_data, one_hot_as_classes
+from faultsim.data import check_labels, load_data, one_hot_as_classes
 from faultsim.data.spec import Batch, DataSet, InputSpec
 from faultsim.device import Device, load_device
 from faultsim.engine.evaluate import Scorer
@@ -134,14 +135,8 @@ def make_setting(
             input_shape=_input_shapes(options.input_shape, model),
             label_axis=label_axis,
         )
-    elif hasattr(data, "inputs") and hasattr(data, "labels"):
-        check_ids(data, model.inputs)
-        samples = data
     else:
-        raise DataError(
-            f"data of type {type(data).__name__} cannot be read; give a path (numpy.savez writes arrays to one), "
-            "module:function, or a data set (faultsim.data.spec.DataSet)"
-        )
+        samples = from_caller(data, model.inputs, options)
     agreed = bool(getattr(samples, "golden_labels", False))
     if len(samples) == 0:
         raise DataError(f"{samples.source} holds no samples; give at least one")
@@ -169,7 +164,7 @@ def make_setting(
     golden = isinstance(task, GoldenAgreement) or agreed
     if isinstance(task, GoldenAgreement):
         scorer.set_labels_from_clean(task)
-    given = str(data) if isinstance(data, str | Path) else None
+    given = None if data is None else str(data) if isinstance(data, str | Path) else IN_MEMORY
     stored = _store(model, chip, options)
     numbers = model.numbers
     changed = any(not np.array_equal(one.values, numbers[name]) for name, one in stored.items())

@@ -75,7 +75,8 @@ from faultsim.textfile import write_text
     "--torch-device",
     default="cpu",
     show_default=True,
-    help="Where gradients are computed: cpu, cuda, cuda:1.",
+    help="Where gradients are computed: cpu, cuda, cuda:1. Other than cpu, chips are scored there as well, by torch "
+    "and not by onnxruntime.",
 )
 @click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for result.json and report.html.")
 @click.option(
@@ -110,8 +111,8 @@ def command(
       faultsim assess model.onnx --device my_chip.yaml --data test.npz \\
           --require 'accuracy_drop<=1%@p95' --out out
 
-    Exit code: 0 if every requirement is met or none was given, 1 if one is missed, 2 for bad input,
-    130 after Ctrl-C, which shows and writes what was computed until then.
+    Exit code: 0 if every requirement is met or none was given, 1 if one is missed, 2 for bad input
+    or a requirement that could not be judged, 130 after Ctrl-C, which shows and writes what was computed until then.
     """  # noqa: D301  (click needs the bare backspace)
     from faultsim.assessment import Options, assess
     from faultsim.assessment.record import Recorder
@@ -152,6 +153,9 @@ def command(
     if interrupted:
         click.echo("faultsim: interrupted; what was computed until then stands above", err=True)
         return 130
+    if result.verdict.unjudged:
+        click.echo("faultsim: not all requirements could be judged; the notes say why", err=True)
+        return 2
     return 1 if result.verdict.passed is False else 0
 
 

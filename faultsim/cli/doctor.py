@@ -139,7 +139,7 @@ def _memory_gib() -> tuple[float | None, float | None]:
 
 
 def _gpu() -> Iterator[Finding]:
-    """Yield the GPUs that torch sees; only gradients are computed there."""
+    """Yield the GPUs that torch sees: with ``--torch-device`` gradients and chips are computed there."""
     try:
         import torch
 
@@ -148,8 +148,9 @@ def _gpu() -> Iterator[Finding]:
             return
         for i in range(torch.cuda.device_count()):
             free, total = (size / 2**30 for size in torch.cuda.mem_get_info(i))
-            name = torch.cuda.get_device_name(i)
-            yield Finding("GPU", f"cuda:{i} {name}, {free:.1f} of {total:.1f} GiB free (--torch-device cuda:{i})")
+            memory = f"{free:.1f} of {total:.1f} GiB free"
+            use = f"--torch-device cuda:{i} computes gradients and chips there"
+            yield Finding("GPU", f"cuda:{i} {torch.cuda.get_device_name(i)}, {memory} ({use})")
     except (ImportError, RuntimeError, OSError) as error:
         yield Finding("GPU", f"cannot be asked: {' '.join(str(error).split())[:120]}")
 

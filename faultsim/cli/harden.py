@@ -1,5 +1,6 @@
 """``faultsim harden``: options in, a harder model, harden.json and a comparison out. Nothing is computed here."""
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -44,16 +45,17 @@ def _shared(command: F) -> F:
 @click.option("--strength", type=float,
               help="The loss's knob (a factor for several). Given, nothing is searched, nor is the rate.")  # fmt: skip
 @click.option("--alpha", type=float, help="Weight of the corrupted loss in l_star, noise and randbet of --loss; 0.5 by "
-              "default, 1 leaves the clean pass out: twice the steps.")  # fmt: skip
+              "default; 1 leaves the clean pass of noise and randbet out: twice the steps.")  # fmt: skip
 @click.option("--search", type=int, default=4, show_default=True, help="Most strengths tried; 1 searches nothing.")
-@click.option("--p", type=float, default=2.0, show_default=True, help="Norm of virtual corruptions; inf is one.")
-@click.option("--eps", type=float, help="Their radius in units of the weights; 3 % of ‖w‖ by default.")
-@click.option("--virtual-steps", type=int, default=1, show_default=True, help="Gradients of a virtual corruption.")
+@click.option("--p", type=float, help="Norm of virtual corruptions; inf is one. 2 by default, inf for gradient_l1.")
+@click.option("--eps", type=float, help="Their radius in units of the weights, above 0; 3 % of ‖w‖ by default.")
+@click.option("--virtual-steps", type=int, default=1, show_default=True,
+              help="Gradients of a virtual corruption, of l_star and sam.")  # fmt: skip
 @click.option("--epochs", type=int, help="Passes over the training samples; 20 by default, and at least 1,000 steps.")
 @click.option("--steps", type=int, help="Training steps in place of epochs.")
 @click.option("--train-batch", type=int, default=64, show_default=True, help="Samples a training step.")
 @click.option("--augment", type=click.Choice(["none", "shift", "flip-shift"]), default="none", show_default=True,
-              help="Random shifts and mirrored images in training.")  # fmt: skip
+              help="Random shifts and mirrored images in training; for float images NCHW.")  # fmt: skip
 @click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True)
 @click.option(
     "--lr",
@@ -159,13 +161,16 @@ def _hardening(options: dict[str, Any], conditions: Any) -> Any:
     """Return what the options ask for."""
     from faultsim.assessment import Options
     from faultsim.harden import Ball, Hardening, Training
+    from faultsim.specs.scenario import in_minutes
     from faultsim.units import duration_s
 
     take = options.pop
     seed = take("seed")
     budget, p, eps = take("time_budget"), take("p"), take("eps")
     ball = None
-    if eps is not None or p != 2:
+    if eps is not None or p is not None:
+        if p is None:
+            p = math.inf if _l1_alone(options["losses"]) else 2.0
         ball = Ball(p=p, eps=0.03 if eps is None else eps, relative=eps is None)
     training = Training(
         epochs=take("epochs"),
@@ -177,7 +182,7 @@ def _hardening(options: dict[str, Any], conditions: Any) -> Any:
         augment=take("augment"),
         precision=take("precision"),
         patience=take("patience"),
-        time_budget_s=None if budget is None else duration_s(_minutes(budget)),
+        time_budget_s=None if budget is None else duration_s(in_minutes(budget)),
         seed=seed,
     )
     own = {name: take(name) for name in ("recipe", "losses", "strength", "search", "alpha", "virtual_steps", "scales",
@@ -187,7 +192,6 @@ def _hardening(options: dict[str, Any], conditions: Any) -> Any:
     return Hardening(ball=ball, training=training, assess=assessed, **own)
 
 
-def _minutes(text: str) -> str:
-    """Return a time budget as the units know it: ``m`` is minutes here."""
-    plain = text.strip()
-    return f"{plain}in" if plain.endswith("m") and plain[:-1].replace(".", "", 1).isdecimal() else plain
+def _l1_alone(losses: tuple[str, ...]) -> bool:
+    """Whether gradient_l1, which is for p = inf, is the only loss here that has a ball."""
+    return "gradient_l1" in losses and not {"l_a", "l_star", "sam"} & set(losses)

@@ -25,7 +25,13 @@ import click
 @click.option("--junit", type=click.Path(path_type=Path), help="Write the verdicts as JUnit XML, for CI.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Write the summary as Markdown, for CI.")
 @click.option("--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default.")
-@click.option("--torch-device", default="cpu", show_default=True, help="Where gradients are computed: cpu, cuda.")
+@click.option(
+    "--torch-device",
+    default="cpu",
+    show_default=True,
+    help="Where gradients are computed: cpu, cuda. Other than cpu, chips are scored there as well, by torch and not by "
+    "onnxruntime.",
+)
 @click.option("--allow-code", is_flag=True, help="Let the file name module:function, which runs that Python code.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def command(

@@ -124,7 +124,7 @@ def _score(
     random: RandomResult, scores: Scores, at: str, level: float, criterion: Criterion, *, higher: bool
 ) -> Measured:
     if at == "mean":
-        return Measured(scores.mean, scores.low, scores.high)
+        return _open_where_flat(Measured(scores.mean, scores.low, scores.high))
     if at in ("min", "max"):
         return _exact(scores.min if at == "min" else scores.max)
     if at == ("p05" if higher else "p95"):
@@ -142,10 +142,15 @@ def _loss(random: RandomResult, at: str, level: float, criterion: Criterion) -> 
     if at == "mean":
         known = [loss for loss in losses if loss is not None]
         if figures.low is not None or figures.mean is None or len(known) < max(2, len(losses)):
-            return Measured(figures.mean, figures.low, figures.high)
+            return _open_where_flat(Measured(figures.mean, figures.low, figures.high))
         low, _, high = t_interval(known, level=level)
-        return Measured(figures.mean, low, high)
+        return _open_where_flat(Measured(figures.mean, low, high))
     return _percentile(losses, at, level, criterion)
+
+
+def _open_where_flat(measured: Measured) -> Measured:
+    """Open both ends of a t interval without width: chips that are all alike bound no loss and no score."""
+    return _exact(measured.value) if measured.low == measured.high else measured
 
 
 def _percentile(

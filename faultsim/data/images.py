@@ -221,7 +221,15 @@ def _labelled(root: Path, files: _Files) -> tuple[list[str], Array | None, str]:
 
 
 def _from_csv(root: Path, files: _Files, table: str, text: str) -> tuple[list[str], Array | None, str]:
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    lines = csv.reader(io.StringIO(text))
+    try:
+        rows = [row for row in lines if row]
+    except csv.Error as error:
+        reason = str(error).partition(" - ")[0]
+        raise DataError(
+            f"{table}: line {lines.line_num} cannot be read ({reason}); save it as CSV with line ends LF or CR LF and "
+            f"cells of at most {csv.field_size_limit():,} characters"
+        ) from None
     if not rows:
         raise DataError(f"{table} is empty; give a line for each image: file,label")
     head = [cell.strip().lower() for cell in rows[0]]

@@ -10,7 +10,7 @@ _STEP = 65536
 
 
 def check_labels(data: DataSet, classes: int, *, ignore_index: int | None = None) -> None:
-    """Refuse whole-number labels outside ``0 … classes - 1``; data without labels pass.
+    """Refuse whole-number labels outside ``0 … classes - 1``, or none that is scored; data without labels pass.
 
     Args:
         data: The samples; their labels are read once, inputs are not.
@@ -18,9 +18,9 @@ def check_labels(data: DataSet, classes: int, *, ignore_index: int | None = None
         ignore_index: Label that means "not scored", such as -100, which is let through.
 
     Raises:
-        DataError: With the first label out of range, or if the labels are no whole numbers.
+        DataError: With the first label out of range, or if the labels are no whole numbers, or all *ignore_index*.
     """
-    low, high, first = 0, classes - 1, None
+    low, high, first, scored = 0, classes - 1, None, False
     for start in range(0, len(data), _STEP):
         labels = data.labels(start, min(start + _STEP, len(data)))
         if labels is None:
@@ -29,6 +29,7 @@ def check_labels(data: DataSet, classes: int, *, ignore_index: int | None = None
             raise DataError(f"the labels in {data.source} are {labels.dtype}, not class numbers; give whole numbers")
         counted = labels if ignore_index is None else labels[labels != ignore_index]
         if counted.size:
+            scored = True
             low, high = min(low, int(counted.min())), max(high, int(counted.max()))
         bad = (labels < 0) | (labels >= classes)
         if ignore_index is not None:
@@ -41,6 +42,11 @@ def check_labels(data: DataSet, classes: int, *, ignore_index: int | None = None
             f"label {first[0]} at [{first[1]}] in {data.source} is out of range: the model has {classes} "
             "classes, "
             f"0…{classes - 1}; {_remedy(data, classes, high)}"
+        )
+    if ignore_index is not None and len(data) and not scored:
+        raise DataError(
+            f"every label in {data.source} is {ignore_index}, which means not scored: nothing is left to score; give "
+            "at least one sample another label"
         )
 
 

@@ -8,6 +8,7 @@ Checksums are compared where a member is read to its end, so not under a limit.
 import contextlib
 import math
 import shutil
+import sys
 import tempfile
 import tokenize
 import warnings
@@ -136,6 +137,8 @@ def _header(file: IO[bytes], what: str) -> _Header:
 
 
 def _check_size(header: _Header, available: int, what: str) -> None:
+    if header.bytes == 0 and math.prod(size or 1 for size in header.shape) * header.dtype.itemsize > sys.maxsize:
+        raise DataError(f"{what} declares the impossible shape {header.shape!r}; save it again with numpy.save")
     if header.bytes > MAX_ARRAY_BYTES:
         raise DataError(
             f"{what} declares {header.bytes / 2**30:,.0f} GiB, more than the limit of "

@@ -41,7 +41,8 @@ class Runner:
     Attributes:
         model: The model.
         output: Name of the output that is returned.
-        runtime: What computes without effects: ``onnxruntime`` or ``torch``.
+        runtime: What computes without effects: ``onnxruntime`` or ``torch``, the latter for every model that lies on
+            another device than the CPU.
         calibration: Ranges on clean data, once `calibrate` has run; effects need them.
     """
 

@@ -65,8 +65,15 @@ def own_score(task: Task, tally: Tally) -> float | None:
     return score if math.isfinite(score) else None
 
 
-def interval(values: Sequence[float], level: float) -> tuple[float, float | None, float | None]:
-    """Return the mean of fractions over chips and its t interval; no interval from a single chip."""
+def interval(values: Sequence[float], level: float, *, rare: bool = False) -> tuple[float, float | None, float | None]:
+    """Return the mean of fractions over chips and its t interval; no interval from a single chip.
+
+    Args:
+        values: One fraction a chip.
+        level: Confidence, in (0, 1).
+        rare: Whether every chip has one event or few. One in many of these can ruin a chip, which the spread of those
+            that were seen does not show: as many chips as Clopper-Pearson allows unseen may then be lost, or spared.
+    """
     mean = math.fsum(values) / len(values)
     if len(values) < 2:
         return mean, None, None
@@ -75,16 +82,21 @@ def interval(values: Sequence[float], level: float) -> tuple[float, float | None
         unseen = clopper_pearson(0, len(values), level=level).high or 0.0
         return mean, mean * (1 - unseen), mean + (1 - mean) * unseen
     found = t_interval(list(values), level=level, bounds=(0.0, 1.0))
-    return found.best, found.low, found.high
+    if not rare or found.low is None or found.high is None:
+        return found.best, found.low, found.high
+    unseen = clopper_pearson(0, len(values), level=level).high or 0.0
+    return found.best, min(found.low, mean * (1 - unseen)), max(found.high, mean + (1 - mean) * unseen)
 
 
-def share_interval(values: Sequence[float], level: float) -> tuple[float, float | None, float | None]:
+def share_interval(
+    values: Sequence[float], level: float, *, rare: bool = False
+) -> tuple[float, float | None, float | None]:
     """Return what `interval` does, with a width even where every chip has a share of 0, or every chip of 1.
 
     The t interval has none there. A mean share is at most the probability of any share above 0, whose exact bound
     (Clopper-Pearson) is the end that is shown; at 1 it is the mirror image.
     """
-    mean, low, high = interval(values, level)
+    mean, low, high = interval(values, level, rare=rare)
     if all(value == 0 for value in values):
         return mean, 0.0, clopper_pearson(0, len(values), level=level).high
     if all(value == 1 for value in values):
@@ -116,11 +128,12 @@ def summarise(
         stopped: As `RandomResult` has it.
         device_fit: Fault events of the device in FIT (failures in 10^9 h), where every chip was drawn given one event.
     """
-    wrong, wrong_low, wrong_high = share_interval([r.mismatch / r.n for r in rows], level)
-    outcomes = _outcomes(rows, level)
+    rare = event_probability is not None
+    wrong, wrong_low, wrong_high = share_interval([r.mismatch / r.n for r in rows], level, rare=rare)
+    outcomes = _outcomes(rows, level, rare=rare)
     return RandomResult(
         trials=len(rows),
-        accuracy=_accuracies(rows, level) if scored else _no_accuracies(),
+        accuracy=_accuracies(rows, level, rare=rare) if scored else _no_accuracies(),
         loss=_losses(rows, level),
         mismatch_rate=Rate(mean=wrong, low=wrong_low, high=wrong_high),
         score=None if higher_is_better is None else _scores(rows, level, higher_is_better=higher_is_better),
@@ -134,9 +147,9 @@ def summarise(
     )
 
 
-def _accuracies(rows: Sequence[TrialRow], level: float) -> Accuracies:
+def _accuracies(rows: Sequence[TrialRow], level: float, *, rare: bool) -> Accuracies:
     accuracies = [r.correct / r.n for r in rows]
-    mean, low, high = interval(accuracies, level)
+    mean, low, high = interval(accuracies, level, rare=rare)
     q = quantile_estimate(accuracies, 0.05, level=level)
     return Accuracies(
         mean=mean,
@@ -157,10 +170,15 @@ def _no_accuracies() -> Accuracies:
     )
 
 
+def _differ(values: Sequence[float]) -> bool:
+    """Whether the t interval bounds a mean without ends of its own: where no chip differs it has no width."""
+    return len(values) > 1 and min(values) < max(values)
+
+
 def _losses(rows: Sequence[TrialRow], level: float) -> Losses:
     losses = [r.loss for r in rows if r.loss is not None]
     finite = len(losses) == len(rows)
-    bounds = t_interval(losses, level=level) if finite and len(losses) > 1 else None
+    bounds = t_interval(losses, level=level) if finite and _differ(losses) else None
     bad = percentile([r.loss for r in rows], 0.95, level=level, higher_is_better=False)
     broken = sum(r.loss is None and r.nonfinite > 0 for r in rows)
     note = "the task has no loss" if not losses else f"{len(rows) - len(losses)} chips have a loss that is not finite"
@@ -181,7 +199,7 @@ def _scores(rows: Sequence[TrialRow], level: float, *, higher_is_better: bool) -
     scores = [r.score for r in rows if r.score is not None]
     broken = len(rows) - len(scores)
     least = 0.0 if scores and min(scores) >= 0 else -math.inf  # BLEU, perplexity and errors are never below 0
-    bounds = t_interval(scores, level=level, bounds=(least, math.inf)) if not broken and len(scores) > 1 else None
+    bounds = t_interval(scores, level=level, bounds=(least, math.inf)) if not broken and _differ(scores) else None
     share = 0.05 if higher_is_better else 0.95
     bad = percentile([r.score for r in rows], share, level=level, higher_is_better=higher_is_better)
     return Scores(
@@ -197,14 +215,15 @@ def _scores(rows: Sequence[TrialRow], level: float, *, higher_is_better: bool) -
     )
 
 
-def _outcomes(rows: Sequence[TrialRow], level: float) -> Outcomes | None:
+def _outcomes(rows: Sequence[TrialRow], level: float, *, rare: bool) -> Outcomes | None:
     known = [r.outcomes for r in rows if r.outcomes is not None]
     if len(known) < len(rows):
         return None
 
     def share(name: str) -> OutcomeShare:
         counts = [getattr(one, name) for one in known]
-        mean, low, high = share_interval([n / one.samples for n, one in zip(counts, known, strict=True)], level)
+        shares = [n / one.samples for n, one in zip(counts, known, strict=True)]
+        mean, low, high = share_interval(shares, level, rare=rare)
         return OutcomeShare(total=sum(counts), share=mean, low=low, high=high)
 
     return Outcomes(

@@ -13,6 +13,31 @@ Array = NDArray[Any]
 Augment = Literal["none", "shift", "flip-shift"]
 SHIFT = 8
 """A shift is up to one part in so many of the image's height and width."""
+CHANNELS = (1, 3, 4)
+"""Lengths of an axis of channels."""
+
+
+def images(feeds: Mapping[str, Array], kind: Augment) -> tuple[str, ...]:
+    """Return the names of the inputs that hold images N×C×H×W.
+
+    An input whose last axis is 1, 3 or 4 long and whose second is longer than 4 has its channels last: a shift would
+    move its colours.
+
+    Raises:
+        OptionError: If no input holds images, or their channels come last.
+    """
+    found = tuple(name for name, array in feeds.items() if array.ndim == 4 and array.dtype.kind == "f")
+    if not found:
+        raise OptionError(f"augment {kind!r} is for float images N×C×H×W, and no input holds such; use none")
+    for name in found:
+        shape = feeds[name].shape
+        if shape[3] in CHANNELS and shape[1] > max(CHANNELS):
+            told = "×".join(map(str, shape[1:]))
+            raise OptionError(
+                f"augment {kind!r} is for images N×C×H×W, and those of input {name!r} are N×{told}, channels last; "
+                "use none"
+            )
+    return found
 
 
 def augmented(feeds: Mapping[str, Array], kind: Augment, *, seed: int, step: int) -> dict[str, Array]:
@@ -27,15 +52,12 @@ def augmented(feeds: Mapping[str, Array], kind: Augment, *, seed: int, step: int
         step: Its step.
 
     Raises:
-        OptionError: If no input holds images.
+        OptionError: If no input holds images, or their channels come last.
     """
     if kind == "none":
         return dict(feeds)
-    images = [name for name, array in feeds.items() if array.ndim == 4 and array.dtype.kind == "f"]
-    if not images:
-        raise OptionError(f"augment {kind!r} is for float images N×C×H×W, and no input holds such; use none")
     found = dict(feeds)
-    for name in images:
+    for name in images(feeds, kind):
         array = feeds[name]
         rng = generator(seed, step, "harden", "augment", name)
         rows, columns = (max(size // SHIFT, 1) if size > 1 else 0 for size in array.shape[2:])

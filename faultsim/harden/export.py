@@ -32,14 +32,19 @@ class Exported(NamedTuple):
     changed: tuple[str, ...]
 
 
-def check_target(model: Model, path: Path) -> None:
+def check_target(model: Model, path: Path, *, option: str = "-o") -> None:
     """Refuse to write over the original.
+
+    Args:
+        model: The original.
+        path: What would be written.
+        option: The option that says where to.
 
     Raises:
         OptionError: If *path* is the original's file.
     """
     if model.path is not None and path.exists() and path.samefile(model.path):
-        raise OptionError(f"-o {path}: that is the original, which is never overwritten; give another name")
+        raise OptionError(f"{option} {path}: that is the original, which is never overwritten; give another name")
 
 
 def export(trainable: Trainable, numbers: Mapping[str, Array], path: Path, feeds: Mapping[str, Array]) -> Exported:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from faultsim.assessment import Options
 from faultsim.data.spec import DataSet
@@ -12,6 +12,13 @@ from faultsim.harden.options import Training
 from faultsim.harden.quantize import KINDS, Quantize
 from faultsim.harden.target import Towards
 from faultsim.harden.trainable import Scales
+
+WORDS: Final = {
+    "scales": ("keep", "learn"),
+    "batch_norm": ("frozen", "recalibrated"),
+    "towards": (None, "labels", "clean"),
+}
+"""Options that are one of a few words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +30,7 @@ class Hardening:
         losses: Names of losses (`recipes.LOSSES`) in place of a recipe.
         ball: Of virtual corruptions; the recipe's own where None.
         alpha: Weight α of the corrupted loss in the named losses that have one, (1-α)L(w) + αL(w̃), above 0 and at most
-            1; None: ½. 1 leaves the clean pass out: twice the steps in the same time.
+            1; None: ½. 1 leaves the clean pass of noise and randbet out: twice the steps in the same time.
         virtual_steps: Gradients of a virtual corruption, at least 1.
         strength: The losses' knob (of several: the factor on their own strengths), above 0; None searches.
         search: Most strengths that are tried, at least 1; 1 takes the recipe's own, rate and losses too, as `strength`
@@ -90,6 +97,12 @@ class Hardening:
             raise OptionError(f"alpha is {self.alpha:g}, it must be above 0 and at most 1")
         if self.alpha is not None and not self.losses:
             raise OptionError("alpha goes with named losses, and recipes have weights of their own; name them (--loss)")
+        if self.ball is not None and not self.ball.eps > 0:
+            raise OptionError(f"eps is {self.ball.eps:g}, it must be above 0; --loss plain trains without a corruption")
+        for name, known in WORDS.items():
+            if getattr(self, name) not in known:
+                allowed = " or ".join(repr(one) for one in known)
+                raise OptionError(f"{name} is {getattr(self, name)!r}, it must be {allowed}")
         if not 0 < self.search_part <= 1:
             raise OptionError(f"search_part is {self.search_part:g}, it must be above 0 and at most 1")
         if not 0 <= self.tolerance < 1:

@@ -76,7 +76,7 @@ class After(NamedTuple):
 
 
 def evaluate(loss: Loss, at: BatchAt) -> tuple[float, Grads]:
-    """Return the value of a loss on a batch and its gradient by every leaf."""
+    """Return the value of a loss on a batch and its gradient by every leaf, in the leaf's own type."""
     share = loss.share(at)
     weight = 1.0 + share.clean
     value, grads = share.loss, dict(share.grads)
@@ -85,7 +85,10 @@ def evaluate(loss: Loss, at: BatchAt) -> tuple[float, Grads]:
         value += weight * clean.loss
         for name, grad in clean.grads.items():
             grads[name] = grads[name] + weight * grad if name in grads else weight * grad
-    return value, {name: grads.get(name, torch.zeros_like(leaf)) for name, leaf in at.leaves.items()}
+    return value, {
+        name: grads[name].to(leaf.dtype) if name in grads else torch.zeros_like(leaf)
+        for name, leaf in at.leaves.items()
+    }
 
 
 class Term:

@@ -1,5 +1,6 @@
 """The losses that draw: noise-aware training, random bit errors, weight clipping, bit-slice sparsity."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
@@ -12,7 +13,7 @@ from faultsim.device import Conditions, Device
 from faultsim.errors import OptionError
 from faultsim.faults import BitFlip
 from faultsim.formats import FloatFormat, IntFormat, quantize_symmetric
-from faultsim.harden.batch import Array, BatchAt, Grads
+from faultsim.harden.batch import Array, BatchAt, Evaluated, Grads
 from faultsim.harden.losses import After, Share, Term, weighted
 from faultsim.rng import generator
 
@@ -27,7 +28,8 @@ class NoiseAware(Term):
 
     The weights of a chip are what the device makes of the current ones, its storage's rounding included; the gradient
     goes straight through (noise injection as in Murray & Edwards, IEEE TNN 5(5), 1994; on analog chips Joshi et al.,
-    Nature Communications 11, 2473, 2020). What acts on activations is not in it.
+    Nature Communications 11, 2473, 2020). What acts on activations is not in it. Chips whose loss or gradient is not
+    finite are left out of a step's mean: a flipped exponent bit of a stored float makes a weight of 1e38 or inf.
 
     Attributes:
         device: Draws the chips.
@@ -61,11 +63,11 @@ class NoiseAware(Term):
         return replace(self, alpha=min(strength, 1.0))
 
     def share(self, at: BatchAt) -> Share:
-        """Add α(mean over chips - L)."""
+        """Add α(mean over chips - L), over those that can be computed; nothing where none can."""
         sites = {name: at.trainable.parameters[name].site for name in at.names}
         stored = self.device.store({name: (site, at.numbers[name]) for name, site in sites.items()})
         seed = at.draw_seed("chips", self.device.sha256)
-        total, sums = 0.0, dict[str, Tensor]()
+        total, sums, left = 0.0, dict[str, Tensor](), 0
         for number in range(self.chips):
             trial = at.step * self.chips + number
             edits = self.device.draw(stored, seed, trial, conditions=self.conditions).corruption
@@ -73,9 +75,15 @@ class NoiseAware(Term):
                 name: apply_edit(edits[name], one) if name in edits else one.values for name, one in stored.items()
             }
             found = at.at(at.difference(numbers))
+            if not _finite(found):
+                continue
+            left += 1
             total += found.loss / self.chips
             _add(sums, found.grads, 1.0 / self.chips)
-        return weighted((total, sums), self.alpha)
+        if not left:
+            return Share()
+        up = self.chips / left
+        return weighted((up * total, {name: up * grad for name, grad in sums.items()}), self.alpha)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +268,10 @@ class BitSliceL1(Term):
 def _check_alpha(alpha: float) -> None:
     if not 0 < alpha <= 1:
         raise OptionError(f"alpha is {alpha}, it must be above 0 and at most 1")
+
+
+def _finite(found: Evaluated) -> bool:
+    return math.isfinite(found.loss) and all(bool(torch.isfinite(grad).all()) for grad in found.grads.values())
 
 
 def _add(sums: dict[str, Tensor], grads: Grads, factor: float) -> None:

@@ -14,7 +14,8 @@ from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.errors import OptionError
 from faultsim.harden.apart import check_apart, check_sources
-from faultsim.harden.biases import wide_biases
+from faultsim.harden.augment import images
+from faultsim.harden.biases import NegativeBiases, wide_biases
 from faultsim.harden.hardening import Hardening
 from faultsim.harden.precision import resolved
 from faultsim.harden.quantize import CALIBRATED, Quantize, Quantized, quantize
@@ -123,6 +124,8 @@ def prepare(
     def own(given: str | Path | DataSet | None, part: DataSet) -> DataSet:
         return part if given is None else _labelled(loaded, chip, given, options, torch_device)
 
+    if options.training.augment != "none":
+        images(parts.train.inputs(0, 1), options.training.augment)
     test, validation = own(options.test_data, parts.test), own(options.validation_data, parts.validation)
     own_data = {"validation": options.validation_data, "test": options.test_data}
     said = check_apart(
@@ -147,7 +150,12 @@ def prepare(
         chosen = named_loss(options.losses, chip, alpha=options.alpha, **given)  # type: ignore[arg-type]
     else:
         chosen = recipe(options.recipe, chip, **given)  # type: ignore[arg-type]
-    if chosen.also is not None and not wide_biases(trainable, names):
+    if not wide_biases(trainable, names):
+        if NegativeBiases.kind in options.losses:
+            raise OptionError(
+                f"--loss negative_bias: {chip.name} stores no trained bias of more than 24 bits of {loaded.name}; "
+                "leave it out"
+            )
         chosen = chosen._replace(also=None)
     target = Target(teacher, setting.task, setting.output, parts.train, towards=towards, batch_size=fixed or 250)
     validator = Validator(

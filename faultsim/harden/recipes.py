@@ -61,12 +61,12 @@ def recipe(
     Args:
         name: One of `RECIPES`.
         device: The chip.
-        ball: Of the virtual corruption; 3 % of the weights' norm where None.
+        ball: Of the virtual corruption; 3 % of the weights' norm where None. One for losses that have none is refused.
         conditions: Of the chips that are drawn.
-        virtual_steps: Gradients of the virtual corruption.
+        virtual_steps: Gradients of the virtual corruption; more than 1 for losses that take one is refused.
 
     Raises:
-        OptionError: If there is no such recipe, or the device cannot serve it.
+        OptionError: If there is no such recipe, the device cannot serve it, or an argument would have no effect.
     """
     if name not in RECIPES:
         raise _unknown("recipe", name, RECIPES)
@@ -75,7 +75,12 @@ def recipe(
     )
     part = replace(star, alpha=PART)
     chosen, because = (name, "asked for") if name != "auto" else _auto(device)
+    if chosen == "bits" and not _digital(device):
+        raise OptionError(
+            f"recipe 'bits' is for memories that hold words, and {device.name} holds conductances; use 'analog' or 'lp'"
+        )
     if chosen == "plain":
+        _check_used((Plain(),), ball, virtual_steps, "--recipe plain")
         return Recipe("plain", Plain(), because)
     if chosen == "lp":
         return Recipe("lp", star, because)
@@ -101,7 +106,7 @@ def named_loss(
     *alpha* is the weight of the corrupted loss in those that have one; each has its own, ½, where it is None.
 
     Raises:
-        OptionError: If there is no such loss, one is named twice, or none has a weight that is given.
+        OptionError: If there is no such loss, one is named twice, or an argument would have no effect.
     """
     if len(set(names)) != len(names):
         raise OptionError(f"--loss {' '.join(names)}: a loss is named twice; name it once")
@@ -130,11 +135,20 @@ def named_loss(
             found.append(BitSliceL1())
         else:
             raise _unknown("loss", name, LOSSES)
+    _check_used(tuple(found), ball, virtual_steps, f"--loss {' '.join(names)}")
     if alpha is not None:
         if not any(type(one) in (CorruptionResistant, NoiseAware, RandomBitErrors) for one in found):
             raise OptionError(f"--alpha is of l_star, noise and randbet, and --loss names {', '.join(names)} alone")
         found = [_at_alpha(one, alpha) for one in found]
     return Recipe("losses", found[0] if len(found) == 1 else Together(losses=tuple(found)), "named with --loss")
+
+
+def _check_used(losses: tuple[Loss, ...], ball: Ball | None, virtual_steps: int, asked: str) -> None:
+    """Refuse options that none of the losses would take."""
+    if ball is not None and not any(hasattr(one, "ball") for one in losses):
+        raise OptionError(f"--eps and --p are of l_a, l_star, sam and gradient_l1, not of {asked}; leave them out")
+    if virtual_steps != 1 and not any(isinstance(one, CorruptionResistant) for one in losses):
+        raise OptionError(f"--virtual-steps is of l_star and sam, not of {asked}; leave it out")
 
 
 def _at_alpha(loss: Loss, alpha: float) -> Loss:

@@ -16,9 +16,9 @@ from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.engine.evaluate import Progress
 from faultsim.errors import OptionError
-from faultsim.harden import batchnorm
+from faultsim.harden import batchnorm, state
 from faultsim.harden.assemble import assemble
-from faultsim.harden.choose import choose, train_part
+from faultsim.harden.choose import TRIED, choose, train_part
 from faultsim.harden.curve import Told, Trained
 from faultsim.harden.export import Exported, check_target
 from faultsim.harden.export import export as write
@@ -119,7 +119,14 @@ def harden(
     tell("load and check", 0, 1)
     data, options = beside(model, data, options)
     ready = prepare(model, device, data, options, torch_device=torch_device)
-    check_target(ready.floats or ready.setting.model, target)
+    made = out is None and not target.parent.exists()
+    place = (out or target.parent) / (CANDIDATE if out is not None else f"{target.name}.candidate")
+    given = ready.floats or ready.setting.model
+    check_target(given, target)
+    for path in (place, *(() if out is None else (out / QUANTIZED,))):
+        check_target(given, path, option="-o" if out is None else "--out")
+    if out is not None and not options.resume:
+        _forget(out)
     tell("load and check", 1, 1)
     original, chip = ready.setting.model, ready.setting.device
     before = assess(original, chip, ready.test, options=_of_test(options), progress=_named(tell, "before"))
@@ -138,40 +145,39 @@ def harden(
         size = ready.batch_size
         batches = (ready.train.inputs(i, i + size) for i in range(0, len(ready.train) - size + 1, size))
         numbers |= batchnorm.recalibrated(original, numbers, batches)
-    made = out is None and not target.parent.exists()
-    place = (out or target.parent) / (CANDIDATE if out is not None else f"{target.name}.candidate")
-    exported = write(
-        ready.trainable, numbers, place, feeds_of(ready.test, ready.batch_size if _fixed(ready) else CHECKED)
-    )
-    judged = _as_labels(ready.test)
-    after = assess(exported.model, chip, judged, options=_of_test(options), progress=_named(tell, "after"))
-    radii = _radii(ready, exported, options, tell) if options.radii else Radii((), ())
-    result = assemble(
-        ready,
-        options,
-        exported,
-        trained,
-        loss,
-        tried,
-        _rerun(before, options),
-        _rerun(after, options),
-        radii,
-        floats=floats,
-        said=said,
-        spent=spent,
-        target=target,
-    )
-    if result.helped:
-        final, kept = _moved(place, target)
-        exported = exported._replace(path=final)
-        lies = result.after.model.model_copy(update={"path": str(final)})
-        here = {"hardened": str(final), "after": result.after.model_copy(update={"model": lies})}
-        result = result.model_copy(update={**here, "notes": (*result.notes, *kept)})
-    elif out is None:
-        place.unlink()
-        if made:
-            with contextlib.suppress(OSError):  # something else is in it by now
-                place.parent.rmdir()
+    kept = out is not None
+    try:
+        exported = write(
+            ready.trainable, numbers, place, feeds_of(ready.test, ready.batch_size if _fixed(ready) else CHECKED)
+        )
+        judged = _as_labels(ready.test)
+        after = assess(exported.model, chip, judged, options=_of_test(options), progress=_named(tell, "after"))
+        radii = _radii(ready, exported, options, tell) if options.radii else Radii((), ())
+        result = assemble(
+            ready,
+            options,
+            exported,
+            trained,
+            loss,
+            tried,
+            _rerun(before, options),
+            _rerun(after, options),
+            radii,
+            floats=floats,
+            said=said,
+            spent=spent,
+            target=target,
+        )
+        if result.helped:
+            kept = True
+            final, missed = _moved(place, target)
+            exported = exported._replace(path=final)
+            lies = result.after.model.model_copy(update={"path": str(final)})
+            here = {"hardened": str(final), "after": result.after.model_copy(update={"model": lies})}
+            result = result.model_copy(update={**here, "notes": (*result.notes, *missed)})
+    finally:
+        if not kept:
+            _discard(place, folder=made)
     return Hardened(result, exported, trained, floats, source)
 
 
@@ -215,6 +221,29 @@ def _moved(place: Path, target: Path) -> tuple[Path, tuple[str, ...]]:
     except OSError as error:
         return place, (f"{target} cannot be written ({error.strerror}): the hardened model is {place}.",)
     return target, ()
+
+
+def _discard(place: Path, *, folder: bool) -> None:
+    """Delete a candidate that is not kept, and the folder that was made for it."""
+    with contextlib.suppress(OSError):  # never written, or something else is in the folder by now
+        place.unlink(missing_ok=True)
+        if folder:
+            place.parent.rmdir()
+
+
+def _forget(out: Path) -> None:
+    """Delete what an earlier hardening would go on from: a later ``--resume`` is to find this one alone."""
+    stale = [out / TRIED, *(folder / state.NAME for folder in (out / "final", *out.glob("strength-*")))]
+    for path in stale:
+        try:
+            path.unlink(missing_ok=True)
+        except NotADirectoryError:
+            continue
+        except OSError as error:
+            raise OptionError(
+                f"--out {out}: {path.name} of an earlier hardening cannot be deleted ({error.strerror}); "
+                "give another folder"
+            ) from None
 
 
 def _as_labels(data: DataSet) -> DataSet:

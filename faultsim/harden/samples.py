@@ -145,6 +145,12 @@ def split(
     if any(part and not size for part, size in zip((test, validation), sizes, strict=True)):
         raise OptionError(f"{data.source} holds {len(data)} samples, too few to split; give more")
     rest = (len(data) - sum(sizes)) // multiple * multiple
+    if not rest:
+        batch = f" in whole batches of {multiple}" if multiple > 1 else ""
+        raise OptionError(
+            f"{data.source} holds {len(data)} samples, of which none is left to train on{batch}; "
+            "give more, or smaller parts to choose by and to hold out"
+        )
     held, chosen = np.sort(order[: sizes[0]]), np.sort(order[sizes[0] : sum(sizes)])
     trained = np.sort(order[sum(sizes) : sum(sizes) + rest])
     return Parts(

@@ -19,6 +19,8 @@ from faultsim.model import Model
 Array = NDArray[Any]
 Towards = Literal["labels", "clean"]
 BatchLoss = Callable[[dict[str, Tensor]], Tensor]
+MOST_BYTES = 1 << 31
+"""Outputs of the clean model up to this many bytes are kept while another trains towards them."""
 
 
 class Target:
@@ -34,6 +36,8 @@ class Target:
     ) -> None:
         """Prepare the targets of *samples*; for ``"clean"`` the clean model runs over all of them once.
 
+        Where its outputs would fill more than `MOST_BYTES`, it runs over each batch anew instead.
+
         Raises:
             OptionError: If there are no labels, or the task has no loss.
         """
@@ -43,11 +47,7 @@ class Target:
         self._samples = samples
         self._clean: Array | None = None
         if towards == "clean":
-            parts = [
-                output.real(np.asarray(model.run(samples.inputs(i, i + batch_size))[output.name]))
-                for i in range(0, len(samples), batch_size)
-            ]
-            self._clean = np.concatenate(parts).astype(np.float32)
+            self._clean = self._outputs(batch_size)
         elif samples.labels(0, 1) is None:
             raise OptionError(f"{samples.source} holds no labels; give labels, or train towards the clean model")
 
@@ -55,8 +55,9 @@ class Target:
         """Return the inputs of the samples at *rows* and their mean loss as a function of the outputs."""
         inputs, labels = self._samples.take(rows)
         device = self._model.device
-        if self._clean is not None:
-            wanted = torch.from_numpy(self._clean[rows]).to(device)
+        if self.towards == "clean":
+            kept = self._answers(inputs) if self._clean is None else self._clean[rows]
+            wanted = torch.from_numpy(kept).to(device)
             return inputs, lambda outputs: self._distilled(outputs, wanted)
         assert labels is not None
         truth = label_tensor(labels).to(device)
@@ -66,6 +67,22 @@ class Target:
             return found.total / max(found.n, 1)
 
         return inputs, loss
+
+    def _outputs(self, batch_size: int) -> Array | None:
+        """The clean model's outputs of all samples; None where they are too many to keep."""
+        count = len(self._samples)
+        first = self._answers(self._samples.inputs(0, batch_size))
+        if first[:1].nbytes * count > MOST_BYTES:
+            return None
+        whole = np.empty((count, *first.shape[1:]), dtype=np.float32)
+        whole[: len(first)] = first
+        for i in range(batch_size, count, batch_size):
+            whole[i : i + batch_size] = self._answers(self._samples.inputs(i, i + batch_size))
+        return whole
+
+    def _answers(self, inputs: Mapping[str, Array]) -> Array:
+        found: Array = self._output.real(np.asarray(self._model.run(inputs)[self._output.name])).astype(np.float32)
+        return found
 
     def _distilled(self, outputs: dict[str, Tensor], wanted: Tensor) -> Tensor:
         real = self._output.real_tensor(outputs[self._output.name])

@@ -127,7 +127,9 @@ class _Run:
 
     def begin(self, told: Told | None) -> None:
         """Judge the untrained model."""
+        began = time.monotonic()
         self._validate(told, math.nan)
+        self.spent = self.judged_at = time.monotonic() - began
 
     def go(
         self,
@@ -178,14 +180,15 @@ class _Run:
         return Trained(numbers, tuple(self.curve), best, self.step, self.planned, self.spent, stopped, part)
 
     def _set_aside(self, spares: Spares | None) -> None:
-        """Keep of the time budget what the way back will take: two ways at most, a pass for each of their steps."""
+        """Keep of the time budget what the way back will take: two ways at most, their passes and validations."""
         if self.budget is None or spares is None:
             return
         numbers = self.trainable.numbers(self.initial)
         spares(numbers)  # what only the first call does is not counted
         began = time.monotonic()
         spares(numbers)
-        self.budget -= min(2 * STEPS * (time.monotonic() - began), MOST_ASIDE * self.budget)
+        ways = 2 * (STEPS * (time.monotonic() - began) + self.judging)
+        self.budget -= min(ways, MOST_ASIDE * self.budget)
 
     def _last_step(self) -> float:
         """Return the seconds after which no step begins: what is left of the budget is for the last validation."""

@@ -118,7 +118,8 @@ class Trainable:
                 if p.coding is None:
                     found[name] = leaves[name].detach()
                 else:
-                    step, zero = self._step(p, leaves), torch.from_numpy(p.coding.zero).to(leaves[name].device)
+                    leaf, step = leaves[name], self._step(p, leaves)
+                    zero = torch.from_numpy(p.coding.zero).to(device=leaf.device, dtype=leaf.dtype)
                     found[name] = (self._codes(p, leaves) - zero) * step
             return found
 

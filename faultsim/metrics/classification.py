@@ -90,6 +90,8 @@ class Classification:
         loss = np.zeros(len(rows))
         logits = numpy_logits(rows[finite], probability=self.output_is_probability)
         loss[finite] = numpy_cross_entropy(logits, truth[finite])
+        finite &= np.isfinite(loss)
+        right, loss = right & finite, np.where(finite, loss, 0.0)
         differs = np.zeros(len(rows), bool) if golden is None else classes != np.asarray(golden).reshape(-1)
         ones = np.ones(len(rows), np.int64)
         return Judged(ones, right.astype(np.int64), differs.astype(np.int64), (~finite).astype(np.int64), loss)

@@ -1,5 +1,6 @@
 """A float sum without rounding: the same to the last bit, however the numbers are split over batches."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -54,8 +55,11 @@ class ExactSum:
 
     @property
     def value(self) -> float:
-        """The sum as the nearest float64, as `math.fsum` gives it."""
-        return float(Fraction(self.units, 1 << _LOWEST))
+        """The sum as the nearest float64, as `math.fsum` gives it; infinite beyond the largest one."""
+        try:
+            return float(Fraction(self.units, 1 << _LOWEST))
+        except OverflowError:
+            return math.inf if self.units > 0 else -math.inf
 
 
 def total(sums: Iterable[ExactSum]) -> ExactSum:

@@ -1,5 +1,6 @@
 """Losses on rows of logits: differentiable on torch tensors, and in float64 on numpy arrays for counting."""
 
+import math
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
@@ -116,6 +117,8 @@ def to_logits(outputs: torch.Tensor, *, probability: bool) -> torch.Tensor:
 def numpy_cross_entropy(logits: Array, labels: Ints) -> Floats:
     """Return the cross-entropy of each row in float64, shape (M,); no row depends on the others.
 
+    Infinite where logits lie further apart than the largest float64.
+
     Args:
         logits: Shape (M, C), all finite.
         labels: Classes, shape (M,), ``0 … C - 1``.
@@ -125,14 +128,30 @@ def numpy_cross_entropy(logits: Array, labels: Ints) -> Floats:
     for start in range(0, len(logits), step):
         rows = logits[start : start + step].astype(np.float64)
         top = rows.max(axis=1)
-        log_sum = np.log(np.exp(rows - top[:, None]).sum(axis=1)) + top
-        out[start : start + step] = log_sum - rows[np.arange(len(rows)), labels[start : start + step]]
+        with np.errstate(over="ignore"):
+            log_sum = np.log(np.exp(rows - top[:, None]).sum(axis=1)) + top
+            out[start : start + step] = log_sum - rows[np.arange(len(rows)), labels[start : start + step]]
     return out
 
 
 def numpy_logits(outputs: Array, *, probability: bool) -> Array:
     """Return what `to_logits` returns, for numpy arrays."""
     return np.log(np.maximum(outputs.astype(np.float64), TINY)) if probability else outputs
+
+
+def goes_with(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether numbers of a shape are one for each of another: the same axes, those of 1 left out, or all of them flat.
+
+    As many numbers along other axes are not: transposed labels would be taken for wrong answers.
+
+    Examples:
+        >>> goes_with((8, 1), (8,)), goes_with((2, 12), (2, 3, 4)), goes_with((2, 4, 3), (2, 3, 4))
+        (True, True, False)
+    """
+    if math.prod(given) != math.prod(shape):
+        return False
+    flat = len(given) < 2 or (len(given) == 2 and given[0] == shape[0])
+    return flat or [size for size in given if size != 1] == [size for size in shape if size != 1]
 
 
 def checked_labels(labels: Array, shape: tuple[int, ...], classes: int, ignore: int | None = None) -> Ints:
@@ -144,7 +163,7 @@ def checked_labels(labels: Array, shape: tuple[int, ...], classes: int, ignore: 
     given = np.asarray(labels)
     if given.dtype.kind not in "iu":
         raise DataError(f"labels of type {given.dtype} are no classes; give whole numbers, or use --task regression")
-    if given.size != int(np.prod(shape)):
+    if not goes_with(given.shape, shape):
         raise DataError(f"labels of shape {given.shape} do not go with predictions of shape {shape}; give one for each")
     flat = given.astype(np.int64).reshape(shape)
     scored = flat if ignore is None else flat[flat != ignore]

@@ -8,7 +8,7 @@ import torch
 
 from faultsim.errors import DataError, OptionError
 from faultsim.metrics.counts import Array, Judged, Tally
-from faultsim.metrics.losses import LOSSES, LossSum, unknown_loss
+from faultsim.metrics.losses import LOSSES, LossSum, goes_with, unknown_loss
 from faultsim.metrics.task import Headline
 
 
@@ -83,7 +83,7 @@ class Regression:
         rows = np.asarray(outputs, dtype=np.float64).reshape(len(outputs), -1)
         finite = np.isfinite(rows).all(axis=1)
         with np.errstate(invalid="ignore"):
-            error = np.abs(rows - _like(labels, rows))
+            error = np.abs(rows - _like(labels, rows, np.shape(outputs)))
         with np.errstate(over="ignore", invalid="ignore"):
             loss = np.where(finite, np.square(error).mean(axis=1), 0.0)
         finite &= np.isfinite(loss)
@@ -94,7 +94,7 @@ class Regression:
         )
         differs = np.zeros(len(rows), bool)
         if golden is not None:
-            clean = _like(golden, rows)
+            clean = _like(golden, rows, np.shape(outputs))
             with np.errstate(invalid="ignore"):  # infinity less infinity
                 near = np.abs(rows - clean) <= (self.tolerance or 0.0)
             same = (rows == clean) | (np.isnan(rows) & np.isnan(clean)) | near
@@ -108,12 +108,11 @@ class Regression:
         return float("inf") if tally.counts.nonfinite else tally.mean_loss
 
 
-def _like(values: Array, rows: Array) -> Array:
+def _like(values: Array, rows: Array, shape: tuple[int, ...]) -> Array:
     given = np.asarray(values)
-    if given.dtype.kind not in "fiub" or given.size != rows.size:
+    if given.dtype.kind not in "fiub" or not goes_with(given.shape, shape):
         raise DataError(
-            f"labels of shape {given.shape} ({given.dtype}) do not go with outputs of shape {rows.shape}; "
-            "give one number "
+            f"labels of shape {given.shape} ({given.dtype}) do not go with outputs of shape {shape}; give one number "
             "for each"
         )
     return given.astype(np.float64).reshape(rows.shape)

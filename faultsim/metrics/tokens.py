@@ -1,5 +1,6 @@
 """One class for each token (tagging, parsing heads, pixels), and language modelling, with its own score."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,11 +95,13 @@ class TokenClassification:
         loss = np.zeros(places)
         kept = scored & finite
         loss[kept] = numpy_cross_entropy(numpy_logits(moved[kept], probability=self.output_is_probability), truth[kept])
+        finite &= loss <= np.finfo(np.float64).max / max(1, math.prod(places[1:]))  # so that a sample's sum is finite
+        loss = np.where(finite, loss, 0.0)
         differs = np.zeros(places, bool) if golden is None else classes != np.asarray(golden).reshape(places)
         axes = tuple(range(1, len(places)))
         n, right, other, broken = (
             np.asarray(part.sum(axis=axes), dtype=np.int64)
-            for part in (scored, scored & (classes == truth), scored & differs, scored & ~finite)
+            for part in (scored, scored & finite & (classes == truth), scored & differs, scored & ~finite)
         )
         return Judged(n, right, other, broken, np.asarray(loss.sum(axis=axes), dtype=np.float64))
 

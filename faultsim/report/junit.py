@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from faultsim.errors import OptionError
 from faultsim.report.html.bundle import Bundle
+from faultsim.report.verdict import was_interrupted
 from faultsim.report.words import interval
 from faultsim.results import Judgement, Result
 from faultsim.results.comparison import Comparison, Gate
@@ -109,8 +110,12 @@ def _file(name: str, cases: Iterable[_Case], properties: Iterable[tuple[str, obj
 def _cases(result: Result) -> Iterable[_Case]:
     yield from map(_case, result.verdict.criteria)
     for text in result.verdict.unjudged:
-        why = "The run ended before what this requirement asks for was known; run the command once more."
-        yield _Case(text, "error", "not judged", "the run was interrupted", why)
+        if was_interrupted(result):
+            why = "The run ended before what this requirement asks for was known; run the command once more."
+            yield _Case(text, "error", "not judged", "the run was interrupted", why)
+        else:
+            why = "\n".join(note for note in result.notes if note.startswith("Not judged: "))
+            yield _Case(text, "error", "not judged", "a figure is missing", why)
 
 
 def _case(one: Judgement) -> _Case:

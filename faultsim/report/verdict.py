@@ -19,7 +19,8 @@ def verdict_lines(result: Result, width: int) -> Iterable[Line]:
     verdict = result.verdict
     if verdict.unjudged:
         were = "was" if len(verdict.unjudged) == 1 else "were"
-        said = f"{counted(len(verdict.unjudged), 'requirement')} {were} not judged: the run was interrupted"
+        why = "the run was interrupted" if was_interrupted(result) else "a figure is missing, as the notes say"
+        said = f"{counted(len(verdict.unjudged), 'requirement')} {were} not judged: {why}"
         yield from ((text, "bold") for text in block("NO VERDICT", [said], width, indent=12))
     elif not verdict.criteria:
         yield "NO VERDICT  no requirement was given", "bold"
@@ -38,6 +39,8 @@ def next_command(result: Result) -> str:
     if not command.startswith("faultsim assess "):
         asked = "".join(f" --require {shlex.quote(plain(one))}" for one in verdict.unjudged)
         command = assess_command(result) + asked
+    if verdict.unjudged and not was_interrupted(result):
+        return f'{assess_command(result)} --require "{_wish(result)}"'
     if verdict.unjudged:
         return f"{command}  # once more, to its end"
     if not verdict.criteria:
@@ -56,6 +59,11 @@ def next_command(result: Result) -> str:
     return f"{_with(words, '--seed', str(result.seed + 1))}  # the same answer from other chips?"
 
 
+def was_interrupted(result: Result) -> bool:
+    """Whether requirements were left because the run ended early, and not because a figure could not be computed."""
+    return not any(note.startswith("Not judged: ") for note in result.notes)
+
+
 def more_trials(trials: int, at: Iterable[str | None], *, level: float) -> int:
     """Return the chips that may settle what *trials* left open: four times as many, and enough for each percentile.
 
@@ -72,7 +80,7 @@ def _inconclusive(one: Judgement) -> str:
     unit = _UNITS.get(one.metric, "")
     between = interval(one.low, one.high, of_fractions=bool(unit))
     if not between:
-        return "inconclusive: too few chips to bound it; more chips would tell"
+        return "inconclusive: too few chips, or chips all alike, bound it on no side; more chips would tell"
     return f"inconclusive: its interval {between}{unit} allows the other answer; more chips would tell"
 
 

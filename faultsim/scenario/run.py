@@ -128,6 +128,9 @@ def _assessed(case: Case, torch_device: str, tell: Progress) -> Result:
         result = assess(
             case.model, case.device, case.data, options=case.options, progress=tell, torch_device=torch_device
         )
+        if result.verdict.unjudged:
+            why = next(note for note in result.notes if note.startswith("Not judged: "))
+            raise OptionError(why.removeprefix("Not judged: "))
     except OptionError as error:
         raise OptionError(_in_place(str(error), case)) from None
     factors = {

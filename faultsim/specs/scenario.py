@@ -31,6 +31,18 @@ Setting = Annotated[
 ]
 
 
+def in_minutes(text: str) -> str:
+    """Return a time budget as `units.duration_s` reads it: ``m`` is minutes in a budget, where months have no place.
+
+    Examples:
+        >>> in_minutes("20m"), in_minutes("1.5 m"), in_minutes("1h"), in_minutes("90")
+        ('20min', '1.5 min', '1h', '90')
+    """
+    plain = text.strip()
+    count = plain[:-1].strip().replace(".", "", 1)
+    return f"{plain}in" if plain.endswith("m") and count.isdecimal() else plain
+
+
 class ConditionsSpec(Spec):
     """What a device's laws depend on; the profile's own where left out. A list gives one corner for each value."""
 
@@ -113,9 +125,17 @@ class HardeningSpec(Spec):
     scales: Annotated[Literal["keep", "learn"], Field(description="Steps of integer weights.")] = "keep"
     augment: Annotated[Literal["none", "shift", "flip-shift"], Field(description="Of images in training.")] = "none"
     tolerance: Annotated[float, Field(ge=0, lt=1, description="Most that clean accuracy may fall, a fraction.")] = 0.005
-    epochs: Annotated[int, Field(ge=1)] = 20
+    epochs: Annotated[
+        int | None,
+        Field(ge=1, description="Passes over the training samples; 20 by default, and 1,000 steps or more."),
+    ] = None
     strengths: Annotated[int, Field(ge=1, description="Most strengths that are tried.")] = 4
-    time_budget: Annotated[Text | None, Field(description="For all trainings of a case, such as 20min.")] = None
+    time_budget: Annotated[Text | None, Field(description="For all trainings of a case, such as 20m or 1h.")] = None
+
+    @field_validator("time_budget", mode="after")
+    @classmethod
+    def _minutes(cls, value: str | None) -> str | None:
+        return None if value is None else in_minutes(value)
 
 
 class Override(Spec):

@@ -6,8 +6,10 @@ import pytest
 import tiny_nets
 from onnx import numpy_helper
 
-from faultsim.assessment import Options, assess
+from faultsim.assessment import Options, assess, run
 from faultsim.errors import OptionError
+from faultsim.report.junit import junit
+from faultsim.report.verdict import next_command, verdict_lines
 
 FEW = {"trials": 3, "search_gradients": 2, "site_trials": 0, "threads": 1}
 
@@ -52,3 +54,57 @@ def test_a_sparse_weight_is_named_as_fault_free(tmp_path):
     result = assess(tiny_nets.save(proto, tmp_path / "net.onnx", tiny_nets.samples()), "reram", options=Options(**FEW))
     assert f"Stored as sparse tensors and fault-free here: {name}; export them dense to test them." in result.notes
     assert name not in {site.name for site in result.sites}
+
+
+TASK = """import torch
+
+def score(outputs, labels):
+    values = torch.from_numpy(outputs.numpy().copy())
+    return torch.nn.functional.cross_entropy(values, labels, reduction="none"), values.argmax(1) == labels
+"""
+
+
+@pytest.mark.parametrize("require", [(), ("accuracy>=0",), ("accuracy>=0", "worst_case_accuracy>=0")])
+def test_a_task_that_no_gradient_goes_through_keeps_its_chips(require, tmp_path, monkeypatch):
+    (tmp_path / "through_numpy.py").write_text(TASK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tiny_nets.save(tiny_nets.dense(), tmp_path / "net.onnx", tiny_nets.samples())
+    result = assess(path, "reram", options=Options(**FEW, task="through_numpy:score", require=require))
+    assert (result.random.trials, result.worst_case) == (3, None)
+    assert any(note.startswith("No worst case: through_numpy:score raised RuntimeError") for note in result.notes)
+    unjudged = len(require) > 1
+    assert result.verdict.unjudged == (require if unjudged else ())
+    assert result.verdict.passed == (True if len(require) == 1 else None)
+    assert any("'worst_case_accuracy>=0' cannot be judged" in note for note in result.notes) == unjudged
+
+
+def test_a_missed_requirement_fails_beside_one_that_cannot_be_judged(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(run, "find_worst", full)
+    monkeypatch.setattr(run, "fill_tables", full)
+    path = tiny_nets.save(tiny_nets.dense(), tmp_path / "net.onnx", tiny_nets.samples())
+    require = ("worst_case_accuracy>=0", "loss<=0")
+    result = assess(path, "reram", options=Options(**FEW, require=require))
+    assert (result.verdict.passed, result.verdict.unjudged) == (False, require[:1])
+    assert "No worst case: MemoryError" in result.notes
+    assert "The tables by site and kind are not whole: MemoryError" in result.notes
+    lines = [text for text, _ in verdict_lines(result, 100)]
+    assert "NO VERDICT  1 requirement was not judged: a figure is missing, as the notes say" in lines[0]
+    assert lines[1].startswith("FAILED")
+    assert "worst_case" not in next_command(result)
+    assert "a figure is missing" in junit(result)
+
+
+@pytest.mark.parametrize("require", ["loss_increase<=0.1", "mse_increase<=1"])
+def test_a_clean_figure_that_is_not_finite_is_told_before_a_chip_is_drawn(require, tmp_path, monkeypatch):
+    proto = tiny_nets.dense()
+    for one in proto.graph.initializer:
+        if one.name == "second.weight":
+            one.CopyFrom(numpy_helper.from_array(np.full((4, 8), 3e38, np.float32), one.name))
+    labels = np.zeros((12, 4)) if "mse" in require else np.zeros(12, np.int64)
+    path = tiny_nets.save(proto, tmp_path / "net.onnx", {"x": np.ones((12, 6), np.float32), "labels": labels})
+    monkeypatch.setattr(run, "random_chips", lambda *_: pytest.fail("a chip was drawn"))
+    with pytest.raises(OptionError, match=r"cannot be judged: the clean model's (loss|score) is not finite; require"):
+        assess(path, "reram", options=Options(**FEW, require=(require,)))

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 import faultsim
 from faultsim.assessment import Options
-from faultsim.assessment.phases import chip_numbers
+from faultsim.assessment.chips import chip_numbers
 from faultsim.assessment.setting import make_setting
 from faultsim.errors import OptionError
 from faultsim.report import lines

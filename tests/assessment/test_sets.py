@@ -7,7 +7,7 @@ import pytest
 import tiny_nets
 
 from faultsim.assessment import Options
-from faultsim.assessment.phases import chip_numbers
+from faultsim.assessment.chips import chip_numbers
 from faultsim.assessment.sets import budget_entries, chip_set
 from faultsim.assessment.setting import make_setting
 

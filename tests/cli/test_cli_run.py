@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -69,6 +70,31 @@ def test_a_result_that_cannot_be_written_is_shown_all_the_same(faultsim, tmp_pat
         f"faultsim: --out {tmp_path}: cannot be written (No space left on device); the report stands above\n"
     )
     assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device here")
+def test_a_list_of_faults_on_a_full_disk_costs_no_result(faultsim, tmp_path):
+    outcome = faultsim("assess", "digits", "-d", "sram", *QUICK, "-o", tmp_path, "--fault-list", "/dev/full")
+    assert outcome.code == 0
+    assert load_result(tmp_path / "result.json").random.trials == 3
+    assert outcome.err == (
+        "faultsim: --fault-list /dev/full could not be written from chip 0 on (No space left on device)\n"
+    )
+
+
+def test_a_search_that_fails_leaves_the_chips_and_exits_with_2(faultsim, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("faultsim.assessment.run.find_worst", full)
+    asked = ("--require", "worst_case_accuracy>=0.1")
+    outcome = faultsim("assess", "digits", "-d", "sram", *QUICK, "-o", tmp_path, *asked)
+    assert outcome.code == 2
+    assert outcome.err == "faultsim: not all requirements could be judged; the notes say why\n"
+    assert "NO VERDICT  1 requirement was not judged: a figure is missing, as the notes say" in outcome.out
+    assert load_result(tmp_path / "result.json").random.trials == 3
+    page = (tmp_path / "report.html").read_text()
+    assert "A figure is missing, as the notes say: 1 requirement could not be judged." in page
 
 
 @pytest.mark.parametrize(
@@ -194,6 +220,8 @@ def test_help_says_what_it_is_for_and_shows_an_example(faultsim):
     text = faultsim("assess", "--help").out
     assert "faultsim assess digits --device reram" in text
     assert "Exit code: 0 if every requirement is met" in text
+    assert "Other than cpu, chips are scored there as well" in " ".join(text.split())
+    assert "Other than cpu, chips are scored there as well" in " ".join(faultsim("run", "--help").out.split())
 
 
 def test_the_library_of_devices_is_listed(faultsim):

@@ -58,6 +58,8 @@ HEADER = b"{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }"
             "declares 1,118 GiB, more than the limit of 64 GiB; split the data",
         ),
         (_npy(HEADER % b"-1, 3"), r"declares the impossible shape \(-1, 3\)"),
+        (_npy(HEADER % b"0, %d" % 2**70), r"member 'x.npy' declares the impossible shape \(0, \d+\); save it again"),
+        (_npy(HEADER % b"0, %d, %d" % (2**40, 2**40)), "declares the impossible shape"),
         (_npy(HEADER % b"True, 3", bytes(12)), "declares the impossible shape"),
         (
             _npy(b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"),

@@ -141,6 +141,11 @@ def test_images_of_another_size_are_refused_with_the_remedy(tmp_path):
         ("file,label\na.png", "row 1 has 1 cells, too few; give file and label"),
         ("name,kind,z\na.png,1,2", "needs the columns file and label, it has name, kind, z; rename them"),
         (b"\xff\xfe", "labels.csv is not UTF-8 text"),
+        (
+            "file,label\ra.png,1\r",
+            r"labels.csv: line 1 cannot be read \(.*\); save it as CSV with line ends LF or CR LF",
+        ),
+        ("file,label\na.png," + "1" * 2**17 + "1", r"line 2 cannot be read .* cells of at most 131,072 characters"),
     ],
 )
 def test_tables_that_do_not_go_with_the_files_are_refused(tmp_path, table, message):

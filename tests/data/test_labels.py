@@ -38,6 +38,13 @@ def test_labels_out_of_range_are_named_with_their_place(tmp_path, labels, messag
         check_labels(data, 10)
 
 
+def test_labels_of_which_none_is_scored_are_refused(tmp_path):
+    path = _save(tmp_path / "d.npz", x=np.zeros((2, 2), np.float32), y=np.full((2, 3), -100))
+    data = _load(path, InputSpec("x", F32, ("N", 2)))
+    with pytest.raises(DataError, match=r"every label in .*d.npz is -100, which means not scored.*give at least one"):
+        check_labels(data, 10, ignore_index=-100)
+
+
 def test_labels_in_range_ignored_or_absent_pass(tmp_path):
     data = _load(
         _save(tmp_path / "d.npz", x=np.zeros((2, 2), np.float32), y=np.array([[0, -100], [9, 1]])),

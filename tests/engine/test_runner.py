@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tiny_nets
+import torch
 from exact_session import exact_session
 
 from faultsim import load_device, load_model
@@ -13,9 +14,12 @@ from faultsim.inference import ActivationUpset, Effect, OutputNoise
 
 
 @pytest.mark.parametrize("kind", ["float", "int8"])
-def test_onnxruntime_runs_what_it_can(kind, digits):
+def test_onnxruntime_runs_what_it_can(kind, digits, monkeypatch):
     assert Runner(digits(kind), "logits").runtime == "onnxruntime"
     assert Runner(digits(kind), "logits", prefer="torch").runtime == "torch"
+    elsewhere = digits(kind)
+    monkeypatch.setattr(elsewhere, "device", torch.device("cuda"))
+    assert Runner(elsewhere, "logits").runtime == "torch"
 
 
 def test_torch_runs_qonnx(tmp_path):

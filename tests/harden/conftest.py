@@ -69,6 +69,31 @@ def smooth_mlp(seed: int = 0, sizes: tuple[int, int, int] = (5, 4, 3)) -> onnx.M
     return model
 
 
+def zero_point_layer() -> Model:
+    """One layer of uint8 weights around code 128, with a scale and a zero point for every output channel."""
+    rng = np.random.default_rng(3)
+    numbers = {
+        "w": rng.integers(100, 157, (5, 3)).astype(np.uint8),
+        "s": np.array([0.01, 0.02, 0.03], np.float32),
+        "z": np.array([127, 128, 130], np.uint8),
+        "b": np.zeros(3, np.float32),
+    }
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["real"], "dequantize", axis=1),
+        helper.make_node("Gemm", ["x", "real", "b"], ["y"], "gemm"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "zeros",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 5])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(array, name) for name, array in numbers.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    return load_model(model)
+
+
 def brevitas_mlp(route: str, bits: int = 4) -> Model:
     """A trained-looking Brevitas module of two layers, through its export."""
     torch.manual_seed(1)

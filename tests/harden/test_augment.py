@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from faultsim.errors import OptionError
-from faultsim.harden.augment import augmented
+from faultsim.harden.augment import augmented, images
 
 
 @pytest.mark.parametrize("kind", ["shift", "flip-shift"])
@@ -38,3 +38,15 @@ def test_a_step_is_augmented_the_same_way_every_time():
 def test_what_is_no_image_is_refused():
     with pytest.raises(OptionError, match="augment 'shift' is for float images"):
         augmented({"x": np.zeros((4, 8))}, "shift", seed=0, step=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_channels_last_are_refused(channels):
+    feeds = {"x": np.zeros((2, 8, 6, channels), np.float32)}
+    with pytest.raises(OptionError, match=f"input 'x' are N×8×6×{channels}, channels last; use none"):
+        augmented(feeds, "shift", seed=0, step=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 5, 3), (4, 4, 1), (8, 6, 2)])
+def test_channels_first_are_taken(shape):
+    assert images({"x": np.zeros((2, *shape), np.float32), "n": np.zeros(2)}, "shift") == ("x",)

@@ -212,6 +212,10 @@ def test_without_labels_it_is_trained_towards_the_original(tmp_path):
         ({"search_part": 0.0}, "search_part is 0"),
         ({"tolerance": 1.0}, "tolerance is 1"),
         ({"chips": -1}, "chips is -1"),
+        ({"scales": "learned"}, "scales is 'learned', it must be 'keep' or 'learn'"),
+        ({"batch_norm": "live"}, "batch_norm is 'live', it must be 'frozen' or 'recalibrated'"),
+        ({"towards": "label"}, "towards is 'label', it must be None or 'labels' or 'clean'"),
+        ({"ball": Ball(eps=0.0)}, "eps is 0, it must be above 0; --loss plain trains without"),
         ({"recipe": "lp", "losses": ("sam",)}, "recipe 'lp' and losses sam: give one of the two"),
     ],
 )

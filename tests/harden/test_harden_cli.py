@@ -1,10 +1,13 @@
 """``faultsim harden``: files, exit codes and sentences."""
 
 import json
+import math
+import sys
 
 import pytest
 
 from faultsim.cli import main
+from faultsim.errors import OptionError
 
 FAST = ("--steps", "4", "--strength", "0.05", "--trials", "2", "--search-gradients", "2", "--no-radii", "--quiet",
         "--limit", "200")  # fmt: skip
@@ -77,7 +80,47 @@ def test_a_float_model_is_quantized_on_the_way(faultsim, tmp_path):
 
 
 def test_minutes_are_minutes(faultsim, tmp_path):
-    from faultsim.cli.harden import _minutes
+    from faultsim.specs.scenario import in_minutes
     from faultsim.units import duration_s
 
-    assert [duration_s(_minutes(text)) for text in ("20m", "1.5m", "90", "1h", "2min")] == [1200, 90, 90, 3600, 120]
+    assert [duration_s(in_minutes(text)) for text in ("20m", "1.5 m", "90", "1h", "2min")] == [1200, 90, 90, 3600, 120]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("--recipe", "plain", "--eps", "0.1"),
+            "--eps and --p are of l_a, l_star, sam and gradient_l1, not of --recipe",
+        ),
+        (("--loss", "noise", "--loss", "clip", "--p", "2"), "not of --loss noise clip; leave them out"),
+        (("--loss", "l_a", "--virtual-steps", "2"), "--virtual-steps is of l_star and sam, not of --loss l_a"),
+        (("--loss", "gradient_l1", "--loss", "l_a", "--eps", "0.1"), "gradient_l1 is for p = inf, not p = 2"),
+        (("--eps", "0"), "eps is 0, it must be above 0"),
+    ],
+)
+def test_an_option_without_an_effect_is_refused(faultsim, tmp_path, words, message):
+    code, _, err = faultsim("harden", "digits", "-d", "reram", "-o", tmp_path / "h.onnx", *FAST, *words)
+    assert code == 2
+    assert message in " ".join(err.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (("--loss", "gradient_l1", "--loss", "clip", "--eps", "0.001"), (math.inf, 0.001, False)),
+        (("--loss", "l_star", "--eps", "0.001"), (2.0, 0.001, False)),
+        (("--loss", "l_star", "--p", "1"), (1.0, 0.03, True)),
+    ],
+)
+def test_the_norm_is_that_of_the_loss_where_none_is_given(faultsim, tmp_path, monkeypatch, words, found):
+    seen = []
+
+    def harden(*_, options, **__):
+        seen.append(options.ball)
+        raise OptionError("enough")
+
+    monkeypatch.setattr(sys.modules["faultsim.harden"], "harden", harden)
+    faultsim("harden", "digits", "-d", "reram", "-o", tmp_path / "h.onnx", *words)
+    [ball] = seen
+    assert (ball.p, ball.eps, ball.relative) == found

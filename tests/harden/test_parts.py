@@ -9,7 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from faultsim.device import load_device
 from faultsim.errors import OptionError
-from faultsim.harden import batchnorm, samples
+from faultsim.harden import Hardening, batchnorm, samples
+from faultsim.harden.assemble import _untrained
 from faultsim.harden.compare import verdict
 from faultsim.harden.curve import Point, chosen, steady
 from faultsim.harden.options import Training
@@ -54,6 +55,9 @@ def test_splits_that_leave_nothing_are_refused(smooth):
         split(data, smooth.inputs, seed=0, validation=0.5, test=0.5)
     with pytest.raises(OptionError, match="holds 4 samples, too few to split"):
         split(data, smooth.inputs, seed=0, validation=0.1, test=0.1)
+    ten = Arrays("x", np.zeros((10, 5)), np.zeros(10, np.int64))
+    with pytest.raises(OptionError, match="10 samples, of which none is left to train on in whole batches of 4"):
+        split(ten, smooth.inputs, seed=0, validation=0.4, test=0.4, multiple=4)
 
 
 @given(peak=st.integers(-6, 6), start=st.integers(-6, 6))
@@ -83,7 +87,9 @@ def test_auto_follows_the_memory():
     assert recipe("auto", load_device("reram")).also is None
     assert recipe("plain", load_device("sram")).loss.kind == "plain"
     for name in RECIPES:
-        assert recipe(name, load_device("reram")).why
+        assert recipe(name, load_device("sram")).why
+    with pytest.raises(OptionError, match="'bits' is for memories that hold words, and reram_1t1r holds conductances"):
+        recipe("bits", load_device("reram"))
     with pytest.raises(OptionError, match="no recipe is called 'bit'; did you mean 'bits'"):
         recipe("bit", load_device("sram"))
 
@@ -147,6 +153,13 @@ def test_running_statistics_are_not_trained_and_can_be_taken_anew():
     after = model.run({"x": x}, {**plain, **found})["y"]
     assert after.mean((0, 2, 3)) == pytest.approx(0, abs=0.02)
     assert after.std((0, 2, 3)) == pytest.approx(1, abs=0.05)
+
+
+def test_taken_anew_is_told_where_no_step_was_better(smooth):
+    anew, kept = Hardening(batch_norm="recalibrated"), Hardening()
+    assert "running statistics of batch norms were taken anew" in _untrained(_with_batch_norm(), anew)
+    assert _untrained(_with_batch_norm(), kept).endswith(": the numbers are the original's.")
+    assert _untrained(smooth, anew).endswith(": the numbers are the original's.")
 
 
 def _rows(clean, tail, worst=None):

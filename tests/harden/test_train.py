@@ -218,19 +218,20 @@ def test_a_training_without_progress_ends_early():
     assert found.best.step == 0
 
 
-@pytest.mark.parametrize(("seconds", "left"), [(1.0, 960.0), (10.0, 900.0)])
+@pytest.mark.parametrize(("seconds", "left"), [(1.0, 954.0), (10.0, 900.0)])
 def test_the_way_back_has_its_part_of_the_time_budget(monkeypatch, seconds, left):
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     run = object.__new__(module._Run)
     run.trainable, run.initial, run.budget = SimpleNamespace(numbers=lambda leaves: leaves), {}, 1000.0
+    run.judging = 3.0
 
     def spares(numbers):
         now[0] += seconds
         return True
 
     run._set_aside(spares)
-    assert run.budget == left  # 40 passes, a tenth at most
+    assert run.budget == left  # two ways of twenty passes and a validation each, a tenth at most
     run._set_aside(None)
     assert run.budget == left
 
@@ -257,7 +258,7 @@ def test_the_last_validation_has_its_part_of_the_time_budget(monkeypatch):
     monkeypatch.setattr(module, "MOST_BETWEEN", 1.0)
     found = _job(loss=Plain(), steps=10**6, validate_every=10**6, time_budget_s=600.0, judging=judge)
     assert found.stopped == "the time budget of 600 s was spent"
-    assert [point.step for point in found.curve] == [0, 190]
+    assert [point.step for point in found.curve] == [0, 180]
     assert found.seconds == 600.0
     assert found.curve[-1].lr == pytest.approx(0.0, abs=2e-6)  # it came down to nothing by then
 
@@ -267,7 +268,7 @@ def test_a_slow_machine_validates_by_the_clock_and_trains_at_least_as_long(monke
     judge = _clock(monkeypatch, step=3.0, judging=judging)
     found = _job(loss=Plain(), steps=10**6, validate_every=10**6, time_budget_s=600.0, judging=judge)
     assert set(np.diff([point.step for point in found.curve])[:-1]) == {between}
-    assert 600.0 - judging < found.seconds <= 600.0
+    assert 600.0 - judging <= found.seconds <= 600.0
 
 
 def test_a_time_budget_ends_it():

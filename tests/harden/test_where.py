@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from faultsim.assessment import Options
+from faultsim.assessment.given import IN_MEMORY
 from faultsim.assessment.replay import replay
 from faultsim.harden import Hardening, Training, harden
 from faultsim.harden import run as run_module
@@ -53,7 +54,7 @@ def test_without_labels_it_is_told_whose_answers_stand_in(tmp_path, unlabelled):
     done = _harden(tmp_path, test_data=unlabelled).result
     assert (done.before.data.labels, done.after.data.labels) == ("golden", "given")
     assert any("agreement with the original's own answers, before and after" in note for note in done.notes)
-    assert done.after.rerun.data is None  # whose labels there would be those of the hardened model
+    assert done.after.rerun.data == IN_MEMORY  # whose labels there would be those of the hardened model
     assert not any("clean model's own" in note for note in done.after.notes)
 
 

@@ -168,3 +168,15 @@ def test_real_models_score_what_is_published_for_them(shared, tmp_path, model, s
     for batch in batches(data, 128):
         tally += Tally.of(Classification().judge(session.run(None, batch.inputs)[0], batch.labels))
     assert tally.counts == Counts(n=1000, correct=correct)
+
+
+def test_a_loss_beyond_the_largest_number_counts_as_not_finite():
+    logits = np.array([[1e308, -1e308, 0.0], [1e308, -1e308, 0.0], [1.0, 0.0, 0.0]])
+    judged = Classification(top_k=2).judge(logits, np.array([1, 0, 0]))
+    assert judged.nonfinite.tolist() == [1, 0, 0]
+    assert judged.correct.tolist() == [0, 1, 1]
+    assert Tally.of(judged).mean_loss == pytest.approx(math.log(1 + 2 / math.e) / 2)
+    tokens = TokenClassification().judge(logits.reshape(1, 3, 3), np.array([[1, 0, 0]]))
+    assert (tokens.n.tolist(), tokens.nonfinite.tolist(), tokens.correct.tolist()) == ([3], [1], [2])
+    several = np.array([[[1e308, 0.0], [1e308, 0.0]]])  # finite each, infinite together
+    assert Tally.of(TokenClassification().judge(several, np.array([[1, 1]]))).counts == Counts(2, 0, 0, 2)

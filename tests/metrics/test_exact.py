@@ -28,6 +28,13 @@ def test_denormals_and_long_arrays_are_exact():
     assert ExactSum.of(values).value == math.fsum(values)
 
 
+def test_a_sum_beyond_the_largest_number_is_infinite():
+    largest = [1e308] * 2
+    assert ExactSum.of(largest).value == math.inf
+    assert ExactSum.of([-one for one in largest]).value == -math.inf
+    assert (ExactSum.of(largest) + ExactSum.of([-1e308])).value == 1e308
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_values_that_are_not_finite_are_refused(bad):
     with pytest.raises(ValueError, match="was given a value that is not finite; count such samples apart"):

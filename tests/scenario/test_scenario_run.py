@@ -310,3 +310,15 @@ def test_hardening_writes_a_model_beside_the_result_and_is_not_done_twice(tmp_pa
     [again] = run(text, tmp_path).cases
     assert again.reused
     assert again.hardened == row.hardened
+
+
+def test_a_case_whose_worst_case_cannot_be_searched_is_an_error_row(monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("faultsim.assessment.run.find_worst", full)
+    text = HEAD + "models: [digits]\ndevices: [sram]\nrequire: [accuracy >= 0.01, worst_case_accuracy >= 0.1]\n"
+    [row] = run(text).cases
+    assert row.status == "error"
+    assert "'worst_case_accuracy >= 0.1' cannot be judged: no worst case was searched for" in row.error
+    assert not row.error.startswith("Not judged")

@@ -6,6 +6,7 @@ from faultsim.report.html.bundle import Bundle
 from faultsim.report.html.headline import Headline, headline, headline_of_sweep, rows
 from faultsim.report.html.view_attack import attack_words, bitmap_words
 from faultsim.report.html.view_probe import probe_words
+from faultsim.report.verdict import was_interrupted
 from faultsim.report.words import counted, interval
 from faultsim.results import Result, SweepResult
 from faultsim.results.injection import InjectionResult
@@ -57,7 +58,8 @@ def of_result(result: Result) -> Answer:
     unsure = sum(one.inconclusive for one in verdict.criteria)
     detail = _detail(result, of)
     if verdict.unjudged:
-        said = f"The run was interrupted: {counted(len(verdict.unjudged), 'requirement')} could not be judged."
+        why = "The run was interrupted" if was_interrupted(result) else "A figure is missing, as the notes say"
+        said = f"{why}: {counted(len(verdict.unjudged), 'requirement')} could not be judged."
         return Answer("open", "Not judged", said, detail)
     if not verdict.criteria:
         detail = f"{detail} Nothing was required, so there is no verdict."
