@@ -14,7 +14,7 @@ from faultsim.attacks.options import Ball, Cells, Curve, ProbeOptions, Search
 from faultsim.attacks.phases import StoppedEarlyError, one_set, over_curve, worst_few_cells
 from faultsim.attacks.prepare import Stopped, prepare
 from faultsim.attacks.probing import probe_parts
-from faultsim.attacks.write import check_writable, write_model
+from faultsim.attacks.write import NOT_WRITTEN, check_writable, write_model
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.engine.evaluate import Progress
@@ -95,7 +95,7 @@ def attack(
             try:
                 found = found.model_copy(update={"written": write_model(prepared.setting, numbers(), write)})
             except FaultsimError as error:  # what was found is not lost with it
-                prepared.notes.append(f"The worst model was not written: {error}")
+                prepared.notes.append(f"{NOT_WRITTEN}: {error}")
         base = frame(prepared, seconds=time.perf_counter() - started, command=command_line("attack"))
         return found.model_copy(update={"stopped": base.stopped, "notes": base.notes, "provenance": base.provenance})
     finally:

@@ -14,6 +14,9 @@ from faultsim.formats import ConductanceMapping
 from faultsim.model import load_model
 from faultsim.results.attack import Written
 
+NOT_WRITTEN = "The worst model was not written"
+"""How the note begins where that was asked for and failed."""
+
 
 def check_writable(setting: Setting) -> None:
     """Refuse to search for a worst model that no file can hold.

@@ -164,6 +164,7 @@ def show(result: Any, out: Path | None) -> int:
 
     from rich.console import Console
 
+    from faultsim.attacks.write import NOT_WRITTEN
     from faultsim.errors import OptionError
     from faultsim.report.attack import render
 
@@ -182,7 +183,7 @@ def show(result: Any, out: Path | None) -> int:
     if result.stopped is not None:
         click.echo("faultsim: interrupted; what was found until then stands above", err=True)
         return 130
-    if any(note.startswith("The worst model was not written") for note in result.notes):
+    if any(note.startswith(NOT_WRITTEN) for note in result.notes):
         click.echo("faultsim: the worst model was not written; the notes above say why", err=True)
         return 2
     return 0

@@ -18,7 +18,7 @@ from faultsim.device.conditions import Conditions, resolve
 from faultsim.device.digital import protection
 from faultsim.device.events import RARE, as_events, is_conditional
 from faultsim.device.laws import Law, NotSimulated, in_inference, in_memory, not_simulated, simplified
-from faultsim.device.periphery import activation_events, effects, has_upsets, upsets_beside
+from faultsim.device.periphery import activation_events, effects, upsets_beside, upsets_of
 from faultsim.device.plan import make_plan, memory_events, same_tensors, structured
 from faultsim.device.protected import bound
 from faultsim.device.storage import Tensors, store_all
@@ -131,7 +131,7 @@ class Device:
         """
         world = resolve(self.spec, conditions)
         factors, noise = self._of_reads(stored, world, reads=reads)
-        memory = memory_events(self.spec, self._plan(stored, conditions)) if has_upsets(self.spec) else 0.0
+        memory = memory_events(self.spec, self._plan(stored, conditions)) if upsets_of(self.spec) else 0.0
         acting = (*noise, *effects(self.spec, seed, trial, world, memory=memory))
         return tuple(replace(one, gains=factors, seed=seed, trial=trial) for one in acting)
 
@@ -157,11 +157,10 @@ class Device:
 
     def is_conditional(self, stored: Held, *, conditions: Conditions | None = None) -> bool:
         """Whether `sample` draws chips given at least one event; `event_probability` says how rare."""
-        plan = self._plan(stored, conditions)
-        events = self._events(stored, conditions)
-        if not plan.laws:
-            return events is not None
-        return is_conditional(plan.laws) or (has_upsets(self.spec) and events is not None and 0 < events < RARE)
+        laws, events = self._plan(stored, conditions).laws, self._events(stored, conditions)
+        alone = not laws and len(upsets_of(self.spec)) == 1  # drawn given one, however often that is
+        rare = bool(upsets_of(self.spec)) and events is not None and (alone or 0 < events < RARE)
+        return is_conditional(laws) or rare
 
     def most_words(
         self, stored: Held, *, confidence: float | None = None, conditions: Conditions | None = None
@@ -280,10 +279,10 @@ class Device:
 
     def _events(self, stored: Held, given: Conditions | None) -> float | None:
         """Return the events that a chip expects; None where anything else goes wrong as well."""
-        world = resolve(self.spec, given)
-        if not self._plan(stored, given).laws:
+        world, plan = resolve(self.spec, given), self._plan(stored, given)
+        if not plan.laws:
             return activation_events(self.spec, world)
-        memory = memory_events(self.spec, self._plan(stored, given))
+        memory = memory_events(self.spec, plan)
         return None if memory is None else memory + upsets_beside(self.spec, world)
 
     def _plan(self, stored: Held, given: Conditions | None, *, checks: bool = False) -> Plan:

@@ -80,14 +80,13 @@ def has_others(spec: DeviceSpec) -> bool:
     return any(not isinstance(one, spec_types.UpsetRate) for one in in_inference(spec))
 
 
-def has_upsets(spec: DeviceSpec) -> bool:
-    """Whether upsets at a rate act on activations."""
-    return any(isinstance(one, spec_types.UpsetRate) for one in in_inference(spec))
+def upsets_of(spec: DeviceSpec) -> list[spec_types.UpsetRate]:
+    """Return the mechanisms that upset activations at a rate."""
+    return [one for one in in_inference(spec) if isinstance(one, spec_types.UpsetRate)]
 
 
 def _rates(spec: DeviceSpec, conditions: Conditions) -> dict[str, float]:
-    found = [one for one in in_inference(spec) if isinstance(one, spec_types.UpsetRate)]
-    return {one.id: _events(spec, one, conditions) for one in found}
+    return {one.id: _events(spec, one, conditions) for one in upsets_of(spec)}
 
 
 def _upsets(
@@ -124,7 +123,7 @@ def _activation_bits(spec: DeviceSpec) -> int | None:
 
 def activation_events(spec: DeviceSpec, conditions: Conditions) -> float | None:
     """Return the upsets that the activation memory expects over the exposure; None without such a mechanism or size."""
-    found = [m for m in in_inference(spec) if isinstance(m, spec_types.UpsetRate)]
+    found = upsets_of(spec)
     others = [m for m in in_inference(spec) if isinstance(m, spec_types.BitFlipCount)]
     if not found or others or _capacity(spec) is None:
         return None

@@ -11,11 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from faultsim.assessment.setting import Setting
+from faultsim.attacks.real import real_values
 from faultsim.constraints import Global, LpL0
 from faultsim.corruption import Stored
 from faultsim.engine.objective import NetworkObjective
-from faultsim.harden.coding import coding_of
-from faultsim.model import Model
 from faultsim.results.hardening import Compared, Radius
 from faultsim.search import FixedPoint, OneStep, worst_case
 
@@ -42,7 +41,7 @@ class Ladder:
         self._seed = setting.options.seed
         stored = setting.stored
         self._steps = {name: _step(one) for name, one in stored.items()}
-        self.norm = math.sqrt(sum(float(np.sum(_real(setting.model, one) ** 2)) for one in stored.values()))
+        self.norm = math.sqrt(sum(float(np.sum(real_values(one, setting.model) ** 2)) for one in stored.values()))
         self._scale = np.concatenate(
             [np.broadcast_to(1.0 / self._steps[name], one.site.shape).reshape(-1) for name, one in stored.items()]
         )
@@ -139,13 +138,6 @@ def side_by_side(old: Ladder, new: Ladder, tell: Callable[[], None] = lambda: No
         for name, eps, note in rows
     )
     return Radii(tuple(found), compared)
-
-
-def _real(model: Model, stored: Stored) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Stored numbers in real units: codes count from their zero point."""
-    coding = coding_of(model, stored.site) if stored.values.dtype.kind in "iu" else None
-    codes = stored.values.astype(np.float64) - (0.0 if coding is None else coding.zero)
-    return np.asarray(codes * _step(stored))
 
 
 def _step(stored: Stored) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

@@ -70,6 +70,16 @@ def test_events_that_are_not_rare_come_as_they_come(profile, tensors):
     assert not device.is_conditional(stored, conditions=world)
 
 
+@pytest.mark.parametrize(("exposure_h", "given"), [(1.0, True), (1e6, False)])
+def test_of_two_upsets_of_activations_a_rare_chip_has_one(profile, tensors, exposure_h, given):
+    second = WEIGHTS.replace("id: weight_seu", "id: other_seu").replace("target: weights", "target: activations")
+    device = profile("gpu_sram_automotive", ("assess:\n", second))
+    stored, world = device.store(tensors), Conditions(exposure_h=exposure_h)
+    struck = events_of(device, stored, world)[:, 1]
+    assert device.is_conditional(stored, conditions=world) is given
+    assert (struck == 1).all() if given else not struck.all()
+
+
 def test_beside_other_faults_a_rare_upset_is_rare(profile, tensors):
     device = profile("gpu_sram_automotive", ("assess:\n", ERRORS))
     stored = device.store(tensors)
