@@ -94,7 +94,10 @@ def main(argv: list[str] | None = None) -> Any:
     except FaultsimError as error:
         from faultsim.report.words import plain
 
-        lines = (plain(line) for line in str(error).split("\n"))  # names in files of others cannot steer the terminal
+        said = [str(error), *getattr(error, "__notes__", ())]
+        lines = (
+            plain(line) for line in "\n".join(said).split("\n")
+        )  # names in files of others cannot steer the terminal
         click.echo("faultsim: " + "\n".join(lines), err=True)
         sys.exit(2)
     except click.Abort:

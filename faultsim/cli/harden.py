@@ -142,7 +142,9 @@ def command(
                 told=None if quiet else lambda point, planned: click.echo(validation(point, planned), err=True),
                 torch_device=torch_device,
             )
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
+            for note in getattr(stop, "__notes__", ()):
+                click.echo(plain(note), err=True)
             hint = "the same command with --resume goes on" if out is not None else "with --out it could be resumed"
             click.echo(f"faultsim: interrupted; {hint}", err=True)
             return 130

@@ -17,7 +17,6 @@ from faultsim.harden.precision import slow_note
 from faultsim.harden.prepare import Prepared
 from faultsim.harden.radii import Radii
 from faultsim.harden.strength import Tried
-from faultsim.model import Model
 from faultsim.results import Agreement, Result
 from faultsim.results.hardening import CurvePoint, HardenResult, StrengthTried, TrainingInfo
 
@@ -176,18 +175,15 @@ def _seen(ready: Prepared, before: Result) -> str | None:
     )
 
 
-def _untrained(model: Model, options: Hardening) -> str:
-    """Say what the numbers are where no step was better."""
-    why = "No step of the training was better on the validation samples"
-    if options.batch_norm == "recalibrated" and batchnorm.live(model):
-        return f"{why}: the weights are the original's, and the running statistics of batch norms were taken anew."
-    return f"{why}: the numbers are the original's."
-
-
 def _notes(ready: Prepared, options: Hardening, exported: Exported, trained: Trained, before: Result) -> list[str]:
     said = []
     if trained.best.step == 0:
-        said.append(_untrained(ready.setting.model, options))
+        said.append("No step of the training was better on the validation samples: the numbers are the original's.")
+    if trained.dropped:
+        said.append(
+            f"{trained.dropped} chips drawn in the training had a loss or gradient that is not finite, "
+            "and were left out of it."
+        )
     slow = slow_note(options.training.precision, ready.trainable.model.device.type)
     if slow is not None:
         said.append(slow)

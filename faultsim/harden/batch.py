@@ -42,6 +42,7 @@ class BatchAt:
         step: Number of the training step, from 0: the key of every draw.
         seed: Seed of every draw.
         evaluations: Forward and backward passes so far.
+        dropped: Chips so far whose loss or gradient was not finite, so that they were left out.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class BatchAt:
         self.seed = seed
         self.step = step
         self.evaluations = 0
+        self.dropped = 0
         self._feeds = feeds
         self._loss = loss
         self._clean: Evaluated | None = None

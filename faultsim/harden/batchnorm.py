@@ -1,7 +1,7 @@
-"""Running statistics of batch norms taken anew after training. Folded ones have none; frozen ones stay."""
+"""Running statistics of batch norms taken anew for trained weights. Folded ones have none; frozen ones stay."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,17 +10,42 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from faultsim.harden.coding import statistics
+from faultsim.harden.samples import Samples
 from faultsim.model import Model
 from faultsim.model.nodes import Node
 from faultsim.model.run import Compute
 from faultsim.model.values import Value
+from faultsim.rng import generator
 
 Array = NDArray[Any]
+Anew = Callable[[Mapping[str, Array]], dict[str, Array]]
+"""Weights in, the same weights with the running statistics that belong to them out."""
+RECALIBRATED = 4096
+"""Training samples that statistics are taken over, at most."""
 
 
 def live(model: Model) -> bool:
     """Whether the graph holds batch norms with statistics of their own; folded into weights they have none."""
     return bool(statistics(model))
+
+
+def anew(model: Model, train: Samples, *, batch_size: int, seed: int) -> Anew:
+    """Return what gives new weights their own running statistics, over training samples drawn by *seed*.
+
+    Args:
+        model: The graph.
+        train: What it is trained on; `RECALIBRATED` of them are taken, or all, in whole batches.
+        batch_size: Samples a batch, at most those of *train*.
+        seed: Of the draw.
+    """
+    rows = generator(seed, -1, "harden", "batch norms").permutation(len(train))[: max(RECALIBRATED, batch_size)]
+
+    def of(numbers: Mapping[str, Array]) -> dict[str, Array]:
+        starts = range(0, len(rows) - batch_size + 1, batch_size)
+        batches = (train.take(rows[start : start + batch_size])[0] for start in starts)
+        return {**numbers, **recalibrated(model, numbers, batches)}
+
+    return of
 
 
 def recalibrated(

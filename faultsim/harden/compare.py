@@ -96,7 +96,8 @@ def paired(before: Result, after: Result) -> PairedGain | None:
 def verdict(rows: tuple[Compared, ...], *, tolerance: float, gain: PairedGain | None = None) -> Verdict:
     """Return whether the clean figure held, and the random tail, their mean or a worst case improved while none fell.
 
-    The mean counts as improved where the interval of the paired *gain* lies above 0.
+    The mean counts as improved where the interval of the paired *gain* lies above 0; where it lies below, and within
+    the tolerance, the sentence says that it fell.
 
     The worst cases are those in the device's set and at one absolute ε; the relative one is shown and does not decide.
     A tail that is lost for both does not decide either (`LOST`).
@@ -133,7 +134,11 @@ def verdict(rows: tuple[Compared, ...], *, tolerance: float, gain: PairedGain | 
     if not better:
         what = "; ".join(_change(row) for row in judged) or "there is neither a random tail nor a worst case to compare"
         return Verdict(False, f"It did not help: nothing improved ({what}).")
-    return Verdict(True, f"It helped: {'; '.join(_change(row) for row in better)}; {_change(clean)}{lost_tail}.")
+    fell_too = ""
+    if mean is not None and gain is not None and gain.high is not None and gain.high < 0:
+        fell_too = f"; {_change(mean)} fell, which is not chance but within the tolerance"
+    helped = "; ".join(_change(row) for row in better)
+    return Verdict(True, f"It helped: {helped}; {_change(clean)}{fell_too}{lost_tail}.")
 
 
 def _row(

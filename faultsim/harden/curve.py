@@ -83,6 +83,7 @@ class Trained:
         seconds: Time spent, interruptions left out.
         stopped: Why it ended before the plan, None where it did not.
         part: How much of the way from the original's numbers to the trained ones `numbers` are, in (0, 1].
+        dropped: Chips drawn by the losses that were left out: their loss or gradient was not finite.
     """
 
     numbers: dict[str, Array]
@@ -93,6 +94,7 @@ class Trained:
     seconds: float
     stopped: str | None
     part: float = 1.0
+    dropped: int = 0
 
 
 def chosen(curve: Sequence[Point], slack: float) -> Point:

@@ -76,6 +76,7 @@ class NoiseAware(Term):
             }
             found = at.at(at.difference(numbers))
             if not _finite(found):
+                at.dropped += 1
                 continue
             left += 1
             total += found.loss / self.chips

@@ -13,6 +13,7 @@ from faultsim.assessment.setting import Setting, make_setting
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.errors import OptionError
+from faultsim.harden import batchnorm
 from faultsim.harden.apart import check_apart, check_sources
 from faultsim.harden.augment import images
 from faultsim.harden.biases import NegativeBiases, wide_biases
@@ -158,8 +159,14 @@ def prepare(
             )
         chosen = chosen._replace(also=None)
     target = Target(teacher, setting.task, setting.output, parts.train, towards=towards, batch_size=fixed or 250)
+    live = options.batch_norm == "recalibrated" and batchnorm.live(loaded)
     validator = Validator(
-        setting, chip_set(setting).constraint, chips=options.chips, tolerance=options.tolerance, seed=seed
+        setting,
+        chip_set(setting).constraint,
+        chips=options.chips,
+        tolerance=options.tolerance,
+        seed=seed,
+        anew=batchnorm.anew(loaded, parts.train, batch_size=size, seed=seed) if live else None,
     )
     return Prepared(
         setting,

@@ -42,6 +42,7 @@ def save(run: "_Run", path: Path) -> None:
         "judging": run.judging,
         "sum": run.sum,
         "count": run.count,
+        "dropped": run.dropped,
         "curve": [point.row() for point in run.curve],
     }
     state.save(path, arrays, meta)
@@ -85,6 +86,7 @@ def _restore(run: "_Run", arrays: dict[str, Array], meta: dict[str, Any], place:
     run.step, run.spent = int(meta["step"]), float(meta["spent"])
     run.judging, run.judged_at = float(meta.get("judging", 0.0)), run.spent
     run.sum, run.count = float(meta["sum"]), int(meta["count"])
+    run.dropped = int(meta.get("dropped", 0))
     run.curve = [Point.of(row) for row in meta["curve"]]
 
 

@@ -16,7 +16,7 @@ from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.engine.evaluate import Progress
 from faultsim.errors import OptionError
-from faultsim.harden import batchnorm, state
+from faultsim.harden import state
 from faultsim.harden.assemble import assemble
 from faultsim.harden.choose import TRIED, choose, train_part
 from faultsim.harden.curve import Told, Trained
@@ -90,7 +90,8 @@ def harden(
     """Train a deployed model against a chip, write the same graph with new numbers, and assess both on the same chips.
 
     The original is never touched. A model that did not help is written as ``candidate.onnx`` in *out* and not as
-    *target*; without *out* it is not kept.
+    *target*; without *out* it is not kept. One whose assessment is cut short is kept beside *target*, as
+    ``<target>.candidate``, and a note of the exception names it.
 
     Args:
         model: Path of an ``.onnx`` file, the name of a bundled one, a `Model`, or a torch module.
@@ -140,16 +141,13 @@ def harden(
     options, loss, tried, said, searched = choose(ready, options, out, tell)
     trained = train_part(ready, options, loss, out, "final", told, tell, before=searched)
     spent = time.monotonic() - began
-    numbers = dict(trained.numbers)
-    if batchnorm.live(original) and options.batch_norm == "recalibrated":
-        size = ready.batch_size
-        batches = (ready.train.inputs(i, i + size) for i in range(0, len(ready.train) - size + 1, size))
-        numbers |= batchnorm.recalibrated(original, numbers, batches)
-    kept = out is not None
+    numbers = ready.validator.settled(trained.numbers)
+    kept, written = out is not None, False
     try:
         exported = write(
             ready.trainable, numbers, place, feeds_of(ready.test, ready.batch_size if _fixed(ready) else CHECKED)
         )
+        written = True
         judged = _as_labels(ready.test)
         after = assess(exported.model, chip, judged, options=_of_test(options), progress=_named(tell, "after"))
         radii = _radii(ready, exported, options, tell) if options.radii else Radii((), ())
@@ -175,6 +173,11 @@ def harden(
             lies = result.after.model.model_copy(update={"path": str(final)})
             here = {"hardened": str(final), "after": result.after.model_copy(update={"model": lies})}
             result = result.model_copy(update={**here, "notes": (*result.notes, *missed)})
+    except BaseException as error:
+        if written and place.exists():
+            kept = True
+            error.add_note(f"The hardened model is {place}; whether it helped was not judged.")
+        raise
     finally:
         if not kept:
             _discard(place, folder=made)

@@ -119,6 +119,7 @@ class _Run:
         self.best: dict[str, Tensor] = {}
         self.slack = slack
         self.sum, self.count = 0.0, 0
+        self.dropped = 0
         self.spent = 0.0
         self.budget = options.time_budget_s
         self.judging = 0.0  # seconds of the latest validation
@@ -177,7 +178,8 @@ class _Run:
             best, leaves, part = spared(self.trainable, (self.curve[0], self.initial), ends, self.judge, spares)
         self.spent = before + time.monotonic() - began
         numbers = self.trainable.numbers(leaves)
-        return Trained(numbers, tuple(self.curve), best, self.step, self.planned, self.spent, stopped, part)
+        curve = tuple(self.curve)
+        return Trained(numbers, curve, best, self.step, self.planned, self.spent, stopped, part, self.dropped)
 
     def _set_aside(self, spares: Spares | None) -> None:
         """Keep of the time budget what the way back will take: two ways at most, their passes and validations."""
@@ -225,6 +227,7 @@ class _Run:
             step=self.step,
         )
         value, grads = evaluate(self.loss, at)
+        self.dropped += at.dropped
         norm = math.sqrt(sum(float(grad.double().square().sum()) for grad in grads.values()))
         if not (math.isfinite(value) and math.isfinite(norm)):
             return None

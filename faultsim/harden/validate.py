@@ -17,6 +17,7 @@ from faultsim.corruption import Stored, apply_edit
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.objective import NetworkObjective
 from faultsim.engine.runner import Runner
+from faultsim.harden.batchnorm import Anew
 from faultsim.harden.curve import Judged, Point
 from faultsim.harden.samples import digest
 from faultsim.metrics import Tally
@@ -58,7 +59,14 @@ class Validator:
     """
 
     def __init__(
-        self, setting: Setting, constraint: TensorSet | None, *, chips: int, tolerance: float, seed: int
+        self,
+        setting: Setting,
+        constraint: TensorSet | None,
+        *,
+        chips: int,
+        tolerance: float,
+        seed: int,
+        anew: Anew | None = None,
     ) -> None:
         """Take what the numbers are scored on.
 
@@ -68,6 +76,7 @@ class Validator:
             chips: Chips to draw, at least 0.
             tolerance: Most that the clean accuracy may fall, a fraction.
             seed: Seed of the training.
+            anew: Takes the running statistics of batch norms for new weights; None leaves them as deployed.
         """
         self.setting = setting
         self.constraint = constraint
@@ -77,6 +86,7 @@ class Validator:
         self.lossless = setting.scorer.score().lossless
         self.clean = self._value(setting.scorer.score())
         self.asked = tolerance
+        self.anew = anew
         self.tolerance = max(tolerance, 1.0 / len(setting.data)) if self.counts else tolerance
         self.slack = min(MOST_SLACK, 0.5 / math.sqrt(len(setting.data))) if self.counts else 0.0
         self.scale = 1.0
@@ -92,17 +102,24 @@ class Validator:
     def key(self) -> str:
         """What tells this judge from one of other samples, chips or tolerance."""
         of = (self.setting.device.sha256, self.chips, self.seed, self.tolerance, self.scale, digest(self.setting.data))
-        return repr((*of, repr(self.setting.options.conditions), sorted(self.setting.stored)))
+        statistics = "deployed" if self.anew is None else "anew"
+        return repr((*of, repr(self.setting.options.conditions), sorted(self.setting.stored), statistics))
 
     def __call__(self, numbers: Mapping[str, Array]) -> Judged:
         """Return the clean loss and accuracy under *numbers*, and the score; the original is scored once."""
-        known = self.setting.model.numbers
-        same = all(name in known and np.array_equal(array, known[name]) for name, array in numbers.items())
-        if not same:
-            return self._judged(numbers)
+        if not self._deployed(numbers):
+            return self._judged(self.settled(numbers))
         if self._original is None:
             self._original = self._judged(numbers)
         return self._original
+
+    def settled(self, numbers: Mapping[str, Array]) -> dict[str, Array]:
+        """Return *numbers* as they are judged and written: with statistics of their own where these are taken anew."""
+        return dict(numbers) if self.anew is None or self._deployed(numbers) else self.anew(numbers)
+
+    def _deployed(self, numbers: Mapping[str, Array]) -> bool:
+        known = self.setting.model.numbers
+        return all(name in known and np.array_equal(array, known[name]) for name, array in numbers.items())
 
     def spares(self, numbers: Mapping[str, Array]) -> bool:
         """Whether *numbers* keep the clean accuracy: on samples that were not seen, as far as these can tell.
@@ -110,7 +127,7 @@ class Validator:
         What may be lost here is the tolerance less a standard error of the difference, sample by sample; where these
         are too few for that, nothing. Without an accuracy it is half of the tolerance, as a part of the loss.
         """
-        scorer = self._scorer(renewed(self.setting.model, numbers))
+        scorer = self._scorer(renewed(self.setting.model, self.settled(numbers)))
         if not self.counts:
             tally = scorer.score()
             allowed = HELD * self.asked * abs(self.clean)

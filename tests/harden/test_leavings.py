@@ -5,12 +5,15 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
 from faultsim.assessment import assess
+from faultsim.cli import cli
 from faultsim.errors import OptionError
 from faultsim.harden import Training, harden
 from faultsim.harden import run as running
+from faultsim.model import load_model
 from tests.harden.conftest import DIGITS, Arrays
 from tests.harden.test_harden import QUICK
 
@@ -91,7 +94,7 @@ def test_channels_last_are_refused_early(tmp_path, early):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 @pytest.mark.parametrize("folder", ["", "new"])
-def test_a_hardening_that_is_cut_short_leaves_no_candidate(tmp_path, monkeypatch, error, folder):
+def test_a_hardening_that_is_cut_short_after_the_training_keeps_what_was_trained(tmp_path, monkeypatch, error, folder):
     calls = []
 
     def cut(*given, **named):
@@ -102,9 +105,43 @@ def test_a_hardening_that_is_cut_short_leaves_no_candidate(tmp_path, monkeypatch
         return assess(*given, **named)
 
     monkeypatch.setattr(running, "assess", cut)
-    with pytest.raises(error):
+    with pytest.raises(error) as raised:
         harden("digits", "reram", target=tmp_path / folder / "h.onnx", options=SHORT)
+    kept = tmp_path / folder / "h.onnx.candidate"
+    assert raised.value.__notes__ == [f"The hardened model is {kept}; whether it helped was not judged."]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
+    assert load_model(kept).sites
+
+
+def test_a_model_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def refused(trainable, numbers, place, feeds):
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(running, "write", refused)
+    with pytest.raises(OSError, match="disk full"):
+        harden("digits", "reram", target=tmp_path / "new" / "h.onnx", options=SHORT)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_command_that_is_cut_short_after_the_training_says_where_the_model_lies(tmp_path, monkeypatch):
+    calls = []
+
+    def cut(*given, **named):
+        calls.append(given)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return assess(*given, **named)
+
+    monkeypatch.setattr(running, "assess", cut)
+    arguments = ["harden", "digits", "-d", "reram", "-o", str(tmp_path / "h.onnx"), "--steps", "2", "--search", "1",
+                 "--lr", "1e-4", "--trials", "2", "--search-gradients", "2", "--quiet"]  # fmt: skip
+    ended = CliRunner().invoke(cli, arguments)
+    assert ended.stderr.split("\n")[:2] == [
+        f"The hardened model is {tmp_path / 'h.onnx.candidate'}; whether it helped was not judged.",
+        "faultsim: interrupted; with --out it could be resumed",
+    ]
 
 
 def test_a_folder_that_is_used_again_is_rid_of_what_would_be_resumed_and_of_nothing_else(tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ def test_chips_that_cannot_be_computed_are_left_out_of_the_mean(smooth, points, 
         batch, waiting = batch_of(smooth, x, y), iter(answers)
         monkeypatch.setattr(batch, "at", lambda deltas, waiting=waiting: next(waiting))
         share = loss.share(batch)
+        assert batch.dropped == 3 - len(left)
         assert share.clean == (-0.25 if left else 0.0)
         assert share.loss == pytest.approx(0.25 * np.mean([one.loss for one in left]) if left else 0.0)
         assert set(share.grads) == (set(chips[2].grads) if left else set())

@@ -1,23 +1,19 @@
-"""Samples in any order, splits that share none, the search over strengths, recipes, statistics, verdicts."""
+"""Samples in any order, splits that share none, the search over strengths, recipes, verdicts."""
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
 
 from faultsim.device import load_device
 from faultsim.errors import OptionError
-from faultsim.harden import Hardening, batchnorm, samples
-from faultsim.harden.assemble import _untrained
+from faultsim.harden import samples
 from faultsim.harden.compare import verdict
 from faultsim.harden.curve import Point, chosen, steady
 from faultsim.harden.options import Training
 from faultsim.harden.recipes import LOSSES, RECIPES, named_loss, recipe
 from faultsim.harden.samples import Samples, split
 from faultsim.harden.strength import Tried, search_strength, weakest
-from faultsim.harden.trainable import Trainable
 from faultsim.model import load_model
 from faultsim.results.hardening import Compared, PairedGain
 from tests.harden.conftest import Arrays, smooth_mlp
@@ -110,58 +106,6 @@ def test_losses_go_by_the_names_of_the_field():
         named_loss(("sam", "sam"), device)
 
 
-def _with_batch_norm():
-    rng = np.random.default_rng(0)
-    tensors = {
-        "w": rng.normal(size=(3, 2, 3, 3)),
-        "scale": rng.normal(size=3),
-        "shift": rng.normal(size=3),
-        "mean": np.zeros(3),
-        "var": np.ones(3),
-    }
-    nodes = [
-        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
-        helper.make_node("BatchNormalization", ["c", "scale", "shift", "mean", "var"], ["y"], "bn"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "bn",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2, 5, 5])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, 3, 3])],
-        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in tensors.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 8
-    onnx.checker.check_model(model)
-    return load_model(model)
-
-
-def test_running_statistics_are_not_trained_and_can_be_taken_anew():
-    model = _with_batch_norm()
-    assert batchnorm.live(model)
-    trainable = Trainable(model)
-    assert set(trainable.frozen) == {"mean", "var"}
-    assert set(trainable.parameters) == {"w", "scale", "shift"}
-    x = np.random.default_rng(1).normal(size=(16, 2, 5, 5)).astype(np.float32) * 3 + 1
-    numbers = {"w": 2 * model.numbers["w"]}
-    found = batchnorm.recalibrated(model, numbers, [{"x": x[:8]}, {"x": x[8:]}])
-    plain = {"scale": np.ones(3, np.float32), "shift": np.zeros(3, np.float32), **numbers}
-    before = model.run({"x": x}, plain)["y"].astype(np.float64) * np.sqrt(1 + 1e-5)  # mean 0, variance 1: the conv
-    halves = before.reshape(2, 8, 3, 9).transpose(0, 2, 1, 3).reshape(2, 3, -1)
-    assert found["mean"] == pytest.approx(halves.mean(2).mean(0), rel=1e-4, abs=1e-5)
-    assert found["var"] == pytest.approx(halves.var(2, ddof=1).mean(0), rel=1e-4)
-    after = model.run({"x": x}, {**plain, **found})["y"]
-    assert after.mean((0, 2, 3)) == pytest.approx(0, abs=0.02)
-    assert after.std((0, 2, 3)) == pytest.approx(1, abs=0.05)
-
-
-def test_taken_anew_is_told_where_no_step_was_better(smooth):
-    anew, kept = Hardening(batch_norm="recalibrated"), Hardening()
-    assert "running statistics of batch norms were taken anew" in _untrained(_with_batch_norm(), anew)
-    assert _untrained(_with_batch_norm(), kept).endswith(": the numbers are the original's.")
-    assert _untrained(smooth, anew).endswith(": the numbers are the original's.")
-
-
 def _rows(clean, tail, worst=None):
     rows = [("clean accuracy", *clean), ("random accuracy, 5th percentile", *tail)]
     rows += [("worst case in the device's set", *worst)] if worst else []
@@ -198,6 +142,16 @@ def test_a_higher_mean_counts_only_where_the_paired_chips_say_so(low, helped):
     mean = Compared(name="random accuracy, mean", before=0.4, after=0.5, higher_is_better=True, fraction=True)
     gain = PairedGain(trials=20, mean=0.1, low=low, high=0.2 if low is not None else None, better=15)
     assert verdict((*_rows((0.9, 0.9), (0.1, 0.1)), mean), tolerance=0.003, gain=gain).helped is helped
+
+
+@pytest.mark.parametrize(("high", "told"), [(-0.0005, True), (0.0005, False), (None, False)])
+def test_a_mean_that_certainly_fell_within_the_tolerance_is_told(high, told):
+    mean = Compared(name="random accuracy, mean", before=0.8, after=0.799, higher_is_better=True, fraction=True)
+    gain = PairedGain(trials=20, mean=-0.001, low=-0.002 if high is not None else None, high=high, better=5)
+    found = verdict((*_rows((0.9, 0.9), (0.5, 0.6)), mean), tolerance=0.003, gain=gain)
+    assert found.helped
+    assert ("random accuracy, mean 80.0% → 79.9% fell, which is not chance" in found.sentence) is told
+    assert not verdict((*_rows((0.9, 0.9), (0.5, 0.6)), mean), tolerance=0.0005, gain=gain).helped
 
 
 def test_losses_are_compared_where_nothing_is_counted():
