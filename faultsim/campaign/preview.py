@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from faultsim.assessment.options import Options
+from faultsim.campaign.identify import campaign_identity
 from faultsim.campaign.options import CampaignOptions
+from faultsim.campaign.pairing import check_pairing, read_other
 from faultsim.campaign.population import Population
 from faultsim.campaign.recipe import job_of
 from faultsim.campaign.run import plan_campaign
@@ -31,19 +33,23 @@ def preview(
     device: str | Path | Device | None = None,
     options: Options | None = None,
     campaign: CampaignOptions | None = None,
+    paired_with: Path | None = None,
     torch_device: str = "cpu",
 ) -> Iterator[str]:
     """Yield in lines what `run_campaign` would do with the same arguments; a few trials are run to time them.
 
     Raises:
-        FaultsimError: As `plan_campaign` does.
+        FaultsimError: As `run_campaign` does before it injects.
     """
     options, campaign = options or Options(), campaign or CampaignOptions()
+    if paired_with is not None:
+        check_pairing(campaign)
     threads = torch.get_num_threads()
     try:
         planned = plan_campaign(
             model, data, device=device, options=options, campaign=campaign, torch_device=torch_device
         )
+        other = None if paired_with is None else read_other(paired_with, campaign_identity(planned.prepared))
         draws, most = planned.prepared.draws, planned.design.most
         population = draws.population
         yield f"population  {population.faults:,} stored bits of {len(population.regions)} tensors"
@@ -56,6 +62,8 @@ def preview(
         if campaign.rule is None and not draws.replacement:
             half = margin_of(most, population=population.faults, level=options.level)
             yield f"            a half-width of about {half:.2g} at a rate of one half, less elsewhere"
+        if other is not None:
+            yield from _wrapped(f"paired      with the {len(other.rows):,} trials of {paired_with}")
         yield from _wrapped(_expected(planned, campaign, most))
     finally:
         torch.set_num_threads(threads)

@@ -88,7 +88,9 @@ _UNITS = {"rms": "rel:", "norm": "norm:", "none": "no prefix"}
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
 @click.option("--batch-size", type=int, default=250, show_default=True, help="Samples a batch.")
 @click.option("--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default.")
-@click.option("--torch-device", default="cpu", show_default=True, help="Where gradients are computed: cpu, cuda.")
+@click.option("--torch-device", default="cpu", show_default=True,
+              help="Where gradients are computed: cpu, cuda, cuda:1. Other than cpu, answers are as well, by torch "
+              "and not by onnxruntime.")  # fmt: skip
 @condition_options
 @click.option("--write", "-o", type=click.Path(path_type=Path), help="File for the worst model, ending in .onnx.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for result.json.")

@@ -117,7 +117,7 @@ def command(model: str, out: Path | None, journal: Path | None, dry_run: bool, q
 
         found = preview(
             path, given["data"], device=given["device"], options=options, campaign=campaign,
-            torch_device=given["torch_device"],
+            paired_with=given["paired_with"], torch_device=given["torch_device"],
         )  # fmt: skip
         for line in found:
             click.echo(line)

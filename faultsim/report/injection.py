@@ -16,6 +16,8 @@ from faultsim.results.injection import FaultRate, InjectionResult, PartRates, Sc
 _NARROW, _WIDE = 80, 100
 _MOST_SITES = 12
 _BAR = 10
+UNSEEN = "*"
+"""Stands behind the interval of a part where some strata have no trial."""
 Line = tuple[str, str]
 
 
@@ -45,6 +47,7 @@ def lines(result: InjectionResult, *, width: int = _NARROW, out: str | None = No
         _parts("by site", result.sites),
         _parts("by kind of layer", result.kinds if len(result.kinds) > 1 else ()),
         _bits(result),
+        _unseen(result, width),
         _worst(result.worst, width),
         _paired(result, width),
         _notes(result, width, out),
@@ -173,7 +176,12 @@ def _part(one: PartRates) -> str:
     if one.rates is None:
         return f"{head}{'none drawn':>11}"
     found = one.rates.critical
-    return f"{head}{share(found.value):>11}  [{share(found.low)}, {share(found.high)}]"
+    return f"{head}{share(found.value):>11}  [{share(found.low)}, {share(found.high)}]{_star(found)}"
+
+
+def _star(one: FaultRate) -> str:
+    """Return the mark of a rate over faults of which no trial came near a part."""
+    return UNSEEN if one.unseen > 0 else ""
 
 
 def _bits(result: InjectionResult) -> Iterable[Line]:
@@ -192,11 +200,21 @@ def _bits(result: InjectionResult) -> Iterable[Line]:
         one = first.rates.critical
         if len(members) > 1:
             highest = max(member.rates.critical.high for member in members if member.rates)
-            yield f"  {pad(name, 24)}{trials:>8,}{'0%':>11}  each at most {share(highest)}", ""
+            star = UNSEEN if any(member.rates and _star(member.rates.critical) for member in members) else ""
+            yield f"  {pad(name, 24)}{trials:>8,}{'0%':>11}  each at most {share(highest)}{star}", ""
         else:
             drawn = bar(one.value, _BAR)
-            between = f"[{share(one.low)}, {share(one.high)}]"
+            between = f"[{share(one.low)}, {share(one.high)}]{_star(one)}"
             yield f"  {pad(name, 24)}{trials:>8,}{share(one.value):>11}  {between:<20} {drawn}".rstrip(), ""
+
+
+def _unseen(result: InjectionResult, width: int) -> Iterable[Line]:
+    parts = (*result.sites, *(result.kinds if len(result.kinds) > 1 else ()), *result.bits)
+    if any(one.rates is not None and one.rates.critical.unseen > 0 for one in parts):
+        said = (
+            "no trial was drawn in some of its strata: its interval allows anything there, its estimate is of the rest"
+        )
+        yield from _styled(block(UNSEEN, [said], width, indent=2), "")
 
 
 def _alike(one: PartRates) -> tuple[str, str]:

@@ -81,6 +81,39 @@ def test_a_dry_run_injects_nothing(faultsim: Callable[..., Outcome], net: Tiny, 
     assert "ms a trial with --engine sweep" in outcome.out
 
 
+def test_a_part_of_which_some_strata_have_no_trial_is_marked(net: Tiny, faultsim, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    faultsim("campaign", net.path, "--trials", 50, "-o", tmp_path / "out", "-q")
+    result = read(tmp_path / "out")
+    told = "* no trial was drawn in some of its strata"
+    assert not any("*" in text for text, _ in lines(result))
+
+    def unseen(part):  # type: ignore[no-untyped-def]
+        rates = part.rates.model_copy(update={"critical": part.rates.critical.model_copy(update={"unseen": 0.1})})
+        return part.model_copy(update={"rates": rates})
+
+    site = next(one for one in result.sites if one.rates)
+    for name, parts in (("sites", (unseen(site),)), ("bits", tuple(unseen(one) for one in result.bits if one.rates))):
+        shown = [text for text, _ in lines(result.model_copy(update={name: parts}))]
+        assert any(text.rstrip(" #█▏▎▍▌▋▊▉").endswith("]*") or text.endswith("%*") for text in shown)
+        assert any(text.startswith(told) for text in shown)
+        assert max(map(len, shown)) <= 80
+
+
+def test_a_dry_run_refuses_what_cannot_be_paired(faultsim: Callable[..., Outcome], net: Tiny, tmp_path: Path) -> None:
+    one = ("campaign", net.path, "--trials", 60, "-q")
+    faultsim(*one, "-o", tmp_path / "first")
+    dry = faultsim(*one, "--paired-with", tmp_path / "first", "--dry-run")
+    assert dry.code == 0, dry.err
+    assert "paired      with the 60 trials of" in dry.out
+    for words, said in (
+        (("--stratify", "bit"), "--paired-with compares trials that are all as likely"),
+        (("--seed", "3"), "its faults are not the same: "),
+    ):
+        dry = faultsim(*one, *words, "--paired-with", tmp_path / "first", "--dry-run")
+        assert dry.code == 2
+        assert said in dry.err
+
+
 def test_shards_are_merged_by_command(faultsim: Callable[..., Outcome], net: Tiny, tmp_path: Path) -> None:
     one = ("campaign", net.path, "--trials", 60, "-q")
     faultsim(*one, "-o", tmp_path / "whole")
