@@ -29,6 +29,8 @@ from faultsim.harden.trainable import Trainable
 
 ROOT = Path(__file__).resolve().parent.parent
 RESNET = ("cifar10_models/resnet20_cifar10.onnx", "cifar10/cifar10_test.npz")
+SPLIT = ", split"
+"""Ends the names of losses whose clean and corrupted passes see half a batch each (`harden --split-batch`)."""
 LIMITS = {"l_star": 2.2, "l_a": 4.0}
 
 
@@ -55,11 +57,13 @@ def main() -> None:
     losses: dict[str, Loss] = {
         "plain": Plain(),
         "l_star": CorruptionResistant(ball=ball),
+        f"l_star{SPLIT}": CorruptionResistant(ball=ball),
         "l_star, 2 steps": CorruptionResistant(ball=ball, virtual_steps=2),
         "sam": SharpnessAware(ball=ball),
         "l_a": GradientRegularised(ball=ball),
         "noise": NoiseAware(device=load_device(chosen.device)),
         "randbet": RandomBitErrors(),
+        f"randbet{SPLIT}": RandomBitErrors(),
     }
     half = tuple(name for name in ("plain", "l_star", "l_a") if chosen.bf16)
     times = measure(setting, losses, half=half, batch=chosen.batch, repeats=chosen.repeats)
@@ -96,8 +100,10 @@ def measure(
         rows = (np.arange(batch) + turn * batch) % len(samples)
         for name, (loss, graph) in kinds.items():
             start = time.perf_counter()
-            feeds, batch_loss = target.batch(rows)
-            at = BatchAt(graph, leaves, feeds, batch_loss, names=names, seed=0, step=turn)
+            half = len(rows) // 2 if name.endswith(SPLIT) else len(rows)
+            feeds, batch_loss = target.batch(rows[:half])
+            other = target.batch(rows[half:]) if half < len(rows) else None
+            at = BatchAt(graph, leaves, feeds, batch_loss, names=names, seed=0, step=turn, other=other)
             _, grads = evaluate(loss, at)
             for key, leaf in leaves.items():
                 leaf.grad = grads[key]

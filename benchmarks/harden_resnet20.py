@@ -92,6 +92,8 @@ def main() -> None:
     parser.add_argument("--run", choices=RUNS, action="append", help="repeatable; all three without")
     parser.add_argument("--test-samples", type=int, default=10000 - CHOSEN_BY)
     parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--alpha", type=float, help="of the bit errors; 1/2 without it")
+    parser.add_argument("--split-batch", action="store_true", help="of the bit errors")
     parser.add_argument("--out", type=Path, help="keeps checkpoints, and a run that was cut off goes on")
     chosen = parser.parse_args()
     train = Images(chosen.train)
@@ -139,13 +141,14 @@ def hardened(run: str, model: Path, data: Data, out: Path, chosen: argparse.Name
         recipe={"lp": "lp", "reram": "analog", "bits": "auto"}[run],
         losses=("clip", "randbet") if run == "bits" else (),  # the recipe's own rate is a third of this one
         strength=1.0 if run == "bits" else None,
-        alpha=1.0 if run == "bits" else None,  # no clean pass: twice the steps
+        alpha=chosen.alpha if run == "bits" else None,
         validation_data=data.validation,
         test_data=data.test,
         tolerance=-CLEAN,
         scales="learn" if run == "bits" else "keep",
         training=Training(
             augment="flip-shift",
+            split_batch=chosen.split_batch and run == "bits",
             lr=RATE,
             time_budget_s=60 * chosen.minutes,
             precision="float32" if slowdown() > SLOW else "bf16",

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from faultsim.formats import IntFormat
 from faultsim.formats.base import NumberFormat, Values
 
 Kind = Literal[
@@ -48,6 +49,8 @@ class Site:
         channel_axis: Axis that counts output channels (0 for a Conv, the last of a MatMul).
         quantizer: For float numbers that the graph itself quantizes (a QONNX weight behind Quant): the format of the
             codes that are deployed; ``None`` otherwise.
+        untold: Whether the graph quantizes this float weight in a way that no format here tells (a rounding other than
+            to the nearest, float8 codes, parts with scales of their own).
     """
 
     name: str
@@ -61,6 +64,7 @@ class Site:
     code_bits: int | None = None
     channel_axis: int = 0
     quantizer: NumberFormat | None = field(default=None, compare=False)
+    untold: bool = field(default=False, compare=False)
 
     @property
     def elements(self) -> int:
@@ -123,7 +127,7 @@ def apply_edit(edit: Edit, stored: Stored) -> Values:
 
     Bits are flipped and forced in the device's format (`Stored.format`). A delta is added in value space
     and not rounded to that format again; only a tensor of integer codes is, to the nearest code of its
-    container, since nothing else fits in it. A `Redraw` leaves the stored numbers as they are: it acts at
+    stored bits, since nothing else fits in them. A `Redraw` leaves the stored numbers as they are: it acts at
     inference.
 
     Args:
@@ -133,7 +137,7 @@ def apply_edit(edit: Edit, stored: Stored) -> Values:
     if isinstance(edit, Redraw):
         return stored.values.copy()
     if isinstance(edit, Add):
-        return _added(edit, stored.values)
+        return _added(edit, stored.values, stored.format)
     out = stored.values.copy()
     if edit.indices.size == 0:
         return out
@@ -145,8 +149,8 @@ def apply_edit(edit: Edit, stored: Stored) -> Values:
     return out
 
 
-def _added(edit: Add, values: Values) -> Values:
-    """Add a delta; integer codes are summed as float64, rounded, and held in the container's range."""
+def _added(edit: Add, values: Values, kept: NumberFormat) -> Values:
+    """Add a delta; integer codes are summed as float64, rounded, and held in the range of their stored bits."""
     codes = values.dtype.kind in "iu"
     if edit.indices is None and not codes:
         summed: Values = (values + edit.delta.reshape(values.shape)).astype(values.dtype, copy=False)
@@ -159,7 +163,10 @@ def _added(edit: Add, values: Values) -> Values:
     if not codes:
         return total
     limits = np.iinfo(values.dtype)
-    rounded: Values = np.clip(np.rint(total), limits.min, limits.max).astype(values.dtype)
+    low, high = int(limits.min), int(limits.max)
+    if isinstance(kept, IntFormat):  # a container may be wider than its codes
+        low, high = max(low, kept.lowest), min(high, kept.highest)
+    rounded: Values = np.clip(np.rint(total), low, high).astype(values.dtype)
     return rounded
 
 
@@ -221,8 +228,10 @@ class Corruption(Mapping[str, Edit]):
         """Return the corruption that `to_arrays` wrote.
 
         Raises:
-            ValueError: If a key is not one that `to_arrays` writes.
+            ValueError: If a key is not one that `to_arrays` writes, or the fields of an edit are not whole.
         """
+        if "names" not in arrays:
+            raise ValueError("corruption archive holds no names; write it with Corruption.to_arrays")
         names = [str(name) for name in arrays["names"]]
         parts: dict[int, tuple[str, dict[str, Any]]] = {}
         for key in arrays:
@@ -235,6 +244,19 @@ class Corruption(Mapping[str, Edit]):
                 )
             value = arrays[key]
             plain = json.loads(str(value)) if value.dtype.kind == "U" else value
-            fields = parts.setdefault(int(pieces[0]), (pieces[1], {}))[1]
+            kind, fields = parts.setdefault(int(pieces[0]), (pieces[1], {}))
+            if kind != pieces[1]:
+                raise ValueError(
+                    f"corruption archive holds two edits of {names[int(pieces[0])]!r}: {kind}, {pieces[1]}"
+                )
             fields[pieces[2]] = tuple(plain) if isinstance(plain, list) else plain
-        return cls({names[i]: _EDITS[kind](**fields) for i, (kind, fields) in parts.items()})
+        edits: dict[str, Edit] = {}
+        for i, (kind, fields) in parts.items():
+            try:
+                edits[names[i]] = _EDITS[kind](**fields)
+            except TypeError:
+                raise ValueError(
+                    f"corruption archive holds {sorted(fields)} of the edit {kind!r} of {names[i]!r}, which is not "
+                    "whole; write it with Corruption.to_arrays"
+                ) from None
+        return cls(edits)

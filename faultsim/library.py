@@ -9,6 +9,7 @@ ends at an underscore and fits one file alone. ``.yaml`` may be left out. An exi
 always wins.
 """
 
+import contextlib
 import difflib
 import os
 import re
@@ -165,7 +166,7 @@ def find_model(name: str | Path) -> Path:
     """
     word = str(name)
     given = Path(word)
-    if given.is_file() or isinstance(name, Path) or "/" in word or "\\" in word:
+    if _as_file(word) is not None or isinstance(name, Path) or "/" in word or "\\" in word:
         return given
     bundled: dict[str, Path] = {}
     for root in _roots():
@@ -176,8 +177,9 @@ def find_model(name: str | Path) -> Path:
     stem = word.removesuffix(".onnx")
     if stem in bundled:
         return bundled[stem]
-    if given.exists():
-        return given
+    with contextlib.suppress(OSError, ValueError):  # too long, or a NUL byte
+        if given.exists():
+            return given
     near = closest(stem, bundled)
     hint = f", did you mean the bundled model {near!r}?" if near else "; give the path of an .onnx file"
     raise OptionError(f"{_short(word)}: no such file{hint}")

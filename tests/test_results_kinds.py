@@ -11,7 +11,8 @@ from faultsim.errors import SpecError
 from faultsim.report.html import read_bundle
 from faultsim.results import to_json
 from faultsim.results.compare import compare
-from faultsim.results.kinds import load_any
+from faultsim.results.kinds import kind_of, load_any
+from faultsim.results.run_comparison import compare_runs
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,24 @@ def test_what_is_none_is_refused(text, match, tmp_path):
     path.write_text(text)
     with pytest.raises(SpecError, match=match):
         load_any(path)
+
+
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        (compare(shifted(0), shifted(1)), "a comparison"),
+        (compare_runs({"a": shifted(0)}, {"a": shifted(1)}), "a comparison of two runs of a scenario"),
+    ],
+)
+def test_a_comparison_of_any_kind_is_refused_in_one_sentence(made, what, tmp_path):
+    path = tmp_path / "c.json"
+    path.write_text(made.model_dump_json(by_alias=True))
+    with pytest.raises(SpecError) as caught:
+        load_any(path)
+    assert str(caught.value) == (
+        f"{path}: is {what}; give the result of assess, sweep, harden, campaign, attack, probe, bitmap, run"
+    )
+    assert kind_of(path) is None
 
 
 def test_a_comparison_is_named(tmp_path):

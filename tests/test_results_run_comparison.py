@@ -34,6 +34,21 @@ def test_each_case_is_compared_as_the_pair_alone():
     assert RunComparison.model_validate_json(found.model_dump_json(by_alias=True)) == found
 
 
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        ((0.95, 0.95), "2 tests, each at its own level: where nothing differs, one in 20 claims at 95 %"),
+        ((0.99, 0.99), "2 tests, each at its own level: where nothing differs, one in 100 claims at 99 %"),
+        ((0.95, 0.8), "2 tests, each at its own level: where nothing differs, 0.25 of them claim by chance"),
+    ],
+)
+def test_the_level_that_is_told_is_that_of_the_cases(levels, said):
+    runs = {f"m/{i}": shifted(0).model_copy(update={"level": level}) for i, level in enumerate(levels)}
+    found = compare_runs(runs, runs)
+    assert f"note: {said}" in " ".join(" ".join(lines(found)).split())
+    assert said in markdown(found)
+
+
 def test_one_case_that_is_worse_fails_the_whole():
     first = {"a": shifted(0), "b": shifted(0)}
     found = compare_runs(first, {"a": shifted(0), "b": shifted(-2)}, limits=gate)

@@ -10,7 +10,7 @@ from importlib import metadata
 from faultsim.assessment.assumptions import assumptions, operating_point
 from faultsim.assessment.phases import Worst, event_probability
 from faultsim.assessment.sets import budget_entries
-from faultsim.assessment.setting import Setting, parameters
+from faultsim.assessment.setting import Setting, parameters, untold
 from faultsim.corruption import Stored
 from faultsim.device.storage import over_capacity
 from faultsim.engine.summary import own_score
@@ -244,6 +244,7 @@ def notes(setting: Setting, worst: Worst | None, random: RandomResult | None) ->
             "The graph rounds its float weights itself (QONNX Quant, QuantizeLinear): analog noise passes through that "
             "rounding here and is shown too small."
         )
+    said += untold(setting)
     fit = setting.device.fit(setting.stored, conditions=options.conditions)
     if fit is not None and event_probability(setting) is None:
         said.append(

@@ -15,7 +15,7 @@ class Options:
 
     Attributes:
         trials: Chips to draw, at least 1.
-        seed: Seed of every draw.
+        seed: Seed of every draw, at least 0 and below 2**63.
         batch_size: Samples a batch, at least 1.
         level: Two-sided confidence of every interval, in (0, 1).
         confidence: Quantile over chips that the budgets hold at, in (0, 1); the profile's own where None.
@@ -72,6 +72,8 @@ class Options:
             value = getattr(self, name)
             if value < low:
                 raise OptionError(f"{name} is {value}, it must be at least {low}")
+        if not 0 <= self.seed < 2**63:
+            raise OptionError(f"seed is {self.seed}, it must be from 0 to {2**63 - 1}; give another, such as 0")
         most = 4 * (os.cpu_count() or 1)
         if self.threads > most:
             raise OptionError(

@@ -16,6 +16,7 @@ from faultsim.assessment.fault_list import records
 from faultsim.corruption import Stored
 from faultsim.errors import OptionError
 from faultsim.results import TrialRow
+from faultsim.results.kinds import NAMES, kind_of
 
 
 class Recorder:
@@ -32,7 +33,7 @@ class Recorder:
         failed: What could not be written; None where all was. The chips are scored all the same.
 
     Raises:
-        OptionError: If the place of the list of faults cannot be written.
+        OptionError: If the place of the list of faults cannot be written, or holds a result.
     """
 
     def __init__(self, faults: Path | None = None, outcomes: Path | None = None) -> None:
@@ -119,3 +120,6 @@ def _check_place(faults: Path) -> None:
         raise OptionError(f"--fault-list {faults}: cannot be written ({there} is no folder); give another place")
     if not os.access(there, os.W_OK if there == faults else os.W_OK | os.X_OK):
         raise OptionError(f"--fault-list {faults}: cannot be written ({there} may not be written); give another place")
+    kind = kind_of(faults) if there == faults else None
+    if kind is not None:
+        raise OptionError(f"--fault-list {faults}: is {NAMES[kind]}, which would be lost; give another file")

@@ -286,3 +286,15 @@ def _fits(name: str, pattern: str) -> bool:
 def parameters(stored: Mapping[str, Stored]) -> int:
     """Return the number of stored elements."""
     return sum(one.site.elements for one in stored.values())
+
+
+def untold(setting: Setting) -> list[str]:
+    """Say of which float weights the graph makes codes that no format here tells; at most one sentence."""
+    names = [name for name, stored in setting.stored.items() if stored.site.untold]
+    if not names:
+        return []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [
+        f"The graph quantizes {', '.join(names[:3])}{more} in a way that no number format here tells: stored and hit "
+        "as floats, in more bits than are deployed."
+    ]

@@ -84,7 +84,7 @@ def attack(
             stopped=stopped or (lambda: False),
         )
         if write is not None:
-            check_writable(prepared.setting)
+            check_writable(prepared.setting, write)
         if cells is not None:
             found, numbers = worst_few_cells(prepared, cells, search)
         elif curve is not None:

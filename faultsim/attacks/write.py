@@ -18,12 +18,15 @@ NOT_WRITTEN = "The worst model was not written"
 """How the note begins where that was asked for and failed."""
 
 
-def check_writable(setting: Setting) -> None:
-    """Refuse to search for a worst model that no file can hold.
+def check_writable(setting: Setting, target: Path) -> None:
+    """Refuse to search for a worst model that no file can hold, or that would be written over the model itself.
 
     Raises:
-        OptionError: If a device stores codes of the file as conductances.
+        OptionError: If *target* is the model's own file, or a device stores codes of the file as conductances.
     """
+    path = setting.model.path
+    if path is not None and target.exists() and target.samefile(path):
+        raise OptionError(f"-o {target}: that is the model itself, which is never overwritten; give another name")
     numbers = setting.model.numbers
     for name, one in setting.stored.items():
         if isinstance(one.format, ConductanceMapping) and numbers[name].dtype.kind in "iu":

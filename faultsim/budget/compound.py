@@ -123,6 +123,7 @@ def _reach(
     given_event: bool,
 ) -> float:
     """Return a sum that is passed with far less than ``1 - confidence``."""
-    many = poisson_quantile(total, 1 - (1 - confidence) * 1e-3, given_event=given_event)
+    nearly = min(1 - (1 - confidence) * 1e-3, math.nextafter(1.0, 0.0))  # rounds to 1 at 14 nines
+    many = poisson_quantile(total, nearly, given_event=given_event)
     spread = float(np.dot(lam, jumps)) + 12 * math.sqrt(float(np.dot(lam, jumps**2))) + 4 * top
     return max(top, min(many * top, spread))

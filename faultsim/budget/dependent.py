@@ -14,11 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
+from scipy import stats
 
 from faultsim.budget.base import Budget, check_confidence, check_norm
 from faultsim.budget.dense import scaled_chi_square
+from faultsim.budget.heavy import radius_where, square_quantile
 from faultsim.budget.skewed import Array, Skewed
+
+_HEAVY = 0.5
+"""Spread that skewness adds to a sum of squares, in means, above which two moments do not tell its quantile."""
 
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 
@@ -52,7 +56,8 @@ def dependent(
     """Bound a dense delta whose elements are skewed or share an error.
 
     - p = 2: ``|a|²`` by its exact mean and by the variance of a quadratic form with fourth cumulants
-      ([Mathai1992]_), as a scaled chi-square ([Satterthwaite1946]_).
+      ([Mathai1992]_), as a scaled chi-square ([Satterthwaite1946]_). Where skewness alone spreads it by more than half
+      its mean, a few elements dominate, and the quantile is that of the sum itself (`square_quantile`).
     - p = 1: mean plus z standard deviations of ``sum |a_i|``; the shared part by quadrature.
     - p = inf: as if independent, which is no less ([Sidak1967]_).
 
@@ -107,12 +112,29 @@ class _Common(NamedTuple):
 
 def _square(m: Array, v: Array, k: Array, common: _Common, confidence: float) -> float:
     load, fourth = common.load, Skewed.fit(m, v, k).fourth_cumulant()
-    variance = float(np.sum(2 * v**2 + fourth + 4 * m * k + 4 * m**2 * v + 4 * v * load**2))
+    variance = float(np.sum(2 * v**2 + 4 * m**2 * v + 4 * v * load**2))
     size = np.maximum(common.by_group(np.ones_like(m)), 1.0)
     bend, heavy = (common.by_group(a) / size for a in (common.standard.third(), common.standard.fourth_cumulant()))
     squares, products = common.by_group(load**2), common.by_group(load * m)
-    variance += float(np.sum((2 + heavy) * squares**2 + 4 * products**2 + 4 * bend * squares * products))
-    return scaled_chi_square(float(np.sum(m**2 + v + load**2)), variance, confidence)
+    variance += float(np.sum(2 * squares**2 + 4 * products**2))
+    beyond = float(np.sum(fourth + 4 * m * k)) + float(np.sum(heavy * squares**2 + 4 * bend * squares * products))
+    mean = float(np.sum(m**2 + v + load**2))
+    if not math.sqrt(max(beyond, 0.0)) <= _HEAVY * mean:
+        return square_quantile(_parts(m, v, k, common, squares, products, bend), confidence)
+    return scaled_chi_square(mean, variance + beyond, confidence)
+
+
+def _parts(m: Array, v: Array, k: Array, common: _Common, squares: Array, products: Array, bend: Array) -> Skewed:
+    """Return independent parts with the same sum of squares: the elements' own, and one for each shared error.
+
+    The shared error moves its group along the loading; what the means do along it is taken there. The product of the
+    two errors, of mean 0, is left out.
+    """
+    norm = np.sqrt(squares)
+    along = np.divide(products, norm, out=np.zeros_like(norm), where=norm > 0)
+    unit = np.divide(common.load, norm[common.label], out=np.zeros_like(m), where=norm[common.label] > 0)
+    every = ((m - along[common.label] * unit, along), (v, squares), (k, bend * norm**3))
+    return Skewed.fit(*(np.concatenate(both) for both in every))
 
 
 def _sum(m: Array, v: Array, k: Array, common: _Common, confidence: float) -> float:
@@ -137,7 +159,4 @@ def _largest(m: Array, v: Array, k: Array, common: _Common, confidence: float) -
         outside = np.sum([w * a.outside(radius) for w, a in zip(weights, at_nodes, strict=True)], axis=0)
         return float(np.sum(np.log1p(-np.minimum(outside, 1 - 1e-16)))) - math.log(confidence)
 
-    top = float(np.max(np.abs(m) + 12 * np.sqrt(v + common.load**2))) + 1e-300
-    while excess(top) < 0:
-        top *= 2
-    return float(optimize.brentq(excess, 0.0, top, xtol=1e-10 * top))
+    return radius_where(excess, float(np.max(np.abs(m) + 12 * np.sqrt(v + common.load**2))))

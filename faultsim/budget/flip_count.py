@@ -37,7 +37,8 @@ def flip_count(
     - n is at most *flips*; where bits are many for the words, the binomial quantile of words that are hit: hits are
       negatively associated, so the independent law is no narrower ([Shao2000]_).
     - p = 1, 2: the quantile of a sum of *flips* draws with replacement, which is no narrower than without
-      ([Hoeffding1963]_); for p = 2 with the cross terms ``±2 |a| |b|`` of two flips in one word.
+      ([Hoeffding1963]_); for p = 2 with the cross terms ``±2 |a| |b|`` of two flips in one word. Never below the
+      quantile of the largest single flip.
     - p = inf: the quantile of the largest single flip; where m flips in a word are likelier than ``1 -
       confidence``, the sum of the m largest.
 
@@ -70,23 +71,31 @@ def flip_count(
     elif n and p == math.inf:
         eps = _largest(sizes, elements, flips, confidence)
     elif n:
-        eps = _radius(fmt, values, sizes, flips, p, confidence)
+        # the squares of wide words are lost on the grid of the widest, but the sum is no less than its largest part
+        single = _single(sizes, elements, flips, confidence)
+        eps = max(_radius(fmt, values, sizes, flips, p, confidence), single)
     return Budget(mechanism=mechanism, scope=scope, p=p, eps=eps, n=n, confidence=confidence, note=note)
 
 
 def _largest(sizes: Floats, elements: int, flips: int, confidence: float) -> float:
     bits = sizes.shape[1]
-    total, repeats = elements * bits, elements // sizes.shape[0]
+    total = elements * bits
     most = 1
     while most < bits and elements * float(stats.hypergeom.sf(most, total, bits, flips)) > (1 - confidence) / 2:
         most += 1
     if most > 1:
         return float(np.sort(sizes, axis=1)[:, bits - most :].sum(axis=1).max())
     several = elements * float(stats.hypergeom.sf(1, total, bits, flips))
+    return _single(sizes, elements, flips, confidence + several)
+
+
+def _single(sizes: Floats, elements: int, flips: int, confidence: float) -> float:
+    """Return the quantile of the largest of the flips, each by itself."""
+    total, repeats = elements * sizes.shape[1], elements // sizes.shape[0]
     heights, counts = np.unique(sizes, return_counts=True)
     larger = total - repeats * np.cumsum(counts)  # bits whose flip is larger than each height
     inside = stats.hypergeom.pmf(0, total, larger, flips)
-    return float(heights[np.flatnonzero(inside >= min(confidence + several, 1.0) - 1e-12)[0]])
+    return float(heights[np.flatnonzero(inside >= min(confidence, 1.0) - 1e-12)[0]])
 
 
 def _radius(fmt: NumberFormat, values: Values, sizes: Floats, flips: int, p: float, confidence: float) -> float:

@@ -12,7 +12,6 @@ from faultsim.corruption import Site, Stored
 from faultsim.device import Conditions, Device, load_device
 from faultsim.device.storage import Tensors
 from faultsim.errors import DeviceError
-from faultsim.formats import IntFormat, NumberFormat
 from faultsim.inference import Effect
 from faultsim.specs.device import DeviceSpec
 from faultsim.specs.load import load
@@ -130,11 +129,7 @@ def _deployed(site: Site, values: Any) -> Stored:
 
     Float weights that the graph itself quantizes (QONNX) are deployed as the codes that it makes of them.
     """
-    kept: NumberFormat = site.format
     if site.quantizer is not None and site.role == "weight" and values.dtype.kind == "f":
         held = site.quantizer.decode(site.quantizer.encode(values))
         return Stored(site, site.quantizer, held.astype(values.dtype, copy=False))
-    bits = site.code_bits
-    if bits is not None and bits != kept.bits and values.dtype.kind in "iu":
-        kept = IntFormat(bits, signed=values.dtype.kind == "i", dtype=values.dtype.name)
-    return Stored(site, kept, values)
+    return Stored(site, site.format, values)

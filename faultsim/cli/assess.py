@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from faultsim.cli.conditions import condition_options, take_conditions
-from faultsim.cli.files import check_result
+from faultsim.cli.files import PLACE, check_apart, check_result
 from faultsim.textfile import write_text
 
 
@@ -78,10 +78,8 @@ from faultsim.textfile import write_text
     help="Where gradients are computed: cpu, cuda, cuda:1. Other than cpu, chips are scored there as well, by torch "
     "and not by onnxruntime.",
 )
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for result.json and report.html.")
-@click.option(
-    "--fault-list", type=click.Path(path_type=Path), help="Write every fault of every chip, one JSON object a line."
-)
+@click.option("--out", "-o", type=PLACE, help="Folder for result.json and report.html.")
+@click.option("--fault-list", type=PLACE, help="Write every fault of every chip, one JSON object a line.")
 @click.option(
     "--reads",
     type=click.Choice(["chip", "inference"]),
@@ -112,7 +110,8 @@ def command(
           --require 'accuracy_drop<=1%@p95' --out out
 
     Exit code: 0 if every requirement is met or none was given, 1 if one is missed, 2 for bad input
-    or a requirement that could not be judged, 130 after Ctrl-C, which shows and writes what was computed until then.
+    or, where none is missed, a requirement that could not be judged, 130 after Ctrl-C, which shows
+    and writes what was computed until then.
     """  # noqa: D301  (click needs the bare backspace)
     from faultsim.assessment import Options, assess
     from faultsim.assessment.record import Recorder
@@ -128,6 +127,9 @@ def command(
     conditions = conditions_from(chip.spec, take_conditions(options))
     chosen = Options(conditions=conditions, **options)
     path = find_model(model)
+    read = [device, path, path.parent / f"{path.stem}.npz", data, options["preprocess"]]
+    own = () if out is None else [out / name for name in ("result.json", "report.html", "outcomes.npy")]
+    check_apart({"--fault-list": fault_list}, read, beside=own)
     interrupted = False
     outcomes = None if out is None else out / "outcomes.npy"
     with progress_bar(quiet=quiet) as tell, Recorder(fault_list, outcomes) as recorder:
@@ -155,8 +157,7 @@ def command(
         return 130
     if result.verdict.unjudged:
         click.echo("faultsim: not all requirements could be judged; the notes say why", err=True)
-        return 2
-    return 1 if result.verdict.passed is False else 0
+    return 1 if result.verdict.passed is False else 2 if result.verdict.unjudged else 0
 
 
 def _write(result: Any, out: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from faultsim.cli.conditions import condition_options, take_conditions
-from faultsim.cli.files import check_model_file, check_result
+from faultsim.cli.files import PLACE, check_model_file, check_result
 from faultsim.textfile import write_text
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ _UNITS = {"rms": "rel:", "norm": "norm:", "none": "no prefix"}
               help="Where gradients are computed: cpu, cuda, cuda:1. Other than cpu, answers are as well, by torch "
               "and not by onnxruntime.")  # fmt: skip
 @condition_options
-@click.option("--write", "-o", type=click.Path(path_type=Path), help="File for the worst model, ending in .onnx.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for result.json.")
+@click.option("--write", "-o", type=PLACE, help="File for the worst model, ending in .onnx.")
+@click.option("--out", type=PLACE, help="Folder for result.json.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def command(model: str, write: Path | None, out: Path | None, quiet: bool, **given: Any) -> int:
     """Search for the corruption of MODEL's stored numbers that does most damage.

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from faultsim.cli.files import PLACE
+
 if TYPE_CHECKING:
     from faultsim.results.bitmap import BitMapResult
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--sites", multiple=True, metavar="GLOB", help="Map these tensors alone (repeatable).")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
 @click.option("--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for bitmap.json, .npz, .svg and .png.")
+@click.option("--out", "-o", type=PLACE, help="Folder for bitmap.json, .npz, .svg and .png.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def command(model: str, out: Path | None, quiet: bool, **options: Any) -> int:
     """Estimate for every stored bit how many predictions its flip changes, without one trial per bit.

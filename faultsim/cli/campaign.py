@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from faultsim.cli.files import check_result
+from faultsim.cli.files import PLACE, check_result
 from faultsim.textfile import write_text
 
 _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output", "preprocess", "limit", "threads",
@@ -68,12 +68,10 @@ _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output",
 @click.option("--memory", "memory_mib", type=int, default=1024, show_default=True,
               help="MiB for clean activations, over all workers.")  # fmt: skip
 @click.option("--shard", metavar="K/M", help="Compute part K of M of the trials alone, such as 2/5.")
-@click.option(
-    "--journal", type=click.Path(path_type=Path), help="File of rows to go on from; --out has one of its own."
-)
+@click.option("--journal", type=PLACE, help="File of rows to go on from; --out has one of its own.")
 @click.option("--paired-with", type=click.Path(path_type=Path),
               help="Result or journal of the same faults, drawn without --stratify: compare.")  # fmt: skip
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for result.json and journal.jsonl.")
+@click.option("--out", "-o", type=PLACE, help="Folder for result.json and journal.jsonl.")
 @click.option("--dry-run", is_flag=True, help="Show population, strata, trials and the expected time; inject nothing.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def command(model: str, out: Path | None, journal: Path | None, dry_run: bool, quiet: bool, **given: Any) -> int:

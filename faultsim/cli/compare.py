@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from faultsim.cli.files import PLACE, PLACE_OR_DASH
+
 if TYPE_CHECKING:
     from faultsim.results import Result
     from faultsim.results.gates import Limit
@@ -31,11 +33,11 @@ if TYPE_CHECKING:
     metavar="TEXT",
     help="A limit of one figure, such as 'accuracy_drop>0.5%' or 'worst_case_drop>2%' (repeatable).",
 )
-@click.option("--json", "to_json", type=click.Path(path_type=Path), help="Write the comparison as JSON.")
-@click.option("--junit", type=click.Path(path_type=Path), help="Write the gates as JUnit XML.")
+@click.option("--json", "to_json", type=PLACE, help="Write the comparison as JSON.")
+@click.option("--junit", type=PLACE, help="Write the gates as JUnit XML.")
 @click.option(
     "--markdown",
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=PLACE_OR_DASH,
     help="Write a summary as Markdown; - for the standard output, in place of the table.",
 )
 def command(
@@ -62,6 +64,7 @@ def command(
 
     Exit code: 0, 1 if a gate fails, 2 for bad input.
     """  # noqa: D301  (click needs the bare backspace)
+    from faultsim.cli.files import check_apart
     from faultsim.errors import OptionError
     from faultsim.report.comparison import lines
     from faultsim.report.comparison import markdown as as_markdown
@@ -71,6 +74,7 @@ def command(
 
     if tolerance is not None and not fail_on_regression:
         raise OptionError("--tolerance is of --fail-on-regression; give both, or a limit with --fail-if")
+    check_apart({"--json": to_json, "--junit": junit, "--markdown": markdown}, _files(first, second))
     limits = [parse_gate(text) for text in fail_if]
     runs = [_run(place) for place in (first, second)]
     if runs[0] is not None and runs[1] is not None:
@@ -93,6 +97,13 @@ def command(
     _write(found, to_json, junit, markdown, lambda: junit_of_comparison(found), lambda: as_markdown(found),
            lambda: lines(found))  # fmt: skip
     return 1 if found.failed else 0
+
+
+def _files(*places: Path) -> list[Path]:
+    """Return what is read of the two."""
+    from faultsim.results.kinds import FILES
+
+    return [file for place in places for file in (place, *(place / name for name in FILES))]
 
 
 def _write(

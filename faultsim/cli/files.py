@@ -1,14 +1,33 @@
 """Folders and files that a command writes. What stands in them lives elsewhere."""
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import click
 
 from faultsim.errors import OptionError
-from faultsim.textfile import write_text
+from faultsim.textfile import is_stream, write_text
 
 if TYPE_CHECKING:
     from faultsim.results.kinds import Kind
+
+
+class _Place(click.Path):
+    """A path that an option writes to; an empty one is refused, and not taken for the working directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not value.strip():
+            option = "--out" if param is None else max(param.opts, key=len)
+            raise OptionError(f"{option} {value!r}: is empty; give a name, or leave the option out")
+        return super().convert(value, param, ctx)
+
+
+PLACE = _Place(path_type=Path)
+"""Type of an option that names what is written."""
+PLACE_OR_DASH = _Place(path_type=Path, allow_dash=True)
+"""The same where ``-`` is the standard output."""
 
 
 def check_out(out: Path | None) -> None:
@@ -50,6 +69,45 @@ def check_result(out: Path | None, kind: "Kind") -> None:
         raise OptionError(f"--out {out}: its result.json is {NAMES[found]}, which would be lost; give another folder")
 
 
+def check_apart(
+    targets: Mapping[str, Path | None], inputs: Iterable[Path | str | None], *, beside: Iterable[Path] = ()
+) -> None:
+    """Refuse to write over what the command reads, over a result of any command, and two things into one file.
+
+    Args:
+        targets: The files that options name, by option; None and ``-`` are none.
+        inputs: What the command reads; texts that are no file, and None, are none.
+        beside: Files that it writes anyway.
+
+    Raises:
+        OptionError: If a file would be lost.
+    """
+    from faultsim.results.kinds import NAMES, kind_of
+
+    read = [place for one in inputs if one is not None and _regular(place := Path(one))]
+    taken = {os.path.realpath(one): "--out" for one in beside}
+    for option, target in targets.items():
+        if target is None or str(target) == "-" or is_stream(target):
+            continue
+        other = taken.setdefault(os.path.realpath(target), option)
+        if other != option:
+            raise OptionError(f"{option} {target}: is where {other} writes as well; give another file")
+        if not _regular(target):
+            continue
+        if any(target.samefile(one) for one in read):
+            raise OptionError(f"{option} {target}: is what this command reads, and would be lost; give another file")
+        kind = kind_of(target)
+        if kind is not None:
+            raise OptionError(f"{option} {target}: is {NAMES[kind]}, which would be lost; give another file")
+
+
+def _regular(place: Path) -> bool:
+    try:
+        return place.is_file()
+    except (OSError, ValueError):  # too long, or a NUL byte
+        return False
+
+
 def check_model_file(write: Path | None, *, results: str | None = None) -> None:
     """Refuse a place for a model that cannot be written now, and not after the work.
 
@@ -71,6 +129,23 @@ def check_model_file(write: Path | None, *, results: str | None = None) -> None:
         check_out(write.parent)
     except OptionError:
         raise OptionError(f"-o {write}: its folder cannot be written; give a file in a folder that can") from None
+
+
+def check_folder_of(option: str, target: Path | None) -> None:
+    """Refuse a file whose folder cannot be written now, and not after the work.
+
+    Raises:
+        OptionError: If it is a folder, or its folder cannot be written.
+    """
+    if target is None or str(target) == "-" or is_stream(target):
+        return
+    if target.is_dir():
+        raise OptionError(f"{option} {target}: is a folder; give a file")
+    try:
+        check_out(target.parent)
+    except OptionError as error:
+        said = str(error).removeprefix(f"--out {target.parent}: ")
+        raise OptionError(f"{option} {target}: its folder {said}") from None
 
 
 def write_for(option: str, target: Path, text: str) -> None:

@@ -10,7 +10,7 @@ import click
 
 from faultsim.cli import assess
 from faultsim.cli.conditions import condition_options, take_conditions
-from faultsim.cli.files import check_model_file, check_out
+from faultsim.cli.files import PLACE, check_model_file, check_out
 from faultsim.textfile import write_text
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,9 +32,9 @@ def _shared(command: F) -> F:
 @click.command("harden")
 @click.argument("model")
 @click.option("--device", "-d", required=True, help="Device profile: a name of the library, or a YAML file.")
-@click.option("-o", "--write", "target", required=True, type=click.Path(path_type=Path, dir_okay=False),
+@click.option("-o", "--write", "target", required=True, type=PLACE,
               help="The hardened model: the same graph, new numbers.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for harden.json and checkpoints.")
+@click.option("--out", type=PLACE, help="Folder for harden.json and checkpoints.")
 @click.option("--quantize", type=click.Choice(["int8", "int4"]),
               help="Quantize a float MODEL first, calibrated on training samples, and harden that: int8 weights and "
               "activations, or int4 weights.")  # fmt: skip
@@ -54,6 +54,9 @@ def _shared(command: F) -> F:
 @click.option("--epochs", type=int, help="Passes over the training samples; 20 by default, and at least 1,000 steps.")
 @click.option("--steps", type=int, help="Training steps in place of epochs.")
 @click.option("--train-batch", type=int, default=64, show_default=True, help="Samples a training step.")
+@click.option("--split-batch", is_flag=True,
+              help="Clean weights see one half of each batch and corrupted ones the other: a step of l_star, noise or "
+              "randbet costs about what a plain one does.")  # fmt: skip
 @click.option("--augment", type=click.Choice(["none", "shift", "flip-shift"]), default="none", show_default=True,
               help="Random shifts and mirrored images in training; for float images NCHW.")  # fmt: skip
 @click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True)
@@ -178,6 +181,7 @@ def _hardening(options: dict[str, Any], conditions: Any) -> Any:
         epochs=take("epochs"),
         steps=take("steps"),
         batch_size=take("train_batch"),
+        split_batch=take("split_batch"),
         optimizer=take("optimizer"),
         lr=take("lr"),
         ema=take("ema"),

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from faultsim.cli.files import PLACE
+
 
 @click.command("init")
 @click.argument("model")
@@ -17,7 +19,7 @@ import click
     "--out",
     "-o",
     "target",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PLACE,
     default=Path("scenario.yaml"),
     show_default=True,
     help="The file to write.",
@@ -41,13 +43,14 @@ def command(
       faultsim init model.onnx --data test.npz
       faultsim run scenario.yaml
     """  # noqa: D301  (click needs the bare backspace)
-    from faultsim.cli.files import check_out
+    from faultsim.cli.files import check_apart, check_folder_of
     from faultsim.errors import OptionError
     from faultsim.scenario import parse_scenario
     from faultsim.scenario.starter import DEFAULT_DEVICES, starter
     from faultsim.textfile import write_text
 
-    check_out(target.parent)
+    check_folder_of("-o", target)
+    check_apart({"-o": target}, [model, data, preprocess, *devices])
     if target.exists() and not force:
         raise OptionError(f"-o {target}: is there already; give another name, or --force to write over it")
     made = starter(model, target, devices=devices or DEFAULT_DEVICES, data=data, preprocess=preprocess, task=task)

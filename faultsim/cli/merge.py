@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
+from faultsim.cli.files import PLACE
+
 
 @click.command("merge")
 @click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", "-o", required=True, type=click.Path(path_type=Path),
+@click.option("--out", "-o", required=True, type=PLACE,
               help="The new journal, a name that ends in .jsonl; any other name is a folder for it.")  # fmt: skip
 def command(shards: tuple[Path, ...], out: Path) -> int:
     """Unite SHARDS, journals of one campaign (or folders with journal.jsonl), into a new journal.

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from faultsim.cli.files import check_result
+from faultsim.cli.files import PLACE, check_result
 
 _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output", "preprocess", "limit", "threads",
             "input_shape", "batch_axis")  # fmt: skip
@@ -39,7 +39,7 @@ _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output",
 @click.option("--torch-device", default="cpu", show_default=True,
               help="Where gradients are computed: cpu, cuda, cuda:1. Other than cpu, answers are as well, by torch "
               "and not by onnxruntime.")  # fmt: skip
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for result.json.")
+@click.option("--out", "-o", type=PLACE, help="Folder for result.json.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def command(model: str, out: Path | None, quiet: bool, **given: Any) -> int:
     """Rank the layer kinds, positions and layers of MODEL by what corrupting each of them alone does.

@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
+from faultsim.cli.files import PLACE
+
 
 @click.command("replay")
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option("--trial", "-t", type=int, required=True, help="Number of the chip, from 0.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Where the faulty .onnx model goes.")
-@click.option("--fault-list", type=click.Path(path_type=Path), help="Write every fault of the chip, one JSON a line.")
+@click.option("--out", "-o", type=PLACE, help="Where the faulty .onnx model goes.")
+@click.option("--fault-list", type=PLACE, help="Write every fault of the chip, one JSON a line.")
 @click.option("--model", help="In place of the result's model, if it moved; it must be the same file.")
 @click.option("--device", "-d", help="In place of the result's device profile; it must be the same file.")
 @click.option("--data", help="In place of the result's data.")
@@ -29,20 +31,22 @@ def command(
     Exit code: 0 if the counts are those of the result (or it kept none), 1 if they are not, 2 for bad input.
     """  # noqa: D301  (click needs the bare backspace)
     from faultsim.assessment.replay import counts, replay
-    from faultsim.cli.files import check_model_file
-    from faultsim.errors import OptionError
+    from faultsim.cli.files import check_apart, check_folder_of, check_model_file, write_for
     from faultsim.report.words import counted
-    from faultsim.results.kinds import load_assessment
-    from faultsim.textfile import write_text
+    from faultsim.results.kinds import load_assessment, result_file
 
     check_model_file(out)
-    found = replay(load_assessment(result), trial, out, model=model, **places)
+    given = load_assessment(result)
+    named = Path(given.model.path)
+    read = [result_file(result), named, named.parent / f"{named.stem}.npz", model, *places.values()]
+    if given.rerun is not None:
+        read += [given.rerun.device, given.rerun.data, given.rerun.preprocess]
+    check_apart({"--fault-list": fault_list}, read, beside=[] if out is None else [out])
+    check_folder_of("--fault-list", fault_list)
+    found = replay(given, trial, out, model=model, **places)
     if fault_list is not None:
         text = "".join(f"{json.dumps(one, allow_nan=False)}\n" for one in found.faults)
-        try:
-            write_text(fault_list, text)
-        except OSError as error:
-            raise OptionError(f"--fault-list {fault_list}: cannot be written ({error.strerror})") from None
+        write_for("--fault-list", fault_list, text)
     correct, mismatch, nonfinite, n = counts(found.row)
     tensors = counted(len(found.chip.corruption), "tensor")
     click.echo(f"trial {trial}: {tensors} corrupted, {counted(len(found.faults) - 1, 'fault')} drawn")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from faultsim.cli.files import PLACE, PLACE_OR_DASH
+
 if TYPE_CHECKING:
     from faultsim.report.html import Bundle
     from faultsim.report.html.chart import Chart
@@ -16,17 +18,17 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     "-o",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="The page; by default report.html beside the result, or index.html of a run of a scenario.",
 )
-@click.option("--figures", type=click.Path(path_type=Path), help="Folder for every figure as SVG and PNG.")
-@click.option("--junit", type=click.Path(path_type=Path), help="Write the requirements as JUnit XML.")
+@click.option("--figures", type=PLACE, help="Folder for every figure as SVG and PNG.")
+@click.option("--junit", type=PLACE, help="Write the requirements as JUnit XML.")
 @click.option(
     "--markdown",
-    type=click.Path(path_type=Path, allow_dash=True),
+    type=PLACE_OR_DASH,
     help="Write a summary as Markdown; - for the standard output, such as >> $GITHUB_STEP_SUMMARY.",
 )
-@click.option("--check", is_flag=True, help="Exit code 1 where a requirement is missed.")
+@click.option("--check", is_flag=True, help="Exit code 1 where a requirement is missed or not judged.")
 def command(
     result: Path, out: Path | None, figures: Path | None, junit: Path | None, markdown: Path | None, check: bool
 ) -> int:
@@ -42,7 +44,8 @@ def command(
       faultsim report out -o page.html --figures figures --junit junit.xml
       faultsim report out --markdown - --check >> "$GITHUB_STEP_SUMMARY"
 
-    Exit code: 0; with --check 1 if a requirement is missed or not judged, or a hardening did not help; 2 for bad input.
+    Exit code: 0; with --check 1 if a requirement is missed or not judged, a case of a scenario could not be run, or a
+    hardening did not help; 2 for bad input.
     """  # noqa: D301  (click needs the bare backspace)
     from faultsim.cli.files import write_for
     from faultsim.report.html import figures as charts_of
@@ -55,6 +58,7 @@ def command(
         return _of_scenario(summary, out, figures, junit, markdown, check=check)
     bundle = read_bundle(result)
     page = _page(out or (result if result.is_dir() else result.parent) / "report.html")
+    _check(result, page, junit, markdown)
     xml = None if junit is None else junit_of_bundle(bundle)  # refused before anything is written
     write_for("-o", page, render_page(bundle))
     _beside([page], charts_of(bundle).values(), figures, junit, xml, markdown, lambda: markdown_of_bundle(bundle))
@@ -91,6 +95,7 @@ def _of_scenario(
     if kind != "scenario":
         raise SpecError(f"{summary}: is no summary of a run of a scenario; give the folder that --out of run named")
     page = _page(out or summary.parent / INDEX)
+    _check(summary, page, junit, markdown)
     try:
         written = write_scenario_pages(result, summary.parent, index=page, anew=True)
     except OSError as error:
@@ -106,6 +111,13 @@ def _page(page: Path) -> Path:
     if page.is_dir():
         raise OptionError(f"-o {page}: is a folder; give the name of a file, such as {page / 'report.html'}")
     return page
+
+
+def _check(read: Path, page: Path, junit: Path | None, markdown: Path | None) -> None:
+    """Refuse to write over a result."""
+    from faultsim.cli.files import check_apart
+
+    check_apart({"-o": page, "--junit": junit, "--markdown": markdown}, [read])
 
 
 def _beside(

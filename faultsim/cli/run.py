@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from faultsim.cli.files import PLACE, PLACE_OR_DASH
+
 
 @click.command("run")
 @click.argument("scenario")
@@ -14,7 +16,7 @@ import click
 @click.option(
     "--out",
     "-o",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="Folder for summary.json and each case's result.json; cases finished there with the same inputs are kept.",
 )
 @click.option("--model", help="A model in place of the scenario's own: an .onnx file, or a bundled name.")
@@ -22,8 +24,12 @@ import click
 @click.option("--preprocess", help="YAML that says how those data become inputs.")
 @click.option("--task", help="Task of that model, as for 'faultsim assess'.")
 @click.option("--trials", type=int, help="Chips a case, in place of the scenario's number: a few for a quick look.")
-@click.option("--junit", type=click.Path(path_type=Path), help="Write the verdicts as JUnit XML, for CI.")
-@click.option("--markdown", type=click.Path(path_type=Path), help="Write the summary as Markdown, for CI.")
+@click.option("--junit", type=PLACE, help="Write the verdicts as JUnit XML, for CI.")
+@click.option(
+    "--markdown",
+    type=PLACE_OR_DASH,
+    help="Write the summary as Markdown, for CI; - for the standard output, in place of the table.",
+)
 @click.option("--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default.")
 @click.option(
     "--torch-device",
@@ -64,7 +70,7 @@ def command(
     Exit code: 0 if every requirement is met or none was given, 1 if one is missed, 2 for bad input or a case that
     could not be run, 130 after Ctrl-C: finished cases are kept in --out, and the same command goes on.
     """  # noqa: D301  (click needs the bare backspace)
-    from faultsim.cli.files import check_out
+    from faultsim.cli.files import check_apart, check_folder_of, check_out
     from faultsim.cli.progress import progress_bar
     from faultsim.report.scenario import case_line, render_scenario
     from faultsim.scenario import Scenario
@@ -75,8 +81,12 @@ def command(
             asked = "; ".join(one.text for one in case.asked) or "no requirement"
             click.echo(f"{case.name}  ({case.options.trials if trials is None else trials} chips; {asked})")
         return 0
-    for place in (out, *(file.parent for file in (junit, markdown) if file is not None)):
-        check_out(place)
+    check_out(out)
+    check_folder_of("--junit", junit)
+    check_folder_of("--markdown", markdown)
+    own = () if out is None else (out / "summary.json", out / "index.html")
+    read = dict.fromkeys(one for case in chosen.cases for one in (case.model, case.device, case.data))
+    check_apart({"--junit": junit, "--markdown": markdown}, [chosen.path, preprocess, *read], beside=own)
     with progress_bar(quiet=quiet) as tell:
 
         def told(number: int, of: int, row: Any) -> None:
@@ -92,9 +102,15 @@ def command(
             progress=lambda case: lambda phase, done, total: tell(phase, done, total),
             told=told,
         )
-    from rich.console import Console
+    if markdown is not None and str(markdown) == "-":
+        from faultsim.report.scenario_markdown import scenario_markdown
+        from faultsim.report.words import speakable
 
-    render_scenario(result, Console(file=sys.stdout, highlight=False), out=None if out is None else str(out))
+        click.echo(speakable(scenario_markdown(result), sys.stdout.encoding or "utf-8"))
+    else:
+        from rich.console import Console
+
+        render_scenario(result, Console(file=sys.stdout, highlight=False), out=None if out is None else str(out))
     _write(result, junit, markdown)
     if result.interrupted:
         kept = (
@@ -107,21 +123,13 @@ def command(
 
 def _write(result: Any, junit: Path | None, markdown: Path | None) -> None:
     """Write what CI shows; what is not asked for is not imported."""
+    from faultsim.cli.files import write_for
+
     if junit is not None:
         from faultsim.report.scenario_junit import scenario_junit
 
-        _write_one("--junit", junit, scenario_junit(result))
-    if markdown is not None:
+        write_for("--junit", junit, scenario_junit(result))
+    if markdown is not None and str(markdown) != "-":
         from faultsim.report.scenario_markdown import scenario_markdown
 
-        _write_one("--markdown", markdown, scenario_markdown(result))
-
-
-def _write_one(option: str, target: Path, text: str) -> None:
-    from faultsim.errors import OptionError
-    from faultsim.textfile import write_text
-
-    try:
-        write_text(target, text)
-    except OSError as error:
-        raise OptionError(f"{option} {target}: cannot be written ({error.strerror}); give another file") from None
+        write_for("--markdown", markdown, scenario_markdown(result))

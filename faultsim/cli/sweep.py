@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from faultsim.cli.conditions import condition_options, take_conditions
+from faultsim.cli.files import PLACE
 
 
 @click.command("sweep")
@@ -31,7 +32,7 @@ from faultsim.cli.conditions import condition_options, take_conditions
 @click.option("--sites", multiple=True, metavar="GLOB", help="Corrupt these tensors alone (repeatable).")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
 @click.option("--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder for sweep.json and sweep.svg.")
+@click.option("--out", "-o", type=PLACE, help="Folder for sweep.json and sweep.svg.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 @condition_options
 def command(model: str, device: str, over: str, data: str | None, out: Path | None, quiet: bool, **options: Any) -> int:

@@ -1,18 +1,20 @@
 """Corruption sets over several tensors: `PerTensor` (a budget each) and `Global` (one budget for all)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from faultsim.constraints.base import Block, NoMaximiserError, Shapes, Tensors
+from faultsim.constraints.base import Block, Floats, NoMaximiserError, Shapes, Tensors
 from faultsim.constraints.layout import Layout, pick
 from faultsim.constraints.lp_l0 import LpL0
 from faultsim.errors import ConstraintError
 
 Named = Mapping[str, NDArray[np.floating]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,19 +62,7 @@ class PerTensor:
             NoMaximiserError: If the direction is zero for every tensor.
             ConstraintError: If a tensor is missing, or its direction is not finite.
         """
-        best: Tensors = {}
-        unmoved: NoMaximiserError | None = None
-        moved = False
-        for name, constraint in self.constraints.items():
-            try:
-                best[name] = constraint.argmax(pick(direction, name))
-                moved = True
-            except NoMaximiserError as error:
-                best[name] = np.zeros(np.shape(direction[name]))
-                unmoved = error
-        if unmoved is not None and not moved:
-            raise unmoved
-        return best
+        return self._of_each(direction, lambda constraint, own: constraint.argmax(own), np.shape)
 
     def project(self, delta: Named) -> Tensors:
         """Return every tensor's corruption projected into its own set (`LpL0.project`)."""
@@ -88,8 +78,15 @@ class PerTensor:
         return self.contains(delta)
 
     def random(self, rng: np.random.Generator, shapes: Shapes) -> Tensors:
-        """Return a random corruption for every tensor (`LpL0.random`), drawn in the set's order."""
-        return self.argmax({name: rng.standard_normal(pick(shapes, name)) for name in self.constraints})
+        """Return a random corruption for every tensor (`LpL0.random`), drawn in the set's order.
+
+        A tensor that cannot move (no room or a scale of 0 everywhere) stays as it is.
+
+        Raises:
+            NoMaximiserError: If no tensor can move.
+            ConstraintError: If a shape is missing, or does not broadcast with a scale or box.
+        """
+        return self._of_each(shapes, lambda constraint, shape: constraint.random(rng, shape), lambda shape: shape)
 
     def indicator(self, direction: Named) -> float:
         """Return the largest inner product with *direction*, summed over the tensors; 0 for a zero one."""
@@ -108,6 +105,25 @@ class PerTensor:
 
     def __hash__(self) -> int:
         return hash(tuple(self.constraints.items()))
+
+    def _of_each(
+        self, given: Mapping[str, T], corrupt: Callable[[LpL0, T], Floats], shape: Callable[[T], tuple[int, ...]]
+    ) -> Tensors:
+        """Return what *corrupt* makes of each tensor, 0 where nothing moves; refuse if nothing does anywhere."""
+        made: Tensors = {}
+        unmoved: NoMaximiserError | None = None
+        moved = False
+        for name, constraint in self.constraints.items():
+            own = pick(given, name)
+            try:
+                made[name] = corrupt(constraint, own)
+                moved = True
+            except NoMaximiserError as error:
+                made[name] = np.zeros(shape(own))
+                unmoved = error
+        if unmoved is not None and not moved:
+            raise unmoved
+        return made
 
 
 @dataclass(frozen=True)

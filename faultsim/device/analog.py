@@ -37,15 +37,15 @@ from faultsim.specs.device import DeviceSpec
 from faultsim.specs.storage import AnalogStorage
 
 _T0_S = 20.0  # aihwkit's clock at the end of programming, used where the profile has no drift that says it
-_PROGRAMMING, _DRIFT, _DEFECTS, _WIRES, _READ = range(5)
+_PROGRAMMING, _DRIFT, _AGED, _DEFECTS, _WIRES, _READ = range(6)
 _ORDER: dict[type, int] = {
     spec_types.Gaussian: _PROGRAMMING,
     spec_types.Lognormal: _PROGRAMMING,
-    spec_types.SaturatingNoise: _PROGRAMMING,
     spec_types.PhaseNoise: _PROGRAMMING,
     spec_types.PowerLawDrift: _DRIFT,
     spec_types.LogDrift: _DRIFT,
     spec_types.MeanDrift: _DRIFT,
+    spec_types.SaturatingNoise: _AGED,  # of the conductance that a drift left, and it stops at 0 what a drift does not
     spec_types.StuckAt: _DEFECTS,
     spec_types.LineFault: _DEFECTS,
     spec_types.WireResistance: _WIRES,
@@ -56,7 +56,7 @@ _ORDER: dict[type, int] = {
 
 
 def analog_parts(spec: DeviceSpec, conditions: Conditions) -> list[Law]:
-    """Return each mechanism as a law of its own, in the order of time: programming, drift, defects, wires, read."""
+    """Return each mechanism as a law, in the order of time: programming, drift, its spread, defects, wires, read."""
     chosen = in_memory(spec)
     drifts = [m for m in chosen if isinstance(m, spec_types.PowerLawDrift)]
     t0_s = drifts[0].params.t0.value if drifts else _T0_S

@@ -8,12 +8,14 @@ from faultsim.budget import Budget, poisson_quantile
 from faultsim.budget.bits import largest_upset
 from faultsim.corruption import Stored
 from faultsim.device.laws import Law
+from faultsim.device.meetings import event_bound, tells_more
 from faultsim.device.protected import behind, bound
 from faultsim.faults import BitFlipCount, Fault, RowHammer, UpsetRate
 from faultsim.memory import Code
 
 _SURELY = 1 - 1e-11
 """Of all events given one: the largest that an event can do, unless it is rarer than that."""
+_SCALES = "radii of tensors with different scales are compared in their own units"
 
 
 def global_upsets(
@@ -22,8 +24,15 @@ def global_upsets(
     """Bound the upsets of a chip: n is the most wrong words, each off by as much as the largest.
 
     An upper bound: ``n**(1/p)`` times the largest change of one word; for p = inf that change itself. Behind *code*
-    it is of the events that the code lets through, and nothing where it lets none through.
+    it is of the events that the code lets through, and nothing where it lets none through; where events are so many
+    that they meet in words, of words that are drawn with theirs.
     """
+    if code is not None and tells_more(law, stored, code, confidence=confidence):
+        found = event_bound(law, stored, code, p=p, confidence=confidence)
+        return Budget(
+            mechanism=name, scope="global", p=p, eps=found.eps, n=found.n, confidence=confidence,
+            conditional=law.given_event, note=f"{_SCALES}; {found.note}",
+        )  # fmt: skip
     seen = law if code is None else behind(law, code)
     n = 0 if seen is None else min(_struck(seen, stored, confidence), sum(one.site.elements for one in stored))
     struck = replace(seen or law, given_event=n > 0)
@@ -37,7 +46,7 @@ def global_upsets(
         n=n,
         confidence=confidence,
         conditional=law.given_event,
-        note="radii of tensors with different scales are compared in their own units",
+        note=_SCALES,
     )
 
 
@@ -54,8 +63,13 @@ def most_words(laws: Sequence[Law], stored: Sequence[Stored], code: Code | None,
 
 
 def most_of_one(law: Law, stored: Stored, code: Code | None, *, confidence: float) -> float:
-    """Return what one event does to a word of *stored* at most, value units; of other laws, their p = inf radius."""
-    if not isinstance(law.fault, UpsetRate):
+    """Return what one event does to a word of *stored* at most, value units; of other laws, their p = inf radius.
+
+    That radius also of events behind *code* that go wrong together, or by an alarm that lets them pass.
+    """
+    if not isinstance(law.fault, UpsetRate) or (
+        code is not None and tells_more(law.fault, [stored], code, confidence=confidence)
+    ):
         return bound(law, stored, code, p=math.inf, confidence=confidence).eps
     seen = law.fault if code is None else behind(law.fault, code)
     return 0.0 if seen is None or seen.events_per_bit == 0 else _most(replace(seen, given_event=True), stored)
@@ -69,6 +83,8 @@ def _most(struck: UpsetRate, stored: Stored) -> float:
 
 def _words(fault: Fault, stored: Sequence[Stored], confidence: float, code: Code | None) -> int | None:
     if isinstance(fault, UpsetRate):
+        if code is not None and tells_more(fault, stored, code, confidence=confidence):
+            return event_bound(fault, stored, code, p=math.inf, confidence=confidence).n
         seen = fault if code is None else behind(fault, code)
         return 0 if seen is None else _struck(seen, stored, confidence)
     if isinstance(fault, RowHammer):

@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields
 
 from faultsim.errors import OptionError
 from faultsim.specs.device import DeviceSpec
-from faultsim.specs.mechanism import MOST_VOLTS
+from faultsim.specs.mechanism import ABSOLUTE_ZERO_C, HOTTEST_C, MOST_VOLTS
 
-ABSOLUTE_ZERO_K = 273.15
+ABSOLUTE_ZERO_K = -ABSOLUTE_ZERO_C
 DEFAULT_EXPOSURE_H = 1.0
 DEFAULT_T_S = 86400.0
 
@@ -46,7 +46,7 @@ class Conditions:
 def out_of_range(field: str, value: float) -> str | None:
     """Return what a field of `Conditions` must do instead, as the end of a sentence; None where the value may stand."""
     if field == "temperature_c":
-        return None if -ABSOLUTE_ZERO_K < value < 2000 else "lie between -273.15 and 2000 °C"
+        return None if ABSOLUTE_ZERO_C < value < HOTTEST_C else f"lie between {ABSOLUTE_ZERO_C} and {HOTTEST_C} °C"
     if field in ("v_norm", "v"):
         what = "volts over the lowest error-free voltage" if field == "v_norm" else "volts"
         return None if 0 < value <= MOST_VOLTS else f"be above 0 and at most {MOST_VOLTS}: it is in {what}"

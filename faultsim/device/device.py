@@ -158,8 +158,7 @@ class Device:
     def is_conditional(self, stored: Held, *, conditions: Conditions | None = None) -> bool:
         """Whether `sample` draws chips given at least one event; `event_probability` says how rare."""
         laws, events = self._plan(stored, conditions).laws, self._events(stored, conditions)
-        alone = not laws and len(upsets_of(self.spec)) == 1  # drawn given one, however often that is
-        rare = bool(upsets_of(self.spec)) and events is not None and (alone or 0 < events < RARE)
+        rare = bool(upsets_of(self.spec)) and events is not None and 0 < events < RARE
         return is_conditional(laws) or rare
 
     def most_words(

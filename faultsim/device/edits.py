@@ -56,13 +56,20 @@ def merge(stored: Stored, edits: list[Edit]) -> Edit:
 
 
 def below(edit: Edit, above: Edit) -> Edit:
-    """Return bit errors without those in words that *above* makes anyway: broken logic hides what it does not read."""
+    """Return bit errors without those that *above* hides: broken logic does not read them.
+
+    Forced bits (`Stuck`, a bit of a register) hide the cells that they stand for, and the other bits of the word keep
+    their errors. Words that are made anew (`Xor`, a lane that reads zero) hide all of theirs.
+    """
     if not isinstance(edit, Xor | Stuck) or not isinstance(above, Xor | Stuck):
         return edit
-    keep = ~np.isin(edit.indices, above.indices)
+    _, mine, theirs = np.intersect1d(edit.indices, above.indices, assume_unique=True, return_indices=True)
+    masks = edit.masks.copy()
+    masks[mine] = masks[mine] & ~above.masks[theirs] if isinstance(above, Stuck) else 0
+    keep = masks != 0
     if isinstance(edit, Xor):
-        return Xor(indices=edit.indices[keep], masks=edit.masks[keep])
-    return Stuck(indices=edit.indices[keep], masks=edit.masks[keep], bits=edit.bits[keep])
+        return Xor(indices=edit.indices[keep], masks=masks[keep])
+    return Stuck(indices=edit.indices[keep], masks=masks[keep], bits=edit.bits[keep] & masks[keep])
 
 
 def _over(stored: Stored, below: Edit, above: list[Add]) -> Add:

@@ -84,20 +84,24 @@ Strike = Literal["given", "free", "none"]
 """How many upsets a mechanism has on a chip: at least one, as many as it happens, or none."""
 
 
-def struck(rates: Mapping[str, float], memory: float | None, seed: int, trial: int) -> dict[str, Strike]:
+def struck(
+    rates: Mapping[str, float], memory: float | None, seed: int, trial: int, *, known: bool = True
+) -> dict[str, Strike]:
     """Return how each mechanism that upsets activations strikes a chip.
 
     Where countable events are all that goes wrong, and rare, a chip has one: in memory, as `pick` has it, or here.
+    From `RARE` on a chip may have several, and P(SDC | event) would be no longer that of one: as many as it happens.
 
     Args:
         rates: Upsets that each expects.
-        memory: Events that the memory expects; 0 without a law of it, None where it has faults of other kinds.
+        memory: Events that the memory expects; 0 without a law of it, None where there are faults of other kinds.
         seed: The campaign's seed.
         trial: Number of the chip.
+        known: Whether the rates are those of the whole memory; else only their ratios count, and a chip has one.
     """
-    if not rates or (memory == 0 and len(rates) == 1):
-        return dict.fromkeys(rates, "given")
-    if memory is None or memory + sum(rates.values()) >= RARE:
+    if not rates:
+        return {}
+    if memory is None or (known and memory + sum(rates.values()) >= RARE):
         return dict.fromkeys(rates, "free")
     at = float(rng.generator(seed, trial, "mechanism").random()) * (memory + sum(rates.values())) - memory
     found: dict[str, Strike] = dict.fromkeys(rates, "none")

@@ -17,7 +17,6 @@ _AGING = (
     spec_types.LogDrift,
     spec_types.MeanDrift,
     spec_types.ReadNoiseLog,
-    spec_types.SaturatingNoise,
 )
 _PARTICLES = (spec_types.UpsetRate, spec_types.LaneFault)
 _EVENTS = (*_PARTICLES, spec_types.FaultModesRate)  # DRAM's rates in the field are not of particles alone
@@ -50,7 +49,7 @@ def knobs(spec: DeviceSpec) -> dict[str, Knob]:
     on = [m for m in spec.mechanisms if m.enabled]
     world, assess = spec.environment, spec.assess
     found = {}
-    if any(isinstance(m, _AGING) or (isinstance(m, spec_types.Gaussian) and len(m.params.sigma_poly) > 1) for m in on):
+    if any(map(_ages, on)):
         own = assess.t_s if assess.t_s is not None else DEFAULT_T_S
         found["at"] = Knob("at", "t_s", "s", own, duration_s, show_duration)
     rates = [m.params for m in on if isinstance(m, spec_types.BitErrorRate)]
@@ -115,6 +114,15 @@ def _knob(spec: DeviceSpec, there: Mapping[str, Knob], name: str) -> Knob:
         raise OptionError(f"there is no condition {name!r}; there are: {', '.join(NAMES)}")
     has = ", ".join(f"--{one}" for one in there) or "none at all"
     raise OptionError(f"no law of device {spec.name} depends on --{name}; the conditions that it has: {has}")
+
+
+def _ages(mechanism: spec_types.MechanismBase) -> bool:
+    """Whether a law depends on the time since programming: a spread that was measured once holds at all times."""
+    if isinstance(mechanism, spec_types.Gaussian):
+        return len(mechanism.params.sigma_poly) > 1
+    if isinstance(mechanism, spec_types.SaturatingNoise):
+        return len(mechanism.params.sigma_sat_exp.value) > 1
+    return isinstance(mechanism, _AGING)
 
 
 def _number(text: str) -> float:

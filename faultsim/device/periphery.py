@@ -34,8 +34,9 @@ def effects(
     """Return what acts while the network runs on chip *trial*, in the profile's order.
 
     Upsets of activations at a rate are drawn given that there is one where countable events are all that goes wrong
-    and rare (`events.struck`): a Poisson number over the exposure where the profile says the capacity of the memory,
-    else one. All of a chip's upsets strike the same inference.
+    and rare (`events.struck`), else as many as it happens: a Poisson number over the exposure. Where the profile does
+    not say the capacity of the memory a chip has one, whatever the rate. All of a chip's upsets strike the same
+    inference.
 
     Args:
         spec: The profile.
@@ -45,10 +46,14 @@ def effects(
         memory: Events that stored numbers expect; None where they have faults of other kinds.
 
     Raises:
-        DeviceError: If more upsets are expected than a chip can be drawn with.
+        DeviceError: If more upsets are expected than a chip can be drawn with, or upsets beside other faults cannot be
+            weighed: `check_capacity`.
     """
     found = []
-    strikes = struck(_rates(spec, conditions), memory, seed, trial)
+    check_capacity(spec, memory=memory != 0)
+    expected = None if has_others(spec) else memory
+    known = _capacity(spec) is not None
+    strikes = struck(_rates(spec, conditions), expected, seed, trial, known=known)
     for mechanism in in_inference(spec):
         if isinstance(mechanism, spec_types.UpsetRate):
             law: InferenceLaw = _upsets(spec, mechanism, conditions, strikes[mechanism.id])
@@ -64,15 +69,27 @@ def upsets_beside(spec: DeviceSpec, conditions: Conditions) -> float:
     Raises:
         DeviceError: If there are some, and the profile does not say how large the memory is.
     """
-    rates = _rates(spec, conditions)
-    if has_others(spec):
-        return math.inf
-    if rates and _capacity(spec) is None:
+    check_capacity(spec, memory=True)
+    return math.inf if has_others(spec) else math.fsum(_rates(spec, conditions).values())
+
+
+def check_capacity(spec: DeviceSpec, *, memory: bool) -> None:
+    """Check that upsets of activations can be weighed against what else goes wrong.
+
+    Args:
+        spec: The profile.
+        memory: Whether stored numbers go wrong.
+
+    Raises:
+        DeviceError: If something does, and the profile does not say how large the memory is.
+    """
+    upsets = upsets_of(spec)
+    if upsets and _capacity(spec) is None and (memory or has_others(spec)):
+        also = "stored numbers go wrong too" if memory else "other faults act beside them"
         raise DeviceError(
-            f"mechanism {next(iter(rates))} upsets activations at a rate per Mbit, and stored numbers go wrong too: "
-            "how often each happens hangs on storage.capacity; give it"
+            f"mechanism {upsets[0].id} upsets activations at a rate per Mbit, and {also}: how often each happens hangs "
+            "on storage.capacity; give it"
         )
-    return math.fsum(rates.values())
 
 
 def has_others(spec: DeviceSpec) -> bool:
@@ -122,10 +139,13 @@ def _activation_bits(spec: DeviceSpec) -> int | None:
 
 
 def activation_events(spec: DeviceSpec, conditions: Conditions) -> float | None:
-    """Return the upsets that the activation memory expects over the exposure; None without such a mechanism or size."""
+    """Return the upsets that the activation memory expects over the exposure.
+
+    None without such a mechanism or size, or where anything else acts while the network runs: broken elements or a
+    known number of flips are no rare events, however rare the upsets beside them are.
+    """
     found = upsets_of(spec)
-    others = [m for m in in_inference(spec) if isinstance(m, spec_types.BitFlipCount)]
-    if not found or others or _capacity(spec) is None:
+    if not found or has_others(spec) or _capacity(spec) is None:
         return None
     return math.fsum(_events(spec, m, conditions) for m in found)
 

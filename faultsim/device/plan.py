@@ -9,7 +9,7 @@ from faultsim.device.conditions import Conditions
 from faultsim.device.digital import logic_laws, memory_laws
 from faultsim.device.events import as_events, expected_events, given_an_event, is_conditional
 from faultsim.device.laws import in_inference, in_memory, not_simulated
-from faultsim.device.periphery import has_others, upsets_beside
+from faultsim.device.periphery import check_capacity, has_others, upsets_beside
 from faultsim.errors import DeviceError
 from faultsim.faults import AnalogChain, DeadLine, DeadRegion, Fault, FaultModes, LaneFault, StuckPE
 from faultsim.specs.device import DeviceSpec
@@ -48,6 +48,7 @@ def make_plan(
                 f"mechanism {law.id} expects {events.expected_events(plan.held):.3g} events on {bits:,} bits; "
                 "lower the flux or the exposure"
             )
+    check_capacity(spec, memory=bool(plan.laws))
     beside = upsets_beside(spec, conditions) if plan.laws else 0.0
     laws = given_an_event(plan.laws, plan.held, beside=beside)
     given = beside if is_conditional(laws) else 0.0
@@ -56,9 +57,9 @@ def make_plan(
 
 def memory_events(spec: DeviceSpec, plan: Plan) -> float | None:
     """Return the events that stored numbers expect; None where anything else goes wrong, with them or beside them."""
-    if not plan.laws:
-        return 0.0
-    return None if has_others(spec) else expected_events(plan.laws, plan.held)
+    if has_others(spec):
+        return None
+    return expected_events(plan.laws, plan.held) if plan.laws else 0.0
 
 
 def structured(plan: Plan) -> tuple[str, ...]:

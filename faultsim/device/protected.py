@@ -6,19 +6,19 @@ References:
 
 import math
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from faultsim import rng
-from faultsim.budget import Budget, compound_quantile, flip_sizes
+from faultsim.budget import Budget, flip_sizes
 from faultsim.budget.base import check_confidence, check_norm
 from faultsim.budget.bits import FLOAT_NOTE
-from faultsim.budget.mixture import mixture_quantile
 from faultsim.corruption import Stored
 from faultsim.device.laws import Law
+from faultsim.device.meetings import event_bound, tells_more
+from faultsim.device.words import Bits, Floats, Ints, Left, Words, changes_of, masks_of, sum_quantile, tail, words_of
 from faultsim.faults import BitFlip, UpsetRate, VoltageBitErrors
 from faultsim.memory import Code, OnDue, residual_ber, residual_of_cluster, word_outcomes
 from faultsim.memory.residual import errors_given, fewest_errors
@@ -28,61 +28,16 @@ _ENOUGH = 400
 """Wrong words that are enough of the draws; else as many are drawn again, up to `_ROUNDS` times."""
 _ROUNDS = 8
 _SOME = 100
-_TABLE = 1 << 22
-"""Numbers in a table of words by bits by errors: 32 MiB."""
-_RARE = 0.02
-"""Share of wrong words below which their number is Poisson: its spread is then wide by a hundredth at most."""
 
 _LARGEST_NOTE = "the largest change of a word with as many flips as are likely: an upper bound"
-
-Bits = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-
-class _Words(NamedTuple):
-    """Some code words of a tensor, and how its elements lie in them.
-
-    Attributes:
-        total: Code words of the whole tensor.
-        elements: Flat elements in each word, shape (words, slots).
-        held: Their words as stored, the same shape, uint64.
-        slot: Slot of each data bit of a code word, shape (data_bits,).
-        place: Bit of the element at each data bit, shape (words or 1, data_bits).
-        used: Whether the data bit holds a bit of the tensor, shape (words, data_bits).
-        written: What it holds, False for padding, the same shape.
-    """
-
-    total: int
-    elements: Ints
-    held: NDArray[np.uint64]
-    slot: Ints
-    place: Ints
-    used: Bits
-    written: Bits
-
-
-class _Left(NamedTuple):
-    """Drawn words that are wrong behind the decoder.
-
-    Attributes:
-        row: Which of the words it is, shape (draws,).
-        wrong: Its wrong data bits, shape (draws, data_bits).
-        lost: Whether it raised an alarm, and is wrong by what the machine made of that.
-        chance: Probability of each draw in a word at random; together that of a wrong word.
-    """
-
-    row: Ints
-    wrong: Bits
-    lost: Bits
-    chance: Floats
 
 
 def bound(law: Law, stored: Stored, code: Code | None, *, p: float, confidence: float) -> Budget:
     """Return the budget of one law on one tensor, behind *code* where the memory has one.
 
-    Independent errors leave wrong words, each with several wrong bits; an event leaves what its silent cases leave,
-    and nothing where it has none; any other law is bounded as if there were no code, which can only be too much.
+    Independent errors leave wrong words, each with several wrong bits; a rare event leaves what its silent cases leave,
+    and nothing where it has none; of more events also those count that meet in one word (`faultsim.device.meetings`).
+    Any other law is bounded as if there were no code, which can only be too much.
     """
     if code is None:
         found = law.fault.budget(stored, p=p, confidence=confidence)
@@ -111,14 +66,20 @@ def behind(law: UpsetRate, code: Code) -> UpsetRate | None:
 
 
 def _of_events(law: UpsetRate, stored: Stored, code: Code, *, p: float, confidence: float) -> Budget:
+    if tells_more(law, [stored], code, confidence=confidence):
+        found = event_bound(law, [stored], code, p=p, confidence=confidence)
+        return Budget(
+            mechanism=law.kind, scope=stored.site.name, p=p, eps=found.eps, n=found.n, confidence=confidence,
+            conditional=law.given_event, note=found.note,
+        )  # fmt: skip
     thinned = behind(law, code)
     if thinned is None:
         return Budget(
             mechanism=law.kind, scope=stored.site.name, p=p, eps=0.0, n=0, confidence=confidence,
             conditional=law.given_event, note="the code lets no single event through",
         )  # fmt: skip
-    found = thinned.budget(stored, p=p, confidence=confidence)
-    return replace(found, note="of events that the code lets through") if law.given_event else found
+    alone = thinned.budget(stored, p=p, confidence=confidence)
+    return replace(alone, note="of events that the code lets through") if law.given_event else alone
 
 
 def _of_words(law: BitFlip | VoltageBitErrors, stored: Stored, code: Code, *, p: float, confidence: float) -> Budget:
@@ -133,7 +94,7 @@ def _of_words(law: BitFlip | VoltageBitErrors, stored: Stored, code: Code, *, p:
         one = zero = law.ber
     else:  # a failing cell is wrong where it holds what it does not read
         one, zero = law.ber() * (1 - law.p_flip_0to1), law.ber() * law.p_flip_0to1
-    words, most = _words(stored, code, max(one, zero), confidence)
+    words, most = words_of(stored, code, max(one, zero), confidence)
     data = np.concatenate([words.written, code.encode(words.written)], axis=1)
     rates = np.where(data, one, zero)
     rates[:, : code.data_bits][~words.used] = 0.0
@@ -145,8 +106,8 @@ def _of_words(law: BitFlip | VoltageBitErrors, stored: Stored, code: Code, *, p:
             return found
         ber = residual_ber(code, rate)  # words so rare among those with as many wrong symbols that none was drawn
         return BitFlip(ber=ber).budget(stored, p=p, confidence=confidence)
-    masks = _masks(words, left)
-    n = min(stored.values.size, round(_sum_quantile((masks != 0).sum(axis=1), left.chance, words.total, confidence)))
+    masks = masks_of(words, left)
+    n = min(stored.values.size, round(sum_quantile((masks != 0).sum(axis=1), left.chance, words.total, confidence)))
     if n == 0:
         return found
     if not np.all(np.isfinite(flip_sizes(stored.format, stored.values))):
@@ -154,35 +115,11 @@ def _of_words(law: BitFlip | VoltageBitErrors, stored: Stored, code: Code, *, p:
     if p == math.inf:
         largest = _largest(stored, words, left, masks, confidence, code.on_due)
         return replace(found, n=n, eps=largest, note=_LARGEST_NOTE)
-    changed = np.sum(_changes(stored, words, left, masks) ** p, axis=1)
-    return replace(found, n=n, eps=_sum_quantile(changed, left.chance, words.total, confidence) ** (1 / p))
+    changed = np.sum(changes_of(stored, words, left, masks) ** p, axis=1)
+    return replace(found, n=n, eps=sum_quantile(changed, left.chance, words.total, confidence) ** (1 / p))
 
 
-def _words(stored: Stored, code: Code, rate: float, confidence: float) -> tuple[_Words, int]:
-    """Return code words of a tensor, all or as many as a table holds, and the most raw errors of a word that count."""
-    width, bits, size = code.data_bits, stored.format.bits, stored.values.size
-    slots, parts = max(width // bits, 1), -(-bits // width)
-    count = -(-size // slots) * parts
-    most = fewest_errors(code) - 1
-    while most < code.bits and count * stats.binom.sf(most, code.bits, rate) > 1e-3 * (1 - confidence):
-        most += 1
-    room = max(_TABLE // ((code.bits + 1) * (most + 1)), 64)
-    draw = rng.generator(0, -1, "words behind a code")
-    word = np.arange(count) if count <= room else np.sort(draw.choice(count, room, replace=False, shuffle=False))
-    cell = np.arange(width)
-    slot = cell // bits if parts == 1 else np.zeros_like(cell)
-    place = (cell % bits)[None, :] if parts == 1 else (word % parts)[:, None] * width + cell
-    elements = (word // parts)[:, None] * slots + np.arange(slots)
-    used = (slot < slots) & (place < bits)
-    slot, place = np.minimum(slot, slots - 1), np.minimum(place, bits - 1)
-    used = used & (elements < size)[:, slot]
-    elements = np.minimum(elements, size - 1)
-    held = _encode(stored, elements)
-    written = used & ((held[:, slot] >> place.astype(np.uint64)) & np.uint64(1)).astype(np.bool_)
-    return _Words(count, elements, held, slot, place, used, written), most
-
-
-def _left_wrong(code: Code, written: Bits, rates: Floats, most: int) -> _Left:
+def _left_wrong(code: Code, written: Bits, rates: Floats, most: int) -> Left:
     """Return what the decoder leaves of errors at these *rates*, shape (words, bits) and data first, as draws.
 
     Draws are stratified by the number of raw errors of a word, up to *most*, so that rare words have theirs: a word
@@ -199,7 +136,7 @@ def _left_wrong(code: Code, written: Bits, rates: Floats, most: int) -> _Left:
     sizes = 32 + np.ceil(_DRAWS * np.sqrt(strata[ks]) / max(np.sqrt(strata[ks]).sum(), 1e-300)).astype(np.int64)
     draw = rng.generator(0, -1, "left wrong", code.scheme, f"{code.data_bits} {code.check_bits} {code.symbol_bits}")
     empty = np.zeros(0, dtype=np.int64)
-    found = [_Left(empty, np.zeros((0, code.data_bits), dtype=np.bool_), empty.astype(np.bool_), empty.astype(float))]
+    found = [Left(empty, np.zeros((0, code.data_bits), dtype=np.bool_), empty.astype(np.bool_), empty.astype(float))]
     rounds = 0
     while ks.size and rounds < _ROUNDS and sum(part.row.size for part in found) < _ENOUGH:
         rounds += 1
@@ -208,8 +145,8 @@ def _left_wrong(code: Code, written: Bits, rates: Floats, most: int) -> _Left:
         seen = code.decode(errors[:, : code.data_bits], errors[:, code.data_bits :], written[row])
         kept = seen.residual.any(axis=1)
         chance = np.repeat(strata[ks] / sizes, sizes)
-        found.append(_Left(row[kept], seen.residual[kept], seen.detected[kept], chance[kept]))
-    left = _Left(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        found.append(Left(row[kept], seen.residual[kept], seen.detected[kept], chance[kept]))
+    left = Left(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
     chance = left.chance / max(rounds, 1)
     silent = float(chance[~left.lost].sum())
     if silent and np.ptp(rates) == 0:
@@ -225,38 +162,8 @@ def _spread(draw: np.random.Generator, weights: Floats, size: int) -> Ints:
     return rows
 
 
-def _masks(words: _Words, left: _Left) -> NDArray[np.uint64]:
-    """Return the wrong bits of each element of the drawn words, shape (draws, slots)."""
-    masks = np.zeros((left.row.size, words.elements.shape[1]), dtype=np.uint64)
-    row, cell = np.nonzero(left.wrong & words.used[left.row])
-    place = words.place[left.row[row] if len(words.place) > 1 else 0, cell].astype(np.uint64)
-    np.bitwise_or.at(masks, (row, words.slot[cell]), np.uint64(1) << place)
-    return masks
-
-
-def _changes(stored: Stored, words: _Words, left: _Left, masks: NDArray[np.uint64]) -> Floats:
-    """Return how much each element of the drawn words changes, shape (draws, slots)."""
-    held, elements = words.held[left.row], words.elements[left.row]
-    fmt = stored.format.at(elements.reshape(-1), stored.values.shape)
-    before, after = (fmt.decode(one.reshape(-1)).astype(np.float64) for one in (held, held ^ masks))
-    return np.abs(after - before).reshape(masks.shape)
-
-
-def _encode(stored: Stored, elements: Ints) -> NDArray[np.uint64]:
-    flat = elements.reshape(-1)
-    fmt = stored.format.at(flat, stored.values.shape)
-    return fmt.encode(stored.values.reshape(-1)[flat]).reshape(elements.shape)
-
-
-def _sum_quantile(sizes: NDArray[np.generic], chance: Floats, count: int, confidence: float) -> float:
-    """Return the quantile of the sum over *count* words."""
-    if chance.sum() <= _RARE:
-        return compound_quantile(sizes, count * chance, confidence)
-    return mixture_quantile(sizes, chance, [count], confidence)
-
-
 def _largest(
-    stored: Stored, words: _Words, left: _Left, masks: NDArray[np.uint64], confidence: float, on_due: OnDue
+    stored: Stored, words: Words, left: Left, masks: NDArray[np.uint64], confidence: float, on_due: OnDue
 ) -> float:
     """Return the quantile of the largest change of an element: of the words as drawn, where enough change more.
 
@@ -264,8 +171,8 @@ def _largest(
     """
     bits, width = stored.format.bits, words.used.shape[1]
     sizes = np.sort(flip_sizes(stored.format, stored.values), axis=1)[:, ::-1]
-    changed, flips = _changes(stored, words, left, masks), np.bitwise_count(masks)
-    drawn, higher = _tail(changed.max(axis=1), left.chance * words.total, confidence)
+    changed, flips = changes_of(stored, words, left, masks), np.bitwise_count(masks)
+    drawn, higher = tail(changed.max(axis=1), left.chance * words.total, confidence)
     if higher >= _SOME // 4:
         return drawn
     heights, weights = [np.zeros(0)], [np.zeros(0)]
@@ -282,13 +189,4 @@ def _largest(
         share = left.chance[row] if row.size >= _SOME else np.ones(1)
         heights.append(changed[row, slot] if row.size >= _SOME else sizes[:, :m].sum(axis=1).max(keepdims=True))
         weights.append(share * (rate / share.sum()))
-    return _tail(np.concatenate(heights), np.concatenate(weights) * words.total, confidence)[0]
-
-
-def _tail(heights: Floats, rates: Floats, confidence: float) -> tuple[float, int]:
-    """Return the quantile of the largest of Poisson numbers of jumps, and how many of the jumps are higher."""
-    order = np.argsort(heights)
-    above = np.cumsum(rates[order][::-1])[::-1] - rates[order]
-    found = float(heights[order[np.flatnonzero(above <= -math.log(confidence))[0]]])
-    top = float(heights[heights <= found * (1 + 1e-6)].max())  # equal but for rounding
-    return top, int(np.count_nonzero(heights > top))
+    return tail(np.concatenate(heights), np.concatenate(weights) * words.total, confidence)[0]

@@ -15,6 +15,7 @@ from faultsim.errors import DeviceError, OptionError
 from faultsim.faults.base import CHIP, Fault, Generators, register
 from faultsim.faults.effects import region_effects
 from faultsim.faults.positions import distinct
+from faultsim.faults.units import held_units
 from faultsim.formats import IntFormat
 from faultsim.memory import Geometry, MemoryMap
 
@@ -27,8 +28,9 @@ Unit = Literal["word", "row", "column", "bank", "tile"]
 class DeadRegion(Fault):
     """Whole units of the memory are dead on a die: every cell of one reads 0, reads 1, or has a value of its own.
 
-    Only units that hold part of the model are drawn; a dead unit elsewhere does no harm. A dead cell keeps what it
-    reads for good (`Stuck`): with ``reads="random"`` each is drawn once a die.
+    Only units that hold part of the model are drawn; a dead unit elsewhere does no harm, such as a column or a tile of
+    a bank that the model leaves empty. A dead cell keeps what it reads for good (`Stuck`): with ``reads="random"`` each
+    is drawn once a die.
 
     `sample` and `budget` take their tensor as lying alone in the memory, from its first cell.
 
@@ -74,15 +76,8 @@ class DeadRegion(Fault):
         self._geometry()
 
     def units(self, memory: MemoryMap) -> int:
-        """Return the number of units of a memory that can hold part of the model."""
-        down, along = memory.geometry.bank_tiles
-        return {
-            "word": memory.words,
-            "row": memory.rows_used,
-            "column": memory.banks_used * memory.geometry.columns,
-            "bank": memory.banks_used,
-            "tile": memory.banks_used * down * along,
-        }[self.unit]
+        """Return the number of units of a memory that hold part of the model."""
+        return int(self._used(memory).size)
 
     def sample(self, stored: Stored, rng: np.random.Generator) -> Stuck:
         """Draw the dead units of a memory that holds this tensor alone."""
@@ -97,13 +92,14 @@ class DeadRegion(Fault):
         """
         memory = MemoryMap(stored, self._geometry())
         rng = generators(CHIP)
-        total = self.units(memory)
+        used = self._used(memory)
+        total = int(used.size)
         if self.count is not None and self.count > total:
             raise DeviceError(
                 f"{self.count} dead {self.unit}s do not fit: the model takes {total}; give a smaller count"
             )
         dead = self.count if self.count is not None else int(rng.binomial(total, self.p or 0.0))
-        cells = self._cells(memory, distinct(rng, total, dead))
+        cells = self._cells(memory, used[distinct(rng, total, dead)])
         ones = rng.integers(2, size=cells.size) if self.reads == "random" else np.array([self.reads == "one"])
         return dict(memory.stuck(cells, ones))
 
@@ -115,8 +111,13 @@ class DeadRegion(Fault):
         its dead bits can bring it. Both are upper bounds.
         """
         memory = MemoryMap([stored], self._geometry())
-        total = self.units(memory)
-        done = region_effects(stored, memory, lambda cells: self._unit_of(memory, cells), total, self.reads, p)
+        used = self._used(memory)
+        total = int(used.size)
+
+        def unit_of(cells: Ints) -> Ints:
+            return np.searchsorted(used, self._unit_of(memory, cells))
+
+        done = region_effects(stored, memory, unit_of, total, self.reads, p)
         return region_failures(
             mechanism=self.kind,
             scope=stored.site.name,
@@ -148,6 +149,15 @@ class DeadRegion(Fault):
             tile_rows=self.tile_rows if self.tile_rows is not None else self.geometry.tile_rows,
             tile_columns=self.tile_columns if self.tile_columns is not None else self.geometry.tile_columns,
         )
+
+    def _used(self, memory: MemoryMap) -> Ints:
+        """Return the numbers of the units that hold part of the model, ascending."""
+        if self.unit in ("word", "row", "bank"):  # words fill rows, and rows banks, without a gap
+            dense = {"word": memory.words, "row": memory.rows_used, "bank": memory.banks_used}
+            return np.arange(dense[self.unit], dtype=np.int64)
+        shape = memory.geometry
+        tall = shape.rows if self.unit == "column" else shape.tile_shape[0]
+        return held_units(memory, tall, lambda cells: self._unit_of(memory, cells))
 
     def _cells(self, memory: MemoryMap, units: Ints) -> Ints:
         if self.unit == "word":

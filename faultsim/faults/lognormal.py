@@ -11,9 +11,12 @@ from typing import ClassVar
 import numpy as np
 
 from faultsim.budget.base import check_rate
+from faultsim.errors import OptionError
 from faultsim.faults.analog import AnalogLaw, Cells, Moments
 from faultsim.faults.base import register
 from faultsim.formats.conductance import ConductanceMapping
+
+_MOST = 8.0
 
 
 @register
@@ -26,10 +29,11 @@ class Lognormal(AnalogLaw):
     published device is fitted by it here.
 
     Attributes:
-        sigma: Standard deviation of the logarithm, dimensionless, at least 0.
+        sigma: Standard deviation of the logarithm, dimensionless, 0 to 8: beyond, float64 loses the median beside the
+            mean.
 
     Raises:
-        OptionError: If sigma is negative or not finite.
+        OptionError: If sigma is negative, not finite, or above 8.
     """
 
     kind: ClassVar[str] = "lognormal"
@@ -38,6 +42,11 @@ class Lognormal(AnalogLaw):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_rate("sigma", self.sigma, top=math.inf)
+        if self.sigma > _MOST:
+            raise OptionError(
+                f"sigma is {self.sigma:g}, it must be at most {_MOST:g}: a factor e^{_MOST:g} either way; "
+                "give the standard deviation of the natural logarithm, not of the conductance in percent"
+            )
 
     def act(self, cells: Cells, mapping: ConductanceMapping, rng: np.random.Generator, t_s: float) -> Cells:
         """Multiply, one normal number a device."""

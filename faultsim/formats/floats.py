@@ -3,9 +3,13 @@
 References:
     .. [IEEE754] IEEE 754-2019: binary16, binary32, binary64, rounding to nearest even.
     .. [OCP8] OCP 8-bit Floating Point Specification (OFP8) 1.0, 2023: E4M3 (finite, no infinity) and E5M2.
+    .. [OCPMX] OCP Microscaling Formats (MX) 1.0, 2023: E2M1 of 4 bits, and E8M0, the powers of two that scale blocks.
+    .. [Noune2022] B. Noune et al. 8-bit numerical formats for deep neural networks. arXiv 2206.02915: FNUZ, whose
+       word of "minus zero" is the NaN.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -21,6 +25,10 @@ _STORAGE: dict[str, np.dtype[np.generic]] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
     "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
+    "float8_e4m3fnuz": np.dtype(ml_dtypes.float8_e4m3fnuz),
+    "float8_e5m2fnuz": np.dtype(ml_dtypes.float8_e5m2fnuz),
+    "float8_e8m0fnu": np.dtype(ml_dtypes.float8_e8m0fnu),
+    "float4_e2m1fn": np.dtype(ml_dtypes.float4_e2m1fn),
 }
 _LARGEST = {  # (2 - 2**-mantissa_bits) * 2**emax; E4M3FN gives its topmost mantissa to NaN, [OCP8]_
     "float64": float(np.finfo(np.float64).max),
@@ -29,7 +37,13 @@ _LARGEST = {  # (2 - 2**-mantissa_bits) * 2**emax; E4M3FN gives its topmost mant
     "bfloat16": (2 - 2.0**-7) * 2.0**127,
     "float8_e4m3fn": 448.0,
     "float8_e5m2": 57344.0,
+    "float8_e4m3fnuz": 240.0,
+    "float8_e5m2fnuz": 57344.0,
+    "float8_e8m0fnu": 2.0**127,
+    "float4_e2m1fn": 6.0,
 }
+_FINITE = frozenset({"float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn"})
+"""Formats without infinities."""
 FLOAT_NAMES: tuple[str, ...] = tuple(_STORAGE)
 _WORD: dict[int, np.dtype[np.unsignedinteger]] = {
     8: np.dtype(np.uint8),
@@ -44,7 +58,8 @@ class FloatFormat(NumberFormat):
     """A floating-point format whose words are the IEEE bit patterns.
 
     A finite value beyond the range saturates at the largest finite number; infinities stay infinite where the
-    format has them ([OCP8]_: E4M3FN has none and takes its largest number). A flipped exponent bit may
+    format has them (E4M3FN, the FNUZ formats, E2M1 and E8M0 have none and take their largest number). A number that
+    E8M0 cannot hold, 0 or below, takes its smallest; E2M1 has no NaN, which becomes 0. A flipped exponent bit may
     decode to an infinity or a NaN: that is what the chip would read.
 
     Attributes:
@@ -74,8 +89,8 @@ class FloatFormat(NumberFormat):
 
     @property
     def bits(self) -> int:
-        """Stored bits per element: 8, 16, 32 or 64."""
-        return 8 * _STORAGE[self.kind].itemsize
+        """Stored bits per element: 4, 8, 16, 32 or 64."""
+        return 4 if self.kind == "float4_e2m1fn" else 8 * _STORAGE[self.kind].itemsize
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -100,22 +115,40 @@ class FloatFormat(NumberFormat):
         array = np.asarray(values)
         if array.dtype != storage:
             array = self._cast(array, storage)
-        return np.ascontiguousarray(array).view(_WORD[self.bits]).reshape(array.shape).astype(np.uint64)
+        return np.ascontiguousarray(array).view(_WORD[max(self.bits, 8)]).reshape(array.shape).astype(np.uint64)
 
     def decode(self, words: Words) -> Values:
         """Return the values of *words* (any shape) in `dtype`; bits above `bits` are ignored."""
-        narrow = np.asarray(words).astype(_WORD[self.bits])
+        narrow = (np.asarray(words).astype(np.uint64) & np.uint64((1 << self.bits) - 1)).astype(
+            _WORD[max(self.bits, 8)]
+        )
         values: Values = narrow.view(_STORAGE[self.kind]).reshape(narrow.shape)
-        if self.kind in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):
+        if self.dtype != _STORAGE[self.kind]:
             values = values.astype(np.float32)
         return values
 
     def _cast(self, array: Values, storage: np.dtype[np.generic]) -> Values:
-        """Round into *storage*; a finite number must not become an infinity or (E4M3FN) a NaN."""
+        """Round into *storage*; a finite number must not become an infinity or a NaN."""
         wide = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
         top = self.largest
-        with np.errstate(over="ignore"):
-            clipped: NDArray[np.generic] = np.clip(wide, -top, top)
-        if self.kind != "float8_e4m3fn":
-            clipped = np.where(np.isinf(wide), wide, clipped)
-        return clipped.astype(storage)
+        low = 2.0**-127 if self.kind == "float8_e8m0fnu" else -top
+        with np.errstate(over="ignore", invalid="ignore"):
+            clipped: NDArray[np.generic] = np.clip(wide, low, top)
+            if self.kind not in _FINITE:
+                clipped = np.where(np.isinf(wide), wide, clipped)
+            if clipped.dtype == np.float64 and storage.itemsize < 4 and storage != np.float16:
+                clipped = _to_odd(clipped)
+            return clipped.astype(storage)
+
+
+def _to_odd(wide: NDArray[Any]) -> NDArray[np.float32]:
+    """Round float64 to float32 towards the neighbour whose last bit is 1, so that a second rounding is the only one.
+
+    ml_dtypes goes through float32: rounding to nearest twice would miss the nearest narrow number at a tie.
+    """
+    near = wide.astype(np.float32)
+    exact = (near.astype(np.float64) == wide) | ~np.isfinite(near)
+    words = near.view(np.int32)
+    past = np.abs(near.astype(np.float64)) > np.abs(wide)
+    down = np.where(past, words - 1, words)  # towards zero, whatever the sign: words are sign and magnitude
+    return np.where(exact, words, down | 1).astype(np.int32).view(np.float32)

@@ -30,8 +30,8 @@ _ALIASES = {
     "fp8_e4m3fn": "float8_e4m3fn",
     "fp8_e5m2": "float8_e5m2",
 }
-_INT = re.compile(r"(u?)int(\d+)(?:_(twos_complement|sign_magnitude|offset_binary))?")
-_FIXED = re.compile(r"(u?)fixed(\d+)\.(-?\d+)")
+_INT = re.compile(r"(u?)int(\d{1,4})(?:_(twos_complement|sign_magnitude|offset_binary))?")
+_FIXED = re.compile(r"(u?)fixed(\d{1,4})\.(-?\d{1,4})")
 _EXAMPLES = ("int2", "int4", "int8", "int16", "int32", "uint2", "uint4", "uint8", "uint16", "uint32")
 
 

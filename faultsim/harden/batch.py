@@ -1,9 +1,10 @@
 """`BatchAt`: one training batch at the current leaves, and what a loss may ask of it. No loss lives here.
 
-The clean pass is shared: losses that are trained together pay for it once.
+The clean pass is shared: losses that are trained together pay for it once. Where a batch is split, clean weights see
+one half of it and corrupted ones the other.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from faultsim.harden.target import BatchLoss
 from faultsim.harden.trainable import Trainable
 from faultsim.rng import generator
 
@@ -50,11 +52,12 @@ class BatchAt:
         trainable: Trainable,
         leaves: dict[str, Tensor],
         feeds: Mapping[str, Array],
-        loss: Callable[[dict[str, Tensor]], Tensor],
+        loss: BatchLoss,
         *,
         names: tuple[str, ...],
         seed: int,
         step: int,
+        other: tuple[Mapping[str, Array], BatchLoss] | None = None,
     ) -> None:
         """Take a batch.
 
@@ -66,6 +69,7 @@ class BatchAt:
             names: Sites that are corrupted.
             seed: Seed of every draw.
             step: Number of the training step.
+            other: Inputs and loss of the samples that corrupted weights see in place of these; None for the same.
         """
         self.trainable = trainable
         self.leaves = leaves
@@ -76,6 +80,7 @@ class BatchAt:
         self.dropped = 0
         self._feeds = feeds
         self._loss = loss
+        self._other = (feeds, loss) if other is None else other
         self._clean: Evaluated | None = None
         self._numbers: dict[str, Array] | None = None
         self._weights: dict[str, Tensor] | None = None
@@ -90,7 +95,8 @@ class BatchAt:
     def at(self, deltas: Mapping[str, Tensor] | None) -> Evaluated:
         """Return loss and gradient with *deltas* added to the sites, in real units; the gradient ignores them."""
         self.evaluations += 1
-        loss = self._loss(self.trainable.run(self._feeds, self.leaves, deltas))
+        feeds, batch_loss = (self._feeds, self._loss) if deltas is None else self._other
+        loss = batch_loss(self.trainable.run(feeds, self.leaves, deltas))
         found = torch.autograd.grad(loss, list(self.leaves.values()), allow_unused=True)
         return Evaluated(float(loss.detach()), self._filled(found))
 

@@ -44,6 +44,10 @@ class Loss(Protocol):
         """Whether it differentiates the gradient: such losses go first, and the clean pass is theirs."""
 
     @property
+    def two_passes(self) -> bool:
+        """Whether it has a corrupted pass beside the clean one: such a batch can be split between them."""
+
+    @property
     def strength(self) -> float:
         """Its one knob: what a search over strengths turns."""
 
@@ -95,6 +99,11 @@ class Term:
     """What most losses have in common: one pass, nothing to add, nothing to move."""
 
     needs_graph: ClassVar[bool] = False
+
+    @property
+    def two_passes(self) -> bool:
+        """Whether a corrupted pass stands beside the clean one."""
+        return False
 
     def share(self, at: BatchAt) -> Share:
         """Add nothing."""
@@ -182,6 +191,11 @@ class CorruptionResistant(_OnBall):
     alpha: float = 0.5
     virtual_steps: int = 1
 
+    @property
+    def two_passes(self) -> bool:
+        """Whether a corrupted pass stands beside the clean one: it does, â comes from the latter."""
+        return True
+
     def __post_init__(self) -> None:
         if not 0 < self.alpha <= 1:
             raise OptionError(f"alpha is {self.alpha}, it must be above 0 and at most 1")
@@ -239,6 +253,11 @@ class Together:
     def needs_graph(self) -> bool:
         """Whether one of them differentiates the gradient."""
         return any(one.needs_graph for one in self.losses)
+
+    @property
+    def two_passes(self) -> bool:
+        """Whether one of them has a corrupted pass beside the clean one."""
+        return any(one.two_passes for one in self.losses)
 
     @property
     def strength(self) -> float:

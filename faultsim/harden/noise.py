@@ -58,6 +58,11 @@ class NoiseAware(Term):
         """α."""
         return self.alpha
 
+    @property
+    def two_passes(self) -> bool:
+        """Whether a corrupted pass stands beside the clean one."""
+        return self.alpha < 1
+
     def with_strength(self, strength: float) -> Self:
         """Return the loss with another α, at most 1."""
         return replace(self, alpha=min(strength, 1.0))
@@ -120,6 +125,11 @@ class RandomBitErrors(Term):
     def strength(self) -> float:
         """The bit error rate."""
         return self.ber
+
+    @property
+    def two_passes(self) -> bool:
+        """Whether a corrupted pass stands beside the clean one."""
+        return self.alpha < 1
 
     def with_strength(self, strength: float) -> Self:
         """Return the loss with another rate, at most 1/2."""

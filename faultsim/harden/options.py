@@ -24,6 +24,8 @@ class Training:
             passed over more often.
         steps: Steps in place of epochs, at least 1; None for `epochs`.
         batch_size: Samples a step, at least 1; a graph with a fixed batch overrules it.
+        split_batch: Whether clean losses see one half of each batch and corrupted ones the other, so that both together
+            cost what one pass over a batch does; for losses that have both, and batches of at least 2.
         optimizer: ``adam``, or ``sgd`` with momentum.
         lr: Largest learning rate, above 0, in real units of the weights; None for 2 % of the RMS of the weights, and a
             fifth of that where a search finds it better (`choose.choose`).
@@ -50,6 +52,7 @@ class Training:
     epochs: int | None = None
     steps: int | None = None
     batch_size: int = 64
+    split_batch: bool = False
     optimizer: Literal["adam", "sgd"] = "adam"
     lr: float | None = None
     momentum: float = 0.9
@@ -71,6 +74,8 @@ class Training:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} is {value}, it must be at least 1")
+        if self.split_batch and self.batch_size < 2:
+            raise OptionError("a batch of 1 cannot be split; give a larger --train-batch, or leave --split-batch out")
         if self.optimizer not in ("adam", "sgd"):
             raise OptionError(f"optimizer is {self.optimizer!r}, it must be 'adam' or 'sgd'")
         if self.schedule not in ("cosine", "constant"):

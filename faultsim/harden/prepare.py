@@ -158,6 +158,8 @@ def prepare(
                 "leave it out"
             )
         chosen = chosen._replace(also=None)
+    if options.training.split_batch:
+        _check_split(chosen, fixed)
     target = Target(teacher, setting.task, setting.output, parts.train, towards=towards, batch_size=fixed or 250)
     live = options.batch_norm == "recalibrated" and batchnorm.live(loaded)
     validator = Validator(
@@ -182,6 +184,17 @@ def prepare(
         quantized=quantized,
         shared=said,
     )
+
+
+def _check_split(chosen: Recipe, fixed: int | None) -> None:
+    if fixed is not None:
+        raise OptionError(f"--split-batch: the graph takes batches of {fixed} alone; leave it out")
+    losses = [chosen.loss] if chosen.also is None else [chosen.loss, chosen.also]
+    if not all(one.two_passes for one in losses):
+        raise OptionError(
+            f"--split-batch is for a clean loss and a corrupted one, and {losses[-1].kind} has one of them alone; "
+            "leave it out, or use l_star, or noise or randbet with --alpha below 1"
+        )
 
 
 def _labelled(model: Model, chip: Device, data: str | Path | DataSet, options: Hardening, torch_device: str) -> DataSet:

@@ -23,7 +23,7 @@ from faultsim.harden.losses import After, Loss, evaluate
 from faultsim.harden.options import Training
 from faultsim.harden.resume import resume_at, save
 from faultsim.harden.samples import Samples
-from faultsim.harden.target import Target
+from faultsim.harden.target import BatchLoss, Target
 from faultsim.harden.trainable import Trainable
 from faultsim.rng import generator
 
@@ -215,8 +215,11 @@ class _Run:
         if self._order[0] != epoch:
             self._order = epoch, generator(self.options.seed, epoch, "harden", "batches").permutation(len(self.samples))
         rows = self._order[1][number * self.size : (number + 1) * self.size]
-        feeds, batch_loss = self.target.batch(rows)
-        feeds = augmented(feeds, self.options.augment, seed=self.options.seed, step=self.step)
+        other = None
+        if self.options.split_batch:
+            half = len(rows) // 2
+            other, rows = self._batch(rows[half:], 2 * self.step + 1), rows[:half]
+        feeds, batch_loss = self._batch(rows, 2 * self.step if other is not None else self.step)
         at = BatchAt(
             self.trainable,
             self.leaves,
@@ -225,6 +228,7 @@ class _Run:
             names=self.names,
             seed=self.options.seed,
             step=self.step,
+            other=other,
         )
         value, grads = evaluate(self.loss, at)
         self.dropped += at.dropped
@@ -248,6 +252,10 @@ class _Run:
         self.sum += value
         self.count += 1
         return rate
+
+    def _batch(self, rows: Array, key: int) -> tuple[Mapping[str, Array], BatchLoss]:
+        feeds, batch_loss = self.target.batch(rows)
+        return augmented(feeds, self.options.augment, seed=self.options.seed, step=key), batch_loss
 
     def _validate(self, told: Told | None, rate: float) -> None:
         began = time.monotonic()

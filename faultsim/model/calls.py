@@ -10,7 +10,7 @@ from typing import NamedTuple
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto
 
 from faultsim.model.attributes import FIELDS, shared
-from faultsim.model.codes import subgraphs
+from faultsim.model.codes import FunctionKey, called, key_of, subgraphs
 from faultsim.model.nodes import Path, Program
 
 
@@ -35,29 +35,24 @@ class Store:
     """
 
     root: Program
-    positions: Mapping[tuple[str, str], int]
-    stems: Mapping[tuple[str, str], str]
+    positions: Mapping[FunctionKey, int]
+    stems: Mapping[FunctionKey, str]
     places: dict[str, Path | None] = field(default_factory=dict)
 
-    def path(self, function: tuple[str, str]) -> Path:
+    def path(self, function: FunctionKey) -> Path:
         """Return where a function lies in the file."""
         return ("functions", self.positions[function])
 
 
 def store_of(model: ModelProto, root: Program) -> Store:
     """Return the store of a model that is compiled into *root*."""
-    keys = [(domain_of(f), f.name) for f in model.functions]
+    keys = [key_of(f) for f in model.functions]
     return Store(root, {key: i for i, key in enumerate(keys)}, _stems(model))
 
 
 def step(path: Path | None, *steps: str | int) -> Path | None:
     """Return the way on from *path*; None for what no file holds."""
     return None if path is None else (*path, *steps)
-
-
-def domain_of(holder: NodeProto | FunctionProto) -> str:
-    """Return the domain of a node or function, ai.onnx as ``""``."""
-    return "" if holder.domain == "ai.onnx" else holder.domain
 
 
 def bound(node: NodeProto, path: Path | None, given: Mapping[str, Held]) -> tuple[NodeProto, list[Held]]:
@@ -93,7 +88,7 @@ def given_by(call: str, held: Sequence[Held], function: FunctionProto, store: St
         function: The function.
         store: The store.
     """
-    key = domain_of(function), function.name
+    key = key_of(function)
     given = {
         a.name: Held(a, (*store.path(key), "attribute_proto", i), f"{store.stems[key]}/{a.name}")
         for i, a in enumerate(function.attribute_proto)
@@ -102,19 +97,19 @@ def given_by(call: str, held: Sequence[Held], function: FunctionProto, store: St
     return {name: h._replace(alone=h.alone and not shared(function, name)) for name, h in given.items()}
 
 
-def _holds_tensors(node: NodeProto, functions: Collection[tuple[str, str]]) -> bool:
-    if (domain_of(node), node.op_type) in functions and any(a.type in FIELDS for a in node.attribute):
+def _holds_tensors(node: NodeProto, functions: Collection[FunctionKey]) -> bool:
+    if called(node) in functions and any(a.type in FIELDS for a in node.attribute):
         return True
     return bool(subgraphs(node)) or (node.op_type != "Constant" and any(a.HasField("t") for a in node.attribute))
 
 
-def _stems(model: ModelProto) -> dict[tuple[str, str], str]:
+def _stems(model: ModelProto) -> dict[FunctionKey, str]:
     """What the keys of each function's constants begin with: its name, unless the main graph has such keys already."""
     taken = {t.name for t in model.graph.initializer} | {o for n in model.graph.node for o in n.output}
-    functions = {(domain_of(f), f.name) for f in model.functions}
+    functions = {key_of(f) for f in model.functions}
     holders = {n.name or f"{n.op_type}_{i}" for i, n in enumerate(model.graph.node) if _holds_tensors(n, functions)}
     heads = holders | {name[:i] for name in taken | holders for i, letter in enumerate(name) if letter == "/"}
-    stems: dict[tuple[str, str], str] = {}
+    stems: dict[FunctionKey, str] = {}
     for function in model.functions:
         stem = function.name
         if stem in heads:
@@ -122,5 +117,5 @@ def _stems(model: ModelProto) -> dict[tuple[str, str], str]:
         while stem in heads:
             stem += "#"
         heads.add(stem)
-        stems[domain_of(function), function.name] = stem
+        stems[key_of(function)] = stem
     return stems

@@ -6,9 +6,26 @@ from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
 
 from faultsim.model.roles import QUANTIZED_OPS
 
-Functions = Mapping[tuple[str, str], FunctionProto]
+FunctionKey = tuple[str, str, str]
+"""What tells a model-local function: domain (ai.onnx as ``""``), name, overload (``""`` before IR 10)."""
+Functions = Mapping[FunctionKey, FunctionProto]
 
 _MOVES = frozenset({"Clip", "Reshape", "Transpose", "Identity", "Squeeze", "Unsqueeze", "Flatten"})
+
+
+def domain_of(holder: NodeProto | FunctionProto) -> str:
+    """Return the domain of a node or function, ai.onnx as ``""``."""
+    return "" if holder.domain == "ai.onnx" else holder.domain
+
+
+def called(node: NodeProto) -> FunctionKey:
+    """Return the key of the function that *node* calls, if it calls one."""
+    return domain_of(node), node.op_type, node.overload
+
+
+def key_of(function: FunctionProto) -> FunctionKey:
+    """Return the key of a model-local function."""
+    return domain_of(function), function.name, function.overload
 
 
 def codes_names(nodes: Sequence[NodeProto], functions: Functions, *, wanted: Collection[str] = ()) -> set[str]:
@@ -18,12 +35,12 @@ def codes_names(nodes: Sequence[NodeProto], functions: Functions, *, wanted: Col
 
     Args:
         nodes: One scope, in order.
-        functions: Model-local functions by (domain, name).
+        functions: Model-local functions.
         wanted: Names of the scope that something outside reads as codes.
     """
     names = set(wanted)
     for node in reversed(nodes):
-        function = functions.get(("" if node.domain == "ai.onnx" else node.domain, node.op_type))
+        function = functions.get(called(node))
         if function is not None:
             asked = {formal for formal, actual in zip(function.output, node.output, strict=False) if actual in names}
             inner = codes_names(function.node, functions, wanted=asked)

@@ -11,8 +11,8 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from faultsim.errors import ModelError, UnsupportedOpError
 from faultsim.model.attributes import constant_field, tensor_of
-from faultsim.model.calls import Held, Store, bound, domain_of, given_by, step, store_of
-from faultsim.model.codes import asked_of, codes_names
+from faultsim.model.calls import Held, Store, bound, given_by, step, store_of
+from faultsim.model.codes import FunctionKey, asked_of, called, codes_names, domain_of, key_of
 from faultsim.model.functions import NEWER_OPSET, has_newer, way_without_op
 from faultsim.model.nodes import Graph, Node, Path, Program, mark_last_uses, walk
 from faultsim.model.ops.registry import find
@@ -31,7 +31,7 @@ def compile_model(model: ModelProto) -> Program:
         UnsupportedOpError: If nothing can execute a node; the message names op, node and domain.
         ModelError: If the graph is not well formed.
     """
-    functions = {(domain_of(f), f.name): f for f in model.functions}
+    functions = {key_of(f): f for f in model.functions}
     program = Program(Graph("", (), (), []), {}, {}, _opsets(model.opset_import), functions)
     program.graph = _Compiler(program, store_of(model, program)).graph(model.graph, prefix="", path=("graph",))
     return program
@@ -182,7 +182,7 @@ class _Compiler:
         domain = domain_of(node)
         opset = self.program.opsets.get(domain, 1)
         attributes = {h.attribute.name: self._attribute(h, f"{name}/{h.attribute.name}/", node, as_codes) for h in held}
-        key = domain, node.op_type
+        key = called(node)
         local = self.program.functions.get(key)
         found = None if local else find(domain, node.op_type, opset)
         bodies: dict[Any, Program] = {}
@@ -211,7 +211,7 @@ class _Compiler:
     def _call(
         self,
         function: onnx.FunctionProto,
-        key: tuple[str, str],
+        key: FunctionKey,
         node: NodeProto,
         held: Sequence[Held],
         name: str,

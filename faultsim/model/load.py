@@ -58,7 +58,10 @@ def load_model(
         raise ModelError(f"cannot load a model from {type(source).__name__}; give a path, a ModelProto or a module")
     label = name or (loaded.path.name if loaded.path else loaded.proto.graph.name or "model")
     check_tensors(loaded.proto, name=label)
-    check_functions(loaded.proto, name=label)
+    try:
+        check_functions(loaded.proto, name=label)
+    except RecursionError:
+        raise ModelError(f"{label}: its model-local functions call each other too deep; export it again") from None
     try:
         program = compile_model(loaded.proto)
         check_wiring(program)

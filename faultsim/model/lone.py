@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, numpy_helper
 
-from faultsim.model.codes import subgraphs
+from faultsim.model.codes import FunctionKey, called, subgraphs
 from faultsim.model.functions import type_proto
 from faultsim.model.model import Model
 from faultsim.model.nodes import Node, needs
@@ -133,13 +133,13 @@ def _free(kind: TypeProto) -> TypeProto:
 def _called(model: Model, node: NodeProto) -> list[FunctionProto]:
     """The model-local functions that *node* needs, those that they call included."""
     by_name = model.program.functions
-    found: dict[tuple[str, str], FunctionProto] = {}
+    found: dict[FunctionKey, FunctionProto] = {}
     stack = [node] if by_name else []
     while stack:
         one = stack.pop()
         for graph in subgraphs(one):
             stack.extend(graph.node)
-        key = ("" if one.domain == "ai.onnx" else one.domain), one.op_type
+        key = called(one)
         if key in by_name and key not in found:
             found[key] = by_name[key]
             stack.extend(by_name[key].node)

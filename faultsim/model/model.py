@@ -280,7 +280,7 @@ class Model:
         if not isinstance(carrier, Tensor):
             raise ModelError(f"{self.name}: {name!r} is no numeric tensor")
         array = np.asarray(array)
-        if array.dtype == ml_dtypes.bfloat16 or array.dtype.kind == "V":
+        if array.dtype.isbuiltin != 1:  # a float of 16 bits or fewer that only ml_dtypes has
             array = array.astype(np.float32)
         tensor = torch.from_numpy(np.ascontiguousarray(array)).to(carrier.dtype).reshape(shape).to(self.device)
         return Codes(tensor, clean.elem_type) if isinstance(clean, Codes) else tensor

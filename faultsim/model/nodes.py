@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 from onnx import NodeProto
 
+from faultsim.model.codes import FunctionKey
 from faultsim.model.ops.registry import Op
 from faultsim.model.values import Value
 
@@ -88,7 +89,7 @@ class Program:
         paths: The way from the ModelProto to each key's TensorProto (field names and positions), for writing back; to
             the field of the AttributeProto where a Constant node holds plain numbers. Sparse tensors have none.
         opsets: Imported domains.
-        functions: Model-local functions by (domain, name).
+        functions: Model-local functions by `FunctionKey`.
         fallbacks: Op types that run in NumPy (`onnx.reference`): right, slow, and no gradient passes them.
         borrowed: In a function body: the keys whose values the calling program holds, its own callees' included.
     """
@@ -97,7 +98,7 @@ class Program:
     tensors: dict[str, Value]
     paths: dict[str, Path]
     opsets: dict[str, int]
-    functions: dict[tuple[str, str], onnx.FunctionProto]
+    functions: dict[FunctionKey, onnx.FunctionProto]
     fallbacks: set[str] = field(default_factory=set)
     borrowed: set[str] = field(default_factory=set)
 

@@ -1,5 +1,7 @@
 """How the graph stores and reads the numbers of one constant: format, real bits, step between codes, channel axis."""
 
+import math
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +11,7 @@ from onnx import TensorProto
 from faultsim.formats import BinaryFormat, IntFormat, parse_format
 from faultsim.formats.base import NumberFormat
 from faultsim.model.graph import Graph, Node, Program
-from faultsim.model.roles import PRODUCTS, SCALES
+from faultsim.model.roles import POSITIONS, PRODUCTS, SCALES
 from faultsim.model.values import CODE_BITS, SIGNED, elem_type_of, to_numpy
 
 
@@ -20,33 +22,68 @@ class Use(NamedTuple):
     position: int
 
 
+class Range(NamedTuple):
+    """Real bits of codes in a wider container, at least 2, and whether one may be negative."""
+
+    bits: int
+    signed: bool
+
+
+QUANTIZERS = frozenset({"Quant", "IntQuant", "FloatQuant", "BipolarQuant", "QuantizeLinear"})
+ALONG = frozenset({"Identity", "Clip", "Cast", "CastLike", "Transpose"})
+"""Ops behind which an axis of a tensor can be told."""
+
+
 def constant(name: str, program: Program, graph: Graph) -> NDArray[np.generic] | None:
     """Return the constant called *name*, None where an op makes it."""
-    makers = {o: n for n in graph.nodes for o in n.outputs if n.op_type == "Identity"}
-    while name not in graph.constants and name in makers:  # exporters share equal scales through Identity
-        name = makers[name].inputs[0]
-    key = graph.constants.get(name)
+    key = graph.constants.get(origin(name, graph, {"Identity"}))  # exporters share equal scales through Identity
     return None if key is None else np.asarray(to_numpy(program.tensors[key]))
 
 
-def code_bits(chain: list[Node], program: Program, graph: Graph) -> int | None:
-    """Real bits behind a wider container: the narrowest symmetric or unsigned range that a Clip on the way keeps."""
+def origin(name: str, graph: Graph, through: Collection[str]) -> str:
+    """Return the constant that *name* comes from through ops of these types, or the last name on the way there."""
+    makers = {o: n for n in graph.nodes for o in n.outputs if n.op_type in through}
+    seen = set[str]()
+    while name not in graph.constants and name in makers and name not in seen:  # a body may use a name again
+        seen.add(name)
+        name = makers[name].inputs[0]
+    return name
+
+
+def code_range(chain: list[Node], program: Program, graph: Graph, *, codes: bool) -> Range | None:
+    """Return what a Clip on the way keeps of integer codes, None where none does.
+
+    A Clip of real numbers, before they are quantized or behind, says nothing about bits.
+
+    Args:
+        chain: The ops on the way.
+        program: The program.
+        graph: What can be seen from the last op.
+        codes: Whether the constant holds codes itself.
+    """
     for node in chain:
-        if node.op_type == "Clip" and len(node.inputs) == 3:
-            low, high = (constant(name, program, graph) for name in node.inputs[1:])
-            if low is not None and high is not None:
-                bottom, top = float(low), float(high)
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            codes = node.op_type == "QuantizeLinear"
+        elif node.op_type == "Clip" and codes and len(node.inputs) == 3:
+            low, high = (constant(name, program, graph) if name else None for name in node.inputs[1:])
+            if low is None or high is None or low.size != 1 or high.size != 1:
+                continue
+            bottom, top = float(low.reshape(())), float(high.reshape(()))
+            if math.isfinite(bottom) and math.isfinite(top) and bottom <= 0 <= top:
                 signed = bottom < 0
-                bits = int(np.ceil(np.log2(max(top + 1, -bottom)))) + signed
-                return max(bits, 1 + signed)
+                bits = math.ceil(math.log2(max(top + 1, -bottom))) + signed
+                return Range(max(bits, 2), signed)
     return None
 
 
 def quantizer_format(chain: list[Node], program: Program, graph: Graph, shape: tuple[int, ...]) -> NumberFormat | None:
     """Return the format of the codes that the graph makes of a float constant, None where it makes none it can tell."""
     for node in chain:
-        if node.op_type not in ("Quant", "IntQuant", "BipolarQuant", "QuantizeLinear"):
+        if node.op_type not in QUANTIZERS:
             continue
+        before = chain[: chain.index(node)]
+        if any(one.op_type in ("Split", "Slice") for one in before) or node.op_type == "FloatQuant":
+            return None  # what the other parts are quantized by is not told here
         found = [constant(name, program, graph) if name else None for name in node.inputs[1:]]
         if not found or found[0] is None:
             return None
@@ -54,8 +91,14 @@ def quantizer_format(chain: list[Node], program: Program, graph: Graph, shape: t
         if not np.all(np.isfinite(scale)) or np.any(scale <= 0):
             return None
         if node.op_type == "QuantizeLinear" and scale.ndim == 1 and scale.size > 1:
-            axis = int(node.attributes.get("axis", 1)) % max(len(shape), 1)
-            scale = scale.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+            axis = _before(before, int(node.attributes.get("axis", 1)) % max(len(shape), 1), len(shape))
+            along = [-1 if i == axis else 1 for i in range(len(shape))]
+            scale = scale.reshape(along)
+            found[1:2] = [None if one is None else one.reshape(along) for one in found[1:2]]
+        elif scale.ndim and scale.size > 1 and any(one.op_type == "Transpose" for one in before):
+            return None
+        if scale.size > 1 and any(one.op_type not in ALONG for one in before):
+            return None
         try:
             np.broadcast_to(scale, shape)
         except ValueError:
@@ -63,8 +106,13 @@ def quantizer_format(chain: list[Node], program: Program, graph: Graph, shape: t
         scale = scale.reshape(()) if scale.size == 1 else scale
         zero = np.zeros(()) if len(found) < 2 or found[1] is None else np.asarray(found[1], dtype=np.float64)
         if node.op_type == "BipolarQuant":
-            return BinaryFormat(float(scale)) if scale.ndim == 0 else None
-        if zero.size != 1 or float(zero.reshape(())) % 1:
+            return BinaryFormat(scale)
+        if str(node.attributes.get("rounding_mode", "ROUND")).upper() not in ("ROUND", "HALF_EVEN"):
+            return None
+        if not np.all(np.isfinite(zero)) or np.any(zero % 1):
+            return None
+        zero = zero.reshape(()) if zero.size == 1 else zero
+        if zero.ndim and zero.shape != scale.shape:
             return None
         signed, bits, narrow = True, 8.0, False
         if node.op_type == "QuantizeLinear":
@@ -72,7 +120,10 @@ def quantizer_format(chain: list[Node], program: Program, graph: Graph, shape: t
             if elem not in CODE_BITS:  # float8: no integer codes
                 return None
             signed = elem in SIGNED
-            bits = float(min(CODE_BITS[elem], code_bits(chain, program, graph) or CODE_BITS[elem]))
+            bits = float(CODE_BITS[elem])
+            kept = code_range(chain, program, graph, codes=False)
+            if kept is not None and kept.bits < bits:
+                bits, signed = float(kept.bits), kept.signed
         elif len(found) > 2 and found[2] is not None and found[2].size == 1:
             bits = float(found[2].reshape(()))
             signed = bool(node.attributes.get("signed", 1))
@@ -81,16 +132,14 @@ def quantizer_format(chain: list[Node], program: Program, graph: Graph, shape: t
             return None
         if bits % 1 or not 2 <= bits <= 32:
             return None
-        return IntFormat(int(bits), signed=signed, scale=scale, zero_point=int(zero.reshape(())), narrow=narrow)
+        return IntFormat(int(bits), signed=signed, scale=scale, zero_point=zero.astype(np.int64), narrow=narrow)
     return None
 
 
 def _code_type(node: Node, program: Program, graph: Graph) -> int:
     """Return the element type that a QuantizeLinear node makes: its zero point's, its attribute's, or uint8."""
     name = node.inputs[2] if len(node.inputs) > 2 else ""
-    makers = {o: n for n in graph.nodes for o in n.outputs if n.op_type == "Identity"}
-    while name and name not in graph.constants and name in makers:
-        name = makers[name].inputs[0]
+    name = origin(name, graph, {"Identity"})
     if name in graph.constants:
         value = program.tensors[graph.constants[name]]
         return elem_type_of(value) if value is not None and not isinstance(value, list) else TensorProto.UNDEFINED
@@ -100,12 +149,13 @@ def _code_type(node: Node, program: Program, graph: Graph) -> int:
     return next((int(a.i) for a in asked if a.name == "output_dtype" and a.i), int(TensorProto.UINT8))
 
 
-def number_format(elem: int, bits: int | None) -> NumberFormat:
-    """Return the format of an element type, with *bits* real bits where it is a container."""
+def number_format(elem: int, kept: Range | None) -> NumberFormat:
+    """Return the format of an element type, with the real bits of *kept* where it is a container."""
     if elem in CODE_BITS:
-        signed = elem in SIGNED
-        width = CODE_BITS[elem] if bits is None else max(2, min(bits, CODE_BITS[elem]))
-        container = f"{'' if signed else 'u'}int{max(8, CODE_BITS[elem])}"
+        signed, width = elem in SIGNED, CODE_BITS[elem]
+        container = f"{'' if signed else 'u'}int{max(8, width)}"
+        if kept is not None and kept.bits < width:
+            width, signed = kept.bits, kept.signed
         return IntFormat(width, signed=signed, dtype=container)
     names: dict[int, str] = {
         TensorProto.FLOAT: "float32",
@@ -114,8 +164,12 @@ def number_format(elem: int, bits: int | None) -> NumberFormat:
         TensorProto.BFLOAT16: "bfloat16",
         TensorProto.FLOAT8E4M3FN: "float8_e4m3fn",
         TensorProto.FLOAT8E5M2: "float8_e5m2",
+        TensorProto.FLOAT8E4M3FNUZ: "float8_e4m3fnuz",
+        TensorProto.FLOAT8E5M2FNUZ: "float8_e5m2fnuz",
+        TensorProto.FLOAT8E8M0: "float8_e8m0fnu",
+        TensorProto.FLOAT4E2M1: "float4_e2m1fn",
     }
-    return parse_format(names.get(elem, "float32"))
+    return parse_format(names[elem])
 
 
 def channel_axis(chain: list[Node], use: Use, shape: tuple[int, ...]) -> int:
@@ -126,13 +180,31 @@ def channel_axis(chain: list[Node], use: Use, shape: tuple[int, ...]) -> int:
     axis = 0
     if name == "ConvTranspose":
         axis = 1
-    elif name in ("Gemm", "QGemm", "FusedGemm"):
-        axis = 0 if int(use.node.attributes.get("transB", 0)) else 1
+    elif name == "Einsum":
+        axis = _einsum_axis(use, rank)
     elif name in PRODUCTS and name != "MatMulNBits":
-        axis = rank - 1 if use.position else max(rank - 2, 0)
+        side = "transB" if use.position else "transA"
+        turned = bool(int(use.node.attributes.get(side, 0)))
+        if POSITIONS.get(name, {}).get(use.position) != "weight":
+            turned = False
+        last = bool(use.position) != turned  # of the second factor the columns are channels, of the first the rows
+        axis = rank - 1 if last else max(rank - 2, 0)
     elif name in ("LSTM", "GRU", "RNN"):
         axis = 1
     return _before(chain, axis, rank)
+
+
+def _einsum_axis(use: Use, rank: int) -> int:
+    """Axis of a factor whose letter stands in the result and in no other factor; the last where none does."""
+    equation = use.node.attributes.get("equation", "")
+    equation = equation.decode() if isinstance(equation, bytes) else str(equation)
+    inputs, arrow, output = equation.replace(" ", "").partition("->")
+    terms = inputs.split(",")
+    if not arrow or use.position >= len(terms) or "." in equation or len(terms[use.position]) != rank:
+        return rank - 1 if use.position else max(rank - 2, 0)
+    others = "".join(term for i, term in enumerate(terms) if i != use.position)
+    own = [i for i, letter in enumerate(terms[use.position]) if letter in output and letter not in others]
+    return own[-1] if own else rank - 1
 
 
 def _before(chain: list[Node], axis: int, rank: int) -> int:

@@ -51,7 +51,9 @@ def output_shapes(proto: ModelProto) -> dict[str, tuple[int | str | None, ...]]:
 
 def _dims(value: onnx.ValueInfoProto) -> tuple[int | str | None, ...]:
     dims = value.type.tensor_type.shape.dim
-    return tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in dims)
+    # A negative size means "any", as onnxruntime reads it.
+    return tuple((d.dim_value if d.dim_value >= 0 else None) if d.HasField("dim_value") else (d.dim_param or None)
+                 for d in dims)  # fmt: skip
 
 
 def check_feed(spec: InputSpec, array: Array, model: str) -> None:

@@ -14,7 +14,16 @@ from torch import Tensor
 from faultsim.corruption import Kind, Role, Site
 from faultsim.model.inline import written_out
 from faultsim.model.nodes import Graph, Node, Program, walk
-from faultsim.model.reading import Use, channel_axis, code_bits, number_format, quantizer_format, scale_of
+from faultsim.model.reading import (
+    QUANTIZERS,
+    Use,
+    channel_axis,
+    code_range,
+    number_format,
+    origin,
+    quantizer_format,
+    scale_of,
+)
 from faultsim.model.roles import ARITHMETIC, CARRIERS, CONVOLUTIONS, POSITIONS, PRODUCTS
 from faultsim.model.values import FLOAT8, Codes, Value, elem_type_of
 
@@ -88,19 +97,24 @@ def _site(
     else:
         place = layer
     depth = depths.get(id(place), _depth_before(order[id(place)], depths, order))
-    bits = code_bits(chain, program, graph) if isinstance(value, Codes) else None
+    kept = code_range(chain, program, graph, codes=True) if isinstance(value, Codes) else None
+    quantizer, untold = None, False
+    if not isinstance(value, Codes) and any(node.op_type in QUANTIZERS for node in chain):
+        quantizer = quantizer_format(chain, program, graph, shape) if _one_quantizer(local, users) else None
+        untold = quantizer is None and role == "weight"
     site = Site(
         name=key,
         shape=shape,
-        format=number_format(elem, bits),
+        format=number_format(elem, kept),
         layer=layer.name,
         kind=kind,
         role=role,
         depth=depth,
         channel_axis=channel_axis(chain, use, shape),
         scale=scale_of(chain, use, program, graph, shape) if isinstance(value, Codes) else None,
-        code_bits=bits,
-        quantizer=None if isinstance(value, Codes) else quantizer_format(chain, program, graph, shape),
+        code_bits=None if kept is None else kept.bits,
+        quantizer=quantizer,
+        untold=untold,
     )
     return (order[id(layer)], _RANK[role], key), site
 
@@ -165,6 +179,21 @@ def _follow(local: str, users: Mapping[str, list[tuple[Node, int]]]) -> tuple[li
     return fallback
 
 
+def _one_quantizer(local: str, users: Mapping[str, list[tuple[Node, int]]]) -> bool:
+    """Whether all nodes that quantize *local*, past those that leave its numbers as they are, do so in one way."""
+    names, seen = [local], {local}
+    ways = set[tuple[str, ...]]()
+    while names:
+        for node, position in users.get(names.pop(), ()):
+            if position == 0 and node.op_type in QUANTIZERS:
+                ways.add((node.op_type, *node.inputs[1:], repr(sorted(node.attributes.items()))))
+            elif position == 0 and node.op_type in CARRIERS:
+                fresh = [output for output in node.outputs if output and output not in seen]
+                seen.update(fresh)
+                names += fresh
+    return len(ways) == 1
+
+
 def _is_mask(value: Value) -> bool:
     """Whether a float constant shuts positions out (an attention mask of -inf or the like): no parameter does."""
     if not isinstance(value, Tensor) or not value.is_floating_point() or not value.numel():
@@ -215,10 +244,8 @@ def _kind(node: Node, role: Role, program: Program, graph: Graph) -> Kind:
 def _one_channel_a_group(node: Node, program: Program, graph: Graph) -> bool:
     """Whether each filter of a convolution sees one channel alone, by the shape of its weight."""
     groups = int(node.attributes.get("group", 1))
-    makers = {o: n for n in graph.nodes for o in n.outputs}
     name = node.inputs[next(p for p, role in POSITIONS[node.op_type].items() if role == "weight")]
-    while name not in graph.constants and name in makers and makers[name].op_type in CARRIERS:
-        name = makers[name].inputs[0]
+    name = origin(name, graph, CARRIERS)
     value = program.tensors.get(graph.constants.get(name, ""))
     if groups == 1 or value is None or isinstance(value, list):
         return False

@@ -13,6 +13,7 @@ from onnx.external_data_helper import uses_external_data
 
 from faultsim.errors import ModelError
 from faultsim.model.attributes import constant_field, is_constant, tensor_of
+from faultsim.model.codes import FunctionKey
 from faultsim.model.values import FLOAT8
 
 NARROW_FLOATS = {TensorProto.BFLOAT16, *FLOAT8}
@@ -228,14 +229,14 @@ def check_functions(proto: ModelProto, *, name: str) -> None:
     Raises:
         ModelError: With the function's name.
     """
-    functions = {(text(f, "domain"), text(f, "name")): f for f in proto.functions}
-    sizes: dict[tuple[str, str], int] = {}
+    functions = {(text(f, "domain"), text(f, "name"), text(f, "overload")): f for f in proto.functions}
+    sizes: dict[FunctionKey, int] = {}
     limit = f"{name}: the model-local functions"
 
-    def size(graph: GraphProto | onnx.FunctionProto, above: tuple[tuple[str, str], ...]) -> int:
+    def size(graph: GraphProto | onnx.FunctionProto, above: tuple[FunctionKey, ...]) -> int:
         total = 0
         for node in graph.node:
-            key = (text(node, "domain"), text(node, "op_type"))
+            key = (text(node, "domain"), text(node, "op_type"), text(node, "overload"))
             inner = [a.g for a in node.attribute if a.HasField("g")] + [g for a in node.attribute for g in a.graphs]
             total += 1 + sum(size(g, above) for g in inner)
             if key in above or len(above) > MAX_FUNCTION_DEPTH:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from faultsim.errors import ModelError
+from faultsim.model.codes import FunctionKey, called
 from faultsim.model.nodes import Graph, Node, Program, needs
 
 
@@ -20,11 +21,11 @@ def check_wiring(program: Program) -> None:
     Raises:
         ModelError: At a name made twice, one that nothing makes, a cycle, or nodes in the wrong order.
     """
-    bodies: dict[tuple[str, str], Program] = {}
+    bodies: dict[FunctionKey, Program] = {}
     _check(program.graph, ())
     for node in program.nodes():
         if node.body is not None:
-            bodies.setdefault((node.domain, node.op_type), node.body)
+            bodies.setdefault(called(node.proto), node.body)
     for body in bodies.values():
         _check(body.graph, ())
 

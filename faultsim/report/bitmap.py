@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faultsim.report.protect import advice, positions
-from faultsim.report.words import counted, interval, pad, percent, plain
+from faultsim.report.words import counted, interval, pad, percent, plain, wrapped
 from faultsim.results.bitmap import BitMapResult, BitMapSite
 
 _SHADES = " ░▒▓█"
@@ -40,7 +40,8 @@ def lines(result: BitMapResult) -> list[str]:
     if audit.rank_correlation is not None:
         said.append(f"  rank correlation of map and truth over these flips: {audit.rank_correlation:.2f}")
     said += advice(result)
-    said += [f"  note: {plain(note)}" for note in result.notes]
+    for note in result.notes:
+        said += wrapped(f"note: {plain(note)}", "        ", "  ")
     return said
 
 

@@ -65,10 +65,18 @@ def notes(found: RunComparison) -> list[str]:
     for text in unjudged:
         lacking = [case.name for case in found.cases if text in case.unjudged]
         said.append(f"{plain(text)} not judged, neither result holds it: {_named(lacking)}")
-    tests = sum(main(case) is not None for case in found.cases)
-    if tests > 1:
-        said.append(f"{tests} tests, each at its own level: where nothing differs, one in 20 claims at 95 %")
+    levels = [case.comparison.level for case in found.cases if main(case) is not None]
+    if len(levels) > 1:
+        said.append(f"{len(levels)} tests, each at its own level: where nothing differs, {_by_chance(levels)}")
     return said
+
+
+def _by_chance(levels: list[float]) -> str:
+    """Return how many tests claim a difference by chance alone."""
+    if len(set(levels)) > 1:
+        return f"{sum(1 - level for level in levels):.2g} of them claim by chance"
+    level = levels[0]
+    return f"one in {1 / (1 - level):.3g} claims at {100 * level:g} %" if level < 1 else "none claims"
 
 
 def verdicts(found: RunComparison) -> list[str]:

@@ -1,5 +1,6 @@
 """The summary of a scenario for a terminal: a row a case, what was missed, the verdict. No figure is computed here."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import PurePath
 
@@ -7,13 +8,14 @@ from rich.console import Console
 from rich.text import Text
 
 from faultsim.report.verdict import Line
-from faultsim.report.words import block, counted, pad, percent, plain, speakable
+from faultsim.report.words import block, counted, cut, pad, percent, plain, speakable
 from faultsim.results.scenario import CaseRow, ScenarioResult
 
 WIDTH = 80
 _WORDS = {"passed": "PASSED", "failed": "FAILED", "no verdict": "-", "error": "ERROR", "not run": "not run"}
 _STYLES = {"passed": "green", "failed": "bold red", "error": "bold red", "not run": "yellow", "no verdict": ""}
 _LABEL, _FIGURE = 8, 9
+_NAME = WIDTH - _LABEL - 4 * _FIGURE
 _DOUBTFUL = 0.2  # a model that ships is more accurate than this, or its labels are not its own
 _MOST = 40  # cases whose misses are told one by one
 
@@ -35,7 +37,11 @@ def render_scenario(result: ScenarioResult, console: Console | None = None, *, o
 
 def scenario_lines(result: ScenarioResult, *, out: str | None = None) -> list[Line]:
     """Return the lines of the summary, each with its style; none is wider than 80 columns but those of paths."""
-    found: list[Line] = [*_head(result), *(line for row in result.cases for line in _row(row)), *_misses(result)]
+    names = Counter(_name(row) for row in result.cases)
+    found: list[Line] = [*_head(result)]
+    for row in result.cases:
+        found += _row(row, whole=names[_name(row)] > 1)
+    found += _misses(result)
     found += [("", ""), *_about(result), *_verdict(result)]
     if out is None:
         found.append(("nothing is kept: --out DIR keeps each result and a page of all cases", "dim"))
@@ -107,17 +113,31 @@ def _head(result: ScenarioResult) -> Iterable[Line]:
     yield f"{counted(len(result.cases), 'case')}, {result.seconds:.1f} s", "dim"
     names = "".join(f"{name:>{_FIGURE}}" for name in ("clean", "mean", "p05", "worst"))
     yield "", ""
-    yield f"{'':{_LABEL}}{pad('case', WIDTH - _LABEL - 4 * _FIGURE)}{names}", "bold"
+    yield f"{'':{_LABEL}}{pad('case', _NAME)}{names}", "bold"
 
 
-def _row(row: CaseRow) -> Iterable[Line]:
-    name = pad(plain(row.name), WIDTH - _LABEL - 4 * _FIGURE)
+def _row(row: CaseRow, *, whole: bool) -> Iterable[Line]:
+    """Yield the row of a case; with *whole* its name stands whole above its figures, as its short one is another's."""
     figures = "".join(f"{figure(row, value):>{_FIGURE}}" for value in (row.clean, row.mean, row.tail, row.worst))
-    if row.event_probability is not None:
-        name = pad(f"{plain(row.name)} *", WIDTH - _LABEL - 4 * _FIGURE)
     if row.status in ("error", "not run"):
         figures = ""
-    yield f"{_WORDS[row.status]:<{_LABEL}}{name}{figures}".rstrip(), _STYLES[row.status]
+    word, style = _WORDS[row.status], _STYLES[row.status]
+    if whole:
+        lines = block(word, [f"{plain(row.name)}{_star(row)}"], WIDTH, indent=_LABEL)
+        lines += [f"{'':{_LABEL + _NAME}}{figures}"] if figures else []
+    else:
+        lines = [f"{word:<{_LABEL}}{pad(_name(row), _NAME)}{figures}"]
+    yield from ((line.rstrip(), style) for line in lines)
+
+
+def _name(row: CaseRow) -> str:
+    """Return the name of a case, with its mark, as short as the table needs it."""
+    star = _star(row)
+    return f"{cut(plain(row.name), _NAME - len(star))}{star}"
+
+
+def _star(row: CaseRow) -> str:
+    return "" if row.event_probability is None else " *"
 
 
 def _misses(result: ScenarioResult) -> Iterable[Line]:

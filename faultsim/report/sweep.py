@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from faultsim.report.words import pad, percent, plain
+from faultsim.report.words import pad, percent, plain, wrapped
 from faultsim.results import RandomResult, SweepResult
 
-_BAR_CELLS = 24
+_BAR_CELLS = 16
 
 
 def lines(result: SweepResult) -> list[str]:
@@ -14,7 +14,10 @@ def lines(result: SweepResult) -> list[str]:
     score = plain(result.data.score if fractions else result.data.loss)
     clean = result.clean.accuracy if fractions else result.clean.loss
     said = [
-        f"{plain(Path(result.model.path).name)} on {plain(result.device.name)}: {plain(result.device.summary)}",
+        *wrapped(
+            f"{plain(Path(result.model.path).name)} on {plain(result.device.name)}: {plain(result.device.summary)}",
+            "  ",
+        ),
         f"{result.trials} chips at each value, {result.data.samples} samples, seed {result.seed}",
         f"{score}: clean {_shown(clean, fractions)}"
         + (f", as stored {_shown(_stored(result, fractions), fractions)}" if result.clean_stored is not None else ""),
@@ -26,13 +29,15 @@ def lines(result: SweepResult) -> list[str]:
     for point in result.points:
         mean, low, high, edge, least = _figures(point.random, fractions)
         between = "" if low is None or high is None else f"{_shown(low, fractions)} … {_shown(high, fractions)}"
-        bar = _events(point.random) if _rare(result) else "" if mean is None else _bar(mean, worst, fractions)
+        bar = _events(point.random) if _rare(result) else "" if mean is None else _bar(mean, worst)
         said.append(
             f"  {pad(point.label, 14)}{_shown(mean, fractions):>8}  {between:<19}{_shown(edge, fractions):>8}"
             f"{_shown(least, fractions):>8} {bar}".rstrip()
         )
-    said += ["", *(f"note: {plain(note)}" for note in result.notes)]
-    return said[:-1] if not result.notes else said
+    said += [""] if result.notes else []
+    for note in result.notes:
+        said += wrapped(f"note: {plain(note)}", "      ")
+    return said
 
 
 def _rare(result: SweepResult) -> bool:
@@ -53,7 +58,7 @@ def _stored(result: SweepResult, fractions: bool) -> float | None:
 
 
 def _low_word(fractions: bool) -> str:
-    return "p05" if fractions else ""
+    return "p05" if fractions else "p95"
 
 
 def _figures(
@@ -63,7 +68,7 @@ def _figures(
         found = random.accuracy
         return found.mean, found.low, found.high, found.p05, found.min
     loss = random.loss
-    return loss.mean, loss.low, loss.high, None, loss.max
+    return loss.mean, loss.low, loss.high, loss.p95, loss.max
 
 
 def _span(result: SweepResult, fractions: bool) -> float:
@@ -73,8 +78,8 @@ def _span(result: SweepResult, fractions: bool) -> float:
     return max(means, default=1.0) or 1.0
 
 
-def _bar(mean: float, span: float, fractions: bool) -> str:
-    cells = round((16 if fractions else _BAR_CELLS) * max(0.0, min(1.0, mean / span)))
+def _bar(mean: float, span: float) -> str:
+    cells = round(_BAR_CELLS * max(0.0, min(1.0, mean / span)))
     return "█" * cells
 
 

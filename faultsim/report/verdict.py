@@ -21,7 +21,12 @@ def verdict_lines(result: Result, width: int) -> Iterable[Line]:
         were = "was" if len(verdict.unjudged) == 1 else "were"
         why = "the run was interrupted" if was_interrupted(result) else "a figure is missing, as the notes say"
         said = f"{counted(len(verdict.unjudged), 'requirement')} {were} not judged: {why}"
-        yield from ((text, "bold") for text in block("NO VERDICT", [said], width, indent=12))
+        if verdict.passed is False:  # a miss is a miss, whatever the others would say
+            missed = sum(not one.passed for one in verdict.criteria)
+            said = f"{counted(missed, 'requirement')} missed, and {said}"
+            yield from ((text, "bold red") for text in block("FAILED", [said], width, indent=8))
+        else:
+            yield from ((text, "bold") for text in block("NO VERDICT", [said], width, indent=12))
     elif not verdict.criteria:
         yield "NO VERDICT  no requirement was given", "bold"
     for one in verdict.criteria:

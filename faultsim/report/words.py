@@ -69,6 +69,22 @@ def pad(text: str, cells: int) -> str:
     return set_cell_size(text, cells)
 
 
+def cut(text: str, cells: int) -> str:
+    """Return *text* at no more than *cells* character cells; a longer one loses its middle, and keeps both ends.
+
+    Examples:
+        >>> cut("model/device/corner", 12)
+        'model…corner'
+    """
+    if cell_len(text) <= cells:
+        return text
+    head = set_cell_size(text, (cells - 1) // 2)
+    room, at = cells - 1 - cell_len(head), len(text)
+    while cell_len(text[at - 1 :]) <= room:
+        at -= 1
+    return f"{head}…{text[at:]}"
+
+
 def block(label: str, items: Sequence[str], width: int, *, indent: int = 15) -> list[str]:
     """Return a labelled paragraph for each item: the label once, all text hanging at *indent*."""
     lines: list[str] = []

@@ -37,7 +37,7 @@ _TELLING: dict[Kind, tuple[str, ...]] = {
     "bitmap": ("audit", "rivals"),
     "scenario": ("cases", "name"),
 }
-_OTHERS = {"figures": "a comparison"}
+_OTHERS = {"comparison": "a comparison", "run_comparison": "a comparison of two runs of a scenario"}
 NAMES: dict[Kind, str] = {
     "result": "an assessment",
     "harden": "a hardening",
@@ -118,16 +118,18 @@ def load_assessment(path: Path | str) -> Result:
     return result
 
 
+def _untold_comparison(document: dict[str, Any]) -> bool:
+    return "figures" in document and ("device" not in document or "clean" not in document)
+
+
 def _kind(document: dict[str, Any], name: str) -> Kind:
-    if document.get("kind") == "bit_flip_campaign":
+    said = document.get("kind", "comparison" if _untold_comparison(document) else None)
+    if said == "bit_flip_campaign":
         return "campaign"
+    if isinstance(said, str) and said in _OTHERS:
+        known = "assess, sweep, harden, campaign, attack, probe, bitmap, run"
+        raise SpecError(f"{name}: is {_OTHERS[said]}; give the result of {known}")
     for kind, fields in _TELLING.items():
         if all(field in document for field in fields):
             return kind
-    if "device" not in document or "clean" not in document:  # no assessment
-        for field, what in _OTHERS.items():
-            if field in document:
-                raise SpecError(
-                    f"{name}: is {what}; give the result of assess, sweep, harden, campaign, attack, probe, bitmap, run"
-                )
     return "result"

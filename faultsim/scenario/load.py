@@ -79,7 +79,7 @@ def read_scenario(source: Path | str, *, folder: Path | None = None, look: Look 
     reading = _Reading(root, look or (lambda _: []))
     chain = () if path is None else (path.resolve(),)
     below, problems = _includes(document, path.parent.resolve() if path is not None else root, chain, reading)
-    problems += reading.look(document) + _requirements(document)
+    problems += reading.look(document) + _requirements(document) + _empty(document)
     whole = not problems and not reading.wrong
     merged = document._replace(
         value=_merged(below, document.value) if isinstance(document.value, dict) else document.value,
@@ -131,7 +131,7 @@ def _part(file: Path, chain: tuple[Path, ...], reading: _Reading) -> dict[str, T
     reading.files.append(file)
     document = read(file, name=_shown(file))
     below, problems = _includes(document, file.parent, (*chain, file), reading)
-    problems += reading.look(document) + _requirements(document)
+    problems += reading.look(document) + _requirements(document) + _empty(document)
     check(document._replace(problems=(*document.problems, *problems)), ScenarioPart)
     _note(document, reading)
     tree = document.value if isinstance(document.value, dict) else {}
@@ -178,6 +178,25 @@ def _merged(below: Mapping[str, Tree], above: Mapping[str, Tree]) -> dict[str, T
 
 def _note(document: Document, reading: _Reading) -> None:
     reading.origins |= {path: (document.name, place) for path, place in document.places.items()}
+
+
+def _empty(document: Document) -> list[Problem]:
+    """Return the keys with nothing behind them, where that is neither the key left out nor an empty value."""
+    tree = document.value if isinstance(document.value, dict) else {}
+    found: list[tuple[NodePath, str]] = []
+    if "hardening" in tree and tree["hardening"] is None:
+        found.append((("hardening",), "write 'hardening: {}' for the defaults, or leave it out for none"))
+    for section, key, none in (("devices", "corners", "{}"), ("overrides", "require", "[]")):
+        entries = tree.get(section)
+        for i, one in enumerate(entries if isinstance(entries, list) else []):
+            if isinstance(one, dict) and key in one and one[key] is None:
+                said = f"write '{key}: {none}' for none, or leave it out for the scenario's"
+                found.append(((section, i, key), said))
+    return [
+        Problem(document.places[at].key_line, document.places[at].key_column, show_path(at), f"is empty; {said}")
+        for at, said in found
+        if at not in document.spoilt
+    ]
 
 
 def _requirements(document: Document) -> list[Problem]:

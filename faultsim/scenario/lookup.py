@@ -7,6 +7,7 @@ from pathlib import Path
 from faultsim.data.function import is_function
 from faultsim.errors import FaultsimError, OptionError
 from faultsim.library import closest, find_device, find_model
+from faultsim.metrics import named_task
 from faultsim.specs.yaml import Document, NodePath, Problem, Tree, show_path
 
 
@@ -96,6 +97,7 @@ def lookup(document: Document, *, folder: Path, allow_code: bool, models: bool =
                 for key in ("data", "preprocess", "task")
                 if isinstance(value := one.get(key), str)
             ]
+            found += _shapes(document, i, one)
     hardening = tree.get("hardening")
     for key in ("data", "validation_data"):
         if isinstance(hardening, dict) and isinstance(given := hardening.get(key), str):
@@ -103,10 +105,38 @@ def lookup(document: Document, *, folder: Path, allow_code: bool, models: bool =
     for at, text in texts:
         if at[-1] != "task":
             _try(document, found, at, partial(data_source, text, folder))
+        elif text and not is_function(text):
+            _try(document, found, at, partial(named_task, text))
         if is_function(text) and not (at[-1] != "task" and (folder / text).exists()) and not allow_code:
             message = f"{text[:80]!r} runs Python code; give --allow-code if you trust this file"
             found.append(_problem(document, at, message))
     return found
+
+
+def _shapes(document: Document, i: int, model: dict[str, Tree]) -> list[Problem]:
+    """Return what is wrong with sizes and axes whatever the model; that it has such inputs is found when it is read."""
+    found = []
+    for key, hint, fits in (
+        ("input_shape", "give whole numbers above 0 with commas between, such as '1,128'", _sizes),
+        ("batch_axis", "give the number of the axis that counts the samples, from 0, or none", _axis),
+    ):
+        entries = model.get(key)
+        for name, value in entries.items() if isinstance(entries, dict) else ():
+            if isinstance(value, (str, int)) and not fits(value):
+                found.append(_problem(document, ("models", i, key, name), f"{str(value)[:40]!r}: {hint}"))
+    return found
+
+
+def _sizes(value: str | int) -> bool:
+    """Whether these are sizes; a bare number is no text, which its type says."""
+    return not isinstance(value, str) or all(
+        part.strip().isdecimal() and int(part) > 0 for part in value[:1000].split(",")
+    )
+
+
+def _axis(value: str | int) -> bool:
+    """Whether this is an axis; another text is no axis, which its type says."""
+    return isinstance(value, str) or value >= 0
 
 
 def _named(tree: dict[str, Tree], key: str, inner: str) -> list[tuple[NodePath, str]]:

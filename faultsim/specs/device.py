@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from faultsim.specs.mechanism import Supply
+from faultsim.specs.mechanism import Celsius, Supply
 from faultsim.specs.mechanisms import (
     ANALOG_LAWS,
     DIGITAL_LAWS,
@@ -33,7 +33,7 @@ class Environment(Spec):
     v_norm: Quantity[Supply, Literal["V/Vmin"]] | None = None
     v: Volt | None = None
     flux_factor: Quantity[NonNegative, Literal["x NYC sea level", "x proton_flux"]] | None = None
-    temperature: Quantity[float, Literal["C"]] | None = None
+    temperature: Celsius | None = None
     neutron_flux: Quantity[NonNegative, Literal["n/cm2/h"]] | None = None
     proton_flux: Quantity[NonNegative, Literal["p/cm2/s"]] | None = None
     dose_rate: Quantity[NonNegative, Literal["rad(Si)/year"]] | None = None

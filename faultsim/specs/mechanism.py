@@ -1,8 +1,8 @@
 """What every mechanism of a device profile says of itself. The parameters of each law live in `mechanisms_*.py`."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from faultsim.specs.quantity import Positive, Probability, Quantity, Spec, Text
@@ -16,6 +16,10 @@ MOST_VOLTS = 10
 Supply = Annotated[float, Field(gt=0, le=MOST_VOLTS)]
 Volt = Quantity[Supply, Literal["V"]]
 Second = Quantity[Positive, Literal["s"]]
+ABSOLUTE_ZERO_C = -273.15
+HOTTEST_C = 2000
+"""No memory is; a larger number is a slip of the hand."""
+Celsius = Quantity[Annotated[float, Field(gt=ABSOLUTE_ZERO_C, lt=HOTTEST_C)], Literal["C"]]
 
 
 class Spatial(Spec):
@@ -36,18 +40,18 @@ class Spatial(Spec):
         return self
 
 
-class Constraint(Spec):
-    """An override of the automatic (p, ε, n)."""
-
-    p: Literal[1, 2, "inf"] | None = None
-    eps: Positive | None = None
-    n: Annotated[int, Field(ge=1)] | None = None
-    feasible_set: Literal["ball", "bit_flips", "levels", "stuck_values"] | None = None
-    note: Text | None = None
+Resample = Literal["per_die", "per_program", "per_inference", "per_read", "per_event"]
 
 
 class MechanismBase(Spec):
-    """What every mechanism says of itself."""
+    """What every mechanism says of itself.
+
+    `resample` must be what the law does. Most are drawn once a chip, whatever the time is; noise of a read is drawn
+    anew at every inference; `SaturatingNoise` alone does either, as `resample` says.
+    """
+
+    redrawn: ClassVar[Literal["once", "each_read", "either"]] = "once"
+    """When the law draws, and so which words of `resample` it takes."""
 
     id: Name
     enabled: bool = True
@@ -56,10 +60,30 @@ class MechanismBase(Spec):
     clears_on: (
         Literal["read", "refresh", "scrub", "rewrite", "reprogram", "reconfigure", "power_cycle", "never"] | None
     ) = None
-    resample: Literal["per_die", "per_program", "per_inference", "per_read", "per_event"] | None = None
+    resample: Resample | None = None
     spatial: Spatial | None = None
-    constraint: Constraint | None = None
     facts: dict[Name, Number] = Field(
         default={}, description="Published numbers beside the law; no simulation uses them."
     )
     note: Text | None = None
+
+    @field_validator("resample", mode="after")
+    @classmethod
+    def _is_when_the_law_draws(cls, resample: Resample | None, info: ValidationInfo) -> Resample | None:
+        at_reads = resample in ("per_read", "per_inference")
+        running = info.data.get("target") in ("activations", "inputs", "outputs")
+        if resample is None or cls.redrawn == "either" or (cls.redrawn == "once" and running):
+            return resample
+        if cls.redrawn == "once" and at_reads:
+            said = (
+                f"this law is drawn once a chip, not {resample}; write per_die or per_program (of conductances, laws "
+                "of reads are multiplicative_noise, read_noise_1f, read_noise_log and saturating_noise)"
+            )
+            raise PydanticCustomError("resample", "{said}", {"said": said})
+        if cls.redrawn == "each_read" and not at_reads:
+            said = (
+                f"this law is drawn anew at every inference, not {resample}; write per_read or per_inference (of "
+                "conductances, laws that are drawn once are gaussian, lognormal and saturating_noise)"
+            )
+            raise PydanticCustomError("resample", "{said}", {"said": said})
+        return resample

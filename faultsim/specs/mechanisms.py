@@ -7,7 +7,6 @@ from pydantic import Field
 from faultsim.specs.curves import Branches, Curve, LogLine, Polynomial, PowerLaw, Table
 from faultsim.specs.mechanism import (
     Ber,
-    Constraint,
     MechanismBase,
     Name,
     Number,
@@ -53,6 +52,7 @@ from faultsim.specs.quantity import Text
 class Declared(MechanismBase):
     """A mechanism that the profile declares and faultsim does not simulate; reports say so."""
 
+    redrawn = "either"
     model: Literal["declared"]
     params: dict[Name, Number] = Field(default={})
     settings: dict[Name, Text] = Field(default={}, description="Parameters that are words, such as a direction.")
@@ -96,7 +96,6 @@ __all__ = [
     "BitFlipBudget",
     "BitFlipCount",
     "Branches",
-    "Constraint",
     "Curve",
     "Declared",
     "FaultModesRate",

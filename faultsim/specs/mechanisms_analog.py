@@ -65,6 +65,7 @@ class ReadNoise1fParams(Spec):
 class ReadNoise1f(MechanismBase):
     """1/f noise, integrated from programming to the read."""
 
+    redrawn = "each_read"
     model: Literal["read_noise_1f"]
     params: ReadNoise1fParams
 
@@ -78,6 +79,7 @@ class MultiplicativeNoiseParams(Spec):
 class MultiplicativeNoise(MechanismBase):
     """Noise of a read, relative to a conductance."""
 
+    redrawn = "each_read"
     model: Literal["multiplicative_noise"]
     params: MultiplicativeNoiseParams
 
@@ -96,11 +98,19 @@ class Lognormal(MechanismBase):
 
 
 class LogDriftParams(Spec):
-    """``g(t) = g + rate * ln(1 + t/t0)``, the rate normal, drawn once a device."""
+    """``g(t) = g + rate * ln(1 + t/t0)``, the rate normal, drawn once a device; mean and spread in one unit."""
 
     t0: Second
     rate_mean: Quantity[float, Literal["uS", "fraction of g_max"]]
     rate_std: Quantity[NonNegative, Literal["uS", "fraction of g_max"]]
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Self:
+        mean, std = self.rate_mean.unit, self.rate_std.unit
+        if mean != std:
+            said = f"rate_std is in {std}, rate_mean in {mean}; give both in one unit"
+            raise PydanticCustomError("unit", "{said}", {"said": said})
+        return self
 
 
 class LogDrift(MechanismBase):
@@ -143,6 +153,7 @@ class ReadNoiseLogParams(Spec):
 class ReadNoiseLog(MechanismBase):
     """Noise of a read that grows with the logarithm of the conductance."""
 
+    redrawn = "each_read"
     model: Literal["read_noise_log"]
     params: ReadNoiseLogParams
 
@@ -166,6 +177,7 @@ class SaturatingNoiseParams(Spec):
 class SaturatingNoise(MechanismBase):
     """A spread that grows with the current and saturates: charge-trap cells below threshold."""
 
+    redrawn = "either"
     model: Literal["saturating_noise"]
     params: SaturatingNoiseParams
 
@@ -206,6 +218,7 @@ class QuantizerParams(Spec):
 class Quantizer(MechanismBase):
     """DACs at the inputs or ADCs at the outputs of the arrays."""
 
+    redrawn = "either"
     model: Literal["quantizer"]
     params: QuantizerParams
 
@@ -223,6 +236,7 @@ class AdditiveNoiseParams(Spec):
 class AdditiveNoise(MechanismBase):
     """Noise of the periphery."""
 
+    redrawn = "each_read"
     model: Literal["additive_noise"]
     params: AdditiveNoiseParams
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from faultsim.specs.mechanism import Ber, MechanismBase, Share, Volt
+from faultsim.specs.mechanism import Ber, Celsius, MechanismBase, Share, Volt
 from faultsim.specs.quantity import NonNegative, Positive, Probability, Quantity, Spec
 
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -35,7 +35,7 @@ class Arrhenius(Spec):
     """How a rate grows with temperature: times ``exp(E_a/k (1/T_ref - 1/T))`` at ``environment.temperature``."""
 
     activation_energy: Quantity[Positive, Literal["eV"]]
-    reference: Quantity[float, Literal["C"]]
+    reference: Celsius
 
 
 class BitErrorRateParams(Spec):

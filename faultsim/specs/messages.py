@@ -27,6 +27,11 @@ _KINDS = {
     "tuple_type": "a list",
     "none_required": "empty",
 }
+_NO_OVERRIDE = (
+    "unknown key: the set (p, eps, n) of a mechanism follows from its law and nothing overrides it; remove it, and "
+    "search a set of your own with faultsim attack --p, --eps and --n"
+)
+"""Of a key that earlier versions took and never used."""
 
 
 class Said(NamedTuple):
@@ -87,6 +92,8 @@ def _message(details: ErrorDetails, trace: _Trace, path: NodePath) -> str:
         )
         return f"missing; add {version}"
     if kind == "extra_forbidden":
+        if path[:1] == ("mechanisms",) and path[2:] == ("constraint",):
+            return _NO_OVERRIDE
         return f"unknown key{_instead(str(path[-1]), trace.keys)}"
     if kind == "union_tag_invalid":
         known = _QUOTED.findall(context["expected_tags"])

@@ -77,6 +77,12 @@ class ModelSpec(Spec):
     )
 
 
+def _stated(schema: dict[str, Any]) -> None:
+    """Take null out of a key's schema: it may be left out, and not be left empty (`faultsim.scenario.load` says so)."""
+    schema["anyOf"] = [one for one in schema["anyOf"] if one != {"type": "null"}]
+    schema.pop("default", None)
+
+
 class DeviceUse(Spec):
     """A device profile, with conditions of its own."""
 
@@ -86,7 +92,8 @@ class DeviceUse(Spec):
         ConditionsSpec()
     )
     corners: Annotated[
-        dict[Name, ConditionsSpec] | None, Field(description="In place of the scenario's corners; {} for none.")
+        dict[Name, ConditionsSpec] | None,
+        Field(description="In place of the scenario's corners; {} for none.", json_schema_extra=_stated),
     ] = None
 
 
@@ -145,7 +152,9 @@ class Override(Spec):
     skip: bool = False
     sampling: Sampling = Sampling()
     search: Search = Search()
-    require: Annotated[tuple[Requirement, ...], Field(max_length=MOST)] | None = None
+    require: Annotated[
+        Annotated[tuple[Requirement, ...], Field(max_length=MOST)] | None, Field(json_schema_extra=_stated)
+    ] = None
 
 
 class ScenarioPart(Spec):
@@ -166,7 +175,7 @@ class ScenarioPart(Spec):
     sampling: Sampling = Sampling()
     search: Search = Search()
     require: Annotated[tuple[Requirement, ...], Field(max_length=MOST)] = ()
-    hardening: HardeningSpec | None = None
+    hardening: Annotated[HardeningSpec | None, Field(json_schema_extra=_stated)] = None
     overrides: Annotated[tuple[Override, ...], Field(max_length=MOST)] = ()
 
 

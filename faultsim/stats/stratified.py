@@ -5,7 +5,7 @@ how many trials each stratum gets in `allocation`, sequential strata in `stratif
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -165,22 +165,32 @@ def _score_ends(
 
     reach = math.asinh(_FARTHEST / pace[~seen].min())
     tilts = np.sinh(np.linspace(-reach, reach, _TILTS))
-    kept = np.flatnonzero(mean_and_excess(tilts)[1] <= 0)
-    if not kept.size:
-        return best, best
+    means, excess = mean_and_excess(tilts)
+    kept = np.flatnonzero(excess <= 0)
+    # Many strata, or few unseen units: what is kept may be narrower than a step. Nothing is nearer than the mean seen.
+    above = int(np.searchsorted(means, best))
+    if not kept.size or kept[0] >= above > 0 or kept[-1] < above < _TILTS:
+        near, far = tilts[max(above - 1, 0)], tilts[min(above, _TILTS - 1)]
+        tilts = np.insert(tilts, above, _passed(near, far, lambda tilt: bool(mean_and_excess(tilt)[0][0] < best)))
+        kept = np.union1d(kept + (kept >= above), [above])
 
     def end(inside: int, outside: int, limit: float) -> float:
-        if not 0 <= outside < _TILTS:
+        if not 0 <= outside < tilts.size:
             return limit
-        near, far = tilts[inside], tilts[outside]
-        for _ in range(_HALVINGS):
-            middle = (near + far) / 2
-            if mean_and_excess(np.array([middle]))[1][0] <= 0:
-                near = middle
-            else:
-                far = middle
-        return float(mean_and_excess(np.array([far]))[0][0])
+        last = _passed(tilts[inside], tilts[outside], lambda tilt: bool(mean_and_excess(tilt)[1][0] <= 0))
+        return float(mean_and_excess(np.array([last]))[0][0])
 
     low = end(int(kept[0]), int(kept[0]) - 1, 0.0)
     high = end(int(kept[-1]), int(kept[-1]) + 1, 1.0)
     return low, high
+
+
+def _passed(near: float, far: float, holds: Callable[[NDArray[np.float64]], bool]) -> float:
+    """Return where *holds*, true at *near* and not at *far*, ends: the first number beyond it."""
+    for _ in range(_HALVINGS):
+        middle = (near + far) / 2
+        if holds(np.array([middle])):
+            near = middle
+        else:
+            far = middle
+    return float(far)

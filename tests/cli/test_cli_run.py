@@ -97,6 +97,19 @@ def test_a_search_that_fails_leaves_the_chips_and_exits_with_2(faultsim, tmp_pat
     assert "A figure is missing, as the notes say: 1 requirement could not be judged." in page
 
 
+def test_a_missed_requirement_exits_with_1_where_another_could_not_be_judged(faultsim, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("faultsim.assessment.run.find_worst", full)
+    asked = ("--require", "worst_case_accuracy>=0.1", "--require", "accuracy>=1")
+    outcome = faultsim("assess", "digits", "-d", "sram", *QUICK, "-o", tmp_path, *asked)
+    assert outcome.code == 1
+    assert outcome.err == "faultsim: not all requirements could be judged; the notes say why\n"
+    assert "FAILED  1 requirement missed, and 1 requirement was not judged" in outcome.out
+    assert "No: 1 of 2 requirements is missed, and 1 could not be judged." in (tmp_path / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("require", "code", "word"),
     [("accuracy>=0.01", 0, "PASSED"), ("worst_case_accuracy>=0.99", 1, "FAILED")],

@@ -66,6 +66,15 @@ def test_a_run_shows_a_table_of_80_columns_and_writes_what_ci_reads(folder, faul
     assert "digits/sram: passed, as before" in again.err
 
 
+def test_a_summary_on_the_standard_output_replaces_the_table(folder, faultsim):
+    done = faultsim("run", "mine.yaml", "--only", "*sram", "--markdown", "-", "-q")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("## ✅ mine")
+    assert "met every requirement" in done.out
+    assert "nothing is kept" not in done.out
+    assert not Path("-").exists()
+
+
 def test_a_missed_requirement_exits_with_1_and_a_broken_case_with_2(folder, faultsim):
     Path("mine.yaml").write_text(SCENARIO.replace("0.01", "1"))
     done = faultsim("run", "mine.yaml", "-q")

@@ -64,6 +64,35 @@ def test_a_dead_tensor_stays_as_it_is_unless_all_are_dead() -> None:
         both.argmax({"w": np.zeros(4), "b": np.zeros(2)})
 
 
+@pytest.mark.parametrize("p", [1, 2, math.inf])
+@pytest.mark.parametrize("n", [None, 2])
+@pytest.mark.parametrize("box", [{}, {"low": -0.4, "high": 0.3}])
+def test_random_corruptions_of_one_tensor_are_those_of_its_set(p: float, n: int | None, box: dict[str, float]) -> None:
+    own = LpL0(p, 0.5, n, scale=np.array([[1.0, 3.0], [1e3, 0.0], [0.2, 1.0]]), **box)
+    for seed in range(20):
+        alone = own.random(np.random.default_rng(seed), SHAPES["w"])
+        each = PerTensor({"w": own}).random(np.random.default_rng(seed), SHAPES)
+        together = Global(("w",), LpL0(p, 0.5, n, scale=own.scale.reshape(-1), **box))  # type: ignore[union-attr]
+        assert np.array_equal(each["w"], alone)
+        assert np.array_equal(together.random(np.random.default_rng(seed), SHAPES)["w"], alone)
+
+
+def test_a_random_corruption_hits_elements_of_every_unit_alike() -> None:
+    rng, trials = np.random.default_rng(0), 600
+    budget = PerTensor({"w": LpL0(2, 1.0, n=1, scale=np.array([1.0, 1000.0]))})
+    first = sum(budget.random(rng, {"w": (2,)})["w"][0] != 0 for _ in range(trials))
+    assert abs(first - trials / 2) <= 4 * math.sqrt(trials / 4)
+
+
+def test_a_random_corruption_leaves_a_tensor_that_cannot_move_unless_none_can() -> None:
+    pinned = LpL0(2, 1.0, scale=0.0)
+    got = PerTensor({"w": pinned, "b": LpL0(2, 1.0)}).random(np.random.default_rng(0), SHAPES)
+    assert not got["w"].any()
+    assert np.linalg.norm(got["b"]) == pytest.approx(1.0)
+    with pytest.raises(NoMaximiserError, match="direction is zero"):
+        PerTensor({"w": pinned, "b": pinned}).random(np.random.default_rng(0), SHAPES)
+
+
 @pytest.mark.parametrize("whole", [SETS[0], SETS[2]])
 def test_a_corruption_outside_the_named_tensors_is_not_in_the_set(whole: TensorSet) -> None:
     zero = {name: np.zeros(shape) for name, shape in SHAPES.items()}

@@ -104,13 +104,13 @@ def test_curves_and_tables_that_are_none_are_refused(model, params, message, lab
         lab(model, params)
 
 
-def test_upsets_of_activations_follow_the_rate_given_that_there_is_one(profile):
+def test_upsets_of_activations_follow_the_rate_given_one_where_they_are_rare(profile):
     device = profile("gpu_sram_automotive")
 
     def counts(exposure_h):
         world = resolve(device.spec, Conditions(exposure_h=exposure_h))
         (law,) = {one.law for trial in range(3) for one in effects(device.spec, 0, trial, world)}
-        assert law.given_event
+        assert law.given_event is (exposure_h == 1.0)
         assert law.mean == activation_events(device.spec, world)
         return [law._number(np.random.default_rng(trial)) for trial in range(400)], law.mean
 
@@ -118,8 +118,8 @@ def test_upsets_of_activations_follow_the_rate_given_that_there_is_one(profile):
     assert mean == pytest.approx(20.49 * 32 * 1e-9)
     assert set(rare) == {1}
     many, mean = counts(3e6)
-    assert min(many) >= 1
-    assert np.mean(many) == pytest.approx(mean / -np.expm1(-mean), rel=0.1)
+    assert min(many) == 0
+    assert np.mean(many) == pytest.approx(mean, rel=0.1)
     with pytest.raises(DeviceError, match="upsets of activations, at most 10,000 are drawn; lower the flux"):
         effects(device.spec, 0, 0, resolve(device.spec, Conditions(exposure_h=1e12)))
 

@@ -63,7 +63,7 @@ def test_a_dead_unit_takes_all_of_its_cells_and_no_other(unit: Unit) -> None:
     for trial in range(min(40 * total, 900)):
         dead = stuck_cells(draw(DeadRegion(unit=unit, count=1, geometry=TINY), tensors, trial), memory, tensors)
         numbers = {unit_of(unit, memory, cell) for cell in dead}
-        assert len(numbers) <= 1  # a unit behind the last word is empty
+        assert len(numbers) == 1  # a unit that holds nothing is none
         assert dead == {cell for cell in held if unit_of(unit, memory, cell) in numbers}
         seen.update(numbers)
     assert set(seen) == {unit_of(unit, memory, cell) for cell in held}
@@ -117,7 +117,8 @@ def outcomes(law: DeadRegion, one: Stored) -> NDArray[np.float64]:
     every = np.arange(one.values.size)[:, None], np.arange(one.format.bits)
     cells = memory.cell("w", *every).reshape(-1)
     numbers = np.array([unit_of(law.unit, memory, int(cell)) for cell in cells])
-    for unit in range(law.units(memory)):
+    assert law.units(memory) == np.unique(numbers).size
+    for unit in np.unique(numbers):
         edits = memory.stuck(cells[numbers == unit], law.reads == "one")
         after = apply_edit(edits["w"], one) if "w" in edits else one.values
         delta = np.abs(after.astype(np.float64) - one.values)
@@ -202,6 +203,39 @@ def test_tiles_have_a_size_of_their_own() -> None:
 def test_impossible_regions_are_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         DeadRegion(**fields)
+
+
+PART = Geometry(word_bits=64, rows=512, row_words=8, tile_rows=64, tile_columns=512)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_one_dead_unit_of_those_that_hold_the_model_hits_every_die(unit: Unit) -> None:
+    law = DeadRegion(unit=unit, count=1, geometry=PART)
+    one = stored(np.full(8, -1, np.int8), IntFormat(8, dtype="int8"))  # one word of a bank of 4,096
+    assert law.units(MemoryMap([one], PART)) == (64 if unit == "column" else 1)
+    assert all(law.sample(one, generator(0, trial)).indices.size for trial in range(20))
+    assert law.budget(one, p=1, confidence=0.5).n == (1 if unit == "column" else 8)
+
+
+@pytest.mark.parametrize("width", [4, 16, 24, 64])
+@pytest.mark.parametrize(("row_words", "interleave", "tall"), [(1, 1, 2), (6, 2, 1), (6, 3, 3)])
+@pytest.mark.parametrize("unit", ["column", "tile"])
+def test_units_in_use_are_those_of_the_stored_cells(
+    unit: Unit, row_words: int, interleave: int, tall: int, width: int
+) -> None:
+    shape = Geometry(
+        word_bits=width, rows=4, row_words=row_words, interleave=interleave, tile_rows=tall, tile_columns=3
+    )
+    rng = np.random.default_rng(width)
+    for _ in range(12):
+        sizes = rng.integers(0, 60, 3)
+        tensors = [int8(int(sizes[0]), name="b"), tensor(IntFormat(3), int(sizes[1]), "a"), int8(0, name="c")]
+        tensors.append(tensor(IntFormat(22), int(sizes[2]), "d"))
+        memory = MemoryMap(tensors, shape)
+        cells = np.arange(memory.cells)
+        law = DeadRegion(unit=unit, p=0.5, geometry=shape)
+        wanted = np.unique(law._unit_of(memory, cells[memory.owner(cells).site >= 0]))
+        np.testing.assert_array_equal(law._used(memory), wanted)
 
 
 def test_more_dead_units_than_there_are_is_an_error() -> None:

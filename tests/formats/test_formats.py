@@ -2,6 +2,7 @@
 
 import math
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,10 +72,45 @@ def test_floats_saturate_at_the_largest_finite_number(name: str) -> None:
     fmt = FloatFormat(name)
     got = fmt.decode(fmt.encode(np.array([1e300, -1e300])))
     top = 1e300 if name == "float64" else fmt.largest
-    np.testing.assert_array_equal(got.astype(np.float64), [top, -top])
+    np.testing.assert_array_equal(got.astype(np.float64), [top, 2.0**-127 if name == "float8_e8m0fnu" else -top])
     endless = fmt.decode(fmt.encode(np.array([np.inf, np.nan], np.float32)))
-    assert math.isnan(endless[1])
-    assert endless[0] == (448.0 if name == "float8_e4m3fn" else math.inf)
+    assert math.isnan(endless[1]) if name != "float4_e2m1fn" else endless[1] == 0
+    finite = ml_dtypes.finfo(name).dtype.name not in ("float64", "float32", "float16", "bfloat16", "float8_e5m2")
+    assert endless[0] == (fmt.largest if finite else math.inf)
+
+
+@pytest.mark.parametrize("name", [name for name in FLOAT_NAMES if name != "float64"])
+def test_floats_are_rounded_to_the_nearest_once(name: str) -> None:
+    fmt = FloatFormat(name)
+    words = np.arange(min(2**fmt.bits, 2**12), dtype=np.uint64)
+    numbers = fmt.decode(words).astype(np.float64)
+    numbers = np.unique(numbers[np.isfinite(numbers)])
+    if name == "float8_e8m0fnu":  # ml_dtypes rounds what lies below the normal numbers of float32 up
+        numbers = numbers[1:]
+    low, high = numbers[:-1], numbers[1:]
+    tie = low + (high - low) / 2
+    tie, low, high = (part[(low < tie) & (tie < high)] for part in (tie, low, high))
+    for wide, nearest in ((np.nextafter(tie, high), high), (np.nextafter(tie, low), low)):
+        np.testing.assert_array_equal(fmt.decode(fmt.encode(wide)), nearest)
+
+
+def test_four_bit_floats_have_sixteen_words() -> None:
+    fmt = FloatFormat("float4_e2m1fn")
+    every = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0]  # OCP MX 1.0, table 5
+    assert fmt.bits == 4
+    np.testing.assert_array_equal(fmt.decode(np.arange(16, dtype=np.uint64)), every + [-x for x in every])
+    np.testing.assert_array_equal(fmt.decode(np.arange(16, 32, dtype=np.uint64)), every + [-x for x in every])
+
+
+def test_binary_words_read_as_the_scale_of_their_channel() -> None:
+    fmt = BinaryFormat(np.array([[0.5], [2.0]]))
+    values = np.array([[0.5, -0.5, 0.5], [-2.0, 2.0, 2.0]], np.float32)
+    np.testing.assert_array_equal(fmt.decode(fmt.encode(values)), values)
+    there = np.array([1, 3, 5])
+    np.testing.assert_array_equal(fmt.at(there, (2, 3)).decode(np.array([1, 0, 1], np.uint64)), [0.5, -2.0, 2.0])
+    assert fmt == BinaryFormat([[0.5], [2.0]]) != BinaryFormat(0.5)
+    with pytest.raises(OptionError, match="must be finite and positive, got -1"):
+        BinaryFormat([1.0, -1.0])
 
 
 def test_float_bits_are_the_ieee_pattern() -> None:

@@ -57,8 +57,8 @@ def test_a_float_weight_before_quantize_linear_has_the_codes_type():
         helper.make_node("DequantizeLinear", ["q", "s", "z"], ["wq"], axis=1),
     ]
     constants = {"s": np.array([0.1, 0.2, 0.3], F), "z": np.zeros(3, np.int8)}
-    site = load_model(_model(nodes, {**constants, "z": np.zeros(3, np.int8)})).site("w")
-    assert site.quantizer is None  # a zero point a channel: not one code format
+    site = load_model(_model(nodes, {**constants, "z": np.array([0, 3, -2], np.int8)})).site("w")
+    assert site.quantizer == IntFormat(8, scale=[[0.1, 0.2, 0.3]], zero_point=[[0, 3, -2]])
     constants["z"] = np.zeros((), np.int8)
     constants["s"] = np.array(0.1, F)
     site = load_model(_model(nodes, constants)).site("w")

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from faultsim.report.html.draw_scenario import scenario_charts
+from faultsim.report.html.svg import inline
 from faultsim.report.scenario import scenario_lines, verdict_sentence
 from faultsim.report.scenario_junit import scenario_junit
 from faultsim.report.scenario_markdown import scenario_markdown
@@ -86,6 +88,29 @@ def test_foreign_text_keeps_the_width_and_makes_no_markup(name, error, title, wi
     assert (suites.get("tests"), suites.get("failures"), suites.get("errors")) == ("2", "1", "1")
     for line in scenario_markdown(found).splitlines():
         assert "<" not in line.replace("&lt;", "") or "`" in line
+
+
+def test_a_long_name_keeps_its_ends_and_its_mark_and_no_two_rows_are_the_same():
+    model = "a_model_with_quite_a_long_name/a_device"
+    corners = [row(f"{model}/{one}", event_probability=chance) for one, chance in (("hot", None), ("cold", 0.001))]
+    lines = [line for line, _ in scenario_lines(result(*corners))]
+    hot, cold = lines[4:6]
+    assert hot[8:44].startswith("a_model_with")
+    assert hot[8:44].rstrip().endswith("a_device/hot")
+    assert cold[8:44].rstrip().endswith("a_device/cold *")
+    assert all(line.endswith("99.00%   95.00%   91.00%   10.00%") for line in (hot, cold))
+    alike = [row(f"{'m' * 30}/device_{one}/{'c' * 30}") for one in "ab"]
+    lines = [line for line, _ in scenario_lines(result(*alike))]
+    for at, one in ((4, alike[0]), (6, alike[1])):
+        assert lines[at] == f"PASSED  {one.name}"
+        assert lines[at + 1] == " " * 44 + "   99.00%   95.00%   91.00%   10.00%"
+
+
+def test_the_chart_of_all_cases_keeps_the_end_of_a_long_name():
+    name = "a_model_with_a_name_that_is_much_too_long_for_a_chart/a_device_with_a_long_name_as_well/hot"
+    [chart] = scenario_charts(result(row(name, event_probability=0.001)))
+    assert "…" in (drawn := inline(chart))
+    assert "name_as_well/hot *" in drawn
 
 
 def test_junit_counts_every_requirement_and_every_case():

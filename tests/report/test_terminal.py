@@ -11,6 +11,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from faultsim.report import lines, render
+from faultsim.report.html.answer import of_result
+from faultsim.report.markdown import markdown
 from faultsim.report.words import bar, interval, pad, plain, points
 from faultsim.results import (
     Losses,
@@ -227,6 +229,21 @@ def test_requirements_that_an_interruption_left_unjudged_are_no_missing_requirem
     api = rare()
     api = api.model_copy(update={"provenance": api.provenance.model_copy(update={"command": "faultsim.assess(…)"})})
     assert "--require 'worst_case_accuracy>=0.5' --require 'accuracy_drop<=0.01@p95'" in printed(api)
+
+
+@pytest.mark.parametrize("notes", [(), ("Not judged: no worst case was searched.",)])
+def test_a_miss_is_a_miss_where_another_requirement_could_not_be_judged(notes):
+    base = example("accuracy>=0.999")
+    verdict = base.verdict.model_copy(update={"unjudged": ("worst_case_accuracy>=0.5",)})
+    found = base.model_copy(update={"verdict": verdict, "notes": notes})
+    why = "a figure is missing, as the notes say" if notes else "the run was interrupted"
+    said = " ".join(printed(found).split())
+    assert f"FAILED 1 requirement missed, and 1 requirement was not judged: {why}" in said
+    assert "NO VERDICT" not in said
+    page = of_result(found)
+    assert (page.standing, page.word) == ("fail", "Failed")
+    assert page.sentence == "No: 1 of 2 requirements is missed, and 1 could not be judged."
+    assert markdown(found).startswith("## ❌ ")
 
 
 def test_a_share_is_0_or_100_only_where_it_is_exact():

@@ -280,7 +280,6 @@ mechanisms:
     model: declared
     target: weights
     persistence: permanent
-    constraint: {p: inf, n: 24, feasible_set: stuck_values}
     params:
       p_stuck_lrs: {value: 0.0904, unit: fraction of cells, status: illustrative}
       by_mode: {value: {bit: 14.2, word: 1.4}, unit: FIT/device, status: illustrative}

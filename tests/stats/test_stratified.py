@@ -91,6 +91,37 @@ def test_one_stratum_gives_wilsons_interval(trials, share, level):
         assert infinite == pytest.approx(wilson(hits, trials, level=level), abs=1e-7)
 
 
+NARROW = {  # strata, units of each, samples of each, rate: but for the last narrower than a step of the first look
+    "nearly all units seen": (64, 1000, 970, 0.1),
+    "few strata, few unseen": (8, 4000, 3980, 0.1),
+    "fewer still": (4, 20000, 19980, 0.1),
+    "wide enough for a step": (160, 100, 90, 0.1),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_narrow_intervals_have_the_width_of_the_normal_law_and_hold_the_mean(name):
+    count, population, sampled, rate = NARROW[name]
+    rng = generator(0, 0, "narrow", name)
+    runs, held = 60, 0
+    for _ in range(runs):
+        units = rng.binomial(population, rate, size=count)
+        hits = rng.hypergeometric(units, population - units, sampled)
+        got = stratified_estimate([Stratum(population, sampled, int(x)) for x in hits])
+        variance = got.best * (1 - got.best) / sampled / count * (population - sampled) / (population - 1)
+        error = scipy.stats.norm.ppf(0.975) * math.sqrt(variance)
+        assert (got.best - got.low, got.high - got.best) == pytest.approx((error, error), rel=0.03)
+        held += got.low <= units.sum() / population / count <= got.high
+    assert held / runs >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / runs)
+
+
+def test_equal_strata_with_equal_hits_give_wilsons_interval_of_all_of_them():
+    got = stratified_estimate([Stratum(1000, 970, 97)] * 64)
+    z2 = scipy.stats.norm.ppf(0.975) ** 2 * 30 / 999 / (64 * 970)  # equal rates: Wilson's quadratic, solved
+    middle, half = 0.1 + z2 / 2, math.sqrt(z2 * 0.09 + z2**2 / 4)
+    assert got == pytest.approx(((middle - half) / (1 + z2), 0.1, (middle + half) / (1 + z2)), abs=1e-12)
+
+
 @pytest.mark.parametrize("method", ["score", "exact"])
 def test_no_hit_anywhere_leaves_at_least_what_one_look_at_the_worst_stratum_leaves(method):
     strata = [Stratum(10**6, 50, 0), Stratum(10**6, 5000, 0)]

@@ -4,9 +4,11 @@ QGemm, MatMulIntegerToFloat, DynamicQuantizeMatMul, MatMulNBits, GatherBlockQuan
 """
 
 import torch
+from onnx import TensorProto
 from torch import Tensor
 
 from faultsim.model.ops._codes import code_type, requantize
+from faultsim.model.ops.gather import wrapped
 from faultsim.model.ops.qlinear import integer_matmul
 from faultsim.model.ops.quantize import DynamicQuantizeLinear
 from faultsim.model.ops.registry import op
@@ -123,11 +125,12 @@ def GatherBlockQuantized(
     axis = quantize_axis % codes.ndim
     scale = scales.float().repeat_interleave(block_size, axis).narrow(axis, 0, codes.shape[axis])
     if zero_points is None:
-        codes = codes - (1 << (bits - 1)) if packed else codes
+        codes = codes - (1 << (bits - 1)) if code_type(data) == TensorProto.UINT8 else codes
     else:
         zero = unpacked(zero_points, bits) if packed else carried(zero_points)
         codes = codes - zero.repeat_interleave(block_size, axis).narrow(axis, 0, codes.shape[axis])
-    gather, index = gather_axis % codes.ndim, concrete_index(indices)
+    gather = gather_axis % codes.ndim
+    index = wrapped(concrete_index(indices), codes.shape[gather], codes.device)
     rows = (codes * scale).index_select(gather, index.reshape(-1))
     return rows.reshape(*codes.shape[:gather], *index.shape, *codes.shape[gather + 1 :]).to(scales.dtype)
 

@@ -57,6 +57,14 @@ def of_result(result: Result) -> Answer:
     missed = sum(not one.passed for one in verdict.criteria)
     unsure = sum(one.inconclusive for one in verdict.criteria)
     detail = _detail(result, of)
+    if verdict.unjudged and missed:
+        left = f"{missed} of {len(verdict.criteria) + len(verdict.unjudged)} requirements"
+        return Answer(
+            "fail",
+            "Failed",
+            f"No: {left} {'is' if missed == 1 else 'are'} missed, and {len(verdict.unjudged)} could not be judged.",
+            detail,
+        )
     if verdict.unjudged:
         why = "The run was interrupted" if was_interrupted(result) else "A figure is missing, as the notes say"
         said = f"{why}: {counted(len(verdict.unjudged), 'requirement')} could not be judged."

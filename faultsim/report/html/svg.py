@@ -6,7 +6,7 @@ Every text of a chart goes through ElementTree, which escapes it: names of model
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from faultsim.report.html.chart import Axis, Band, Boxes, Chart, Dots, Line, Rule, Words
-from faultsim.report.words import plain
+from faultsim.report.words import cut, plain
 
 WIDTH = 440
 _RIGHT, _TOP, _BOTTOM = 12.0, 8.0, 40.0
@@ -103,8 +103,12 @@ def _text(parent: Element, x: float, y: float, said: str, *, anchor: str = "star
     return node
 
 
+def _letters(units: float) -> int:
+    return max(int(units / _LETTER), 4)
+
+
 def _cut(label: str, units: float) -> str:
-    letters = max(int(units / _LETTER), 4)
+    letters = _letters(units)
     return label if len(label) <= letters else f"{label[: letters - 1]}…"
 
 
@@ -164,7 +168,8 @@ def _axes(root: Element, chart: Chart, frame: _Frame) -> None:
         grid = {"x1": _n(frame.left), "x2": _n(frame.right), "y1": _n(y), "y2": _n(y)}
         if chart.y.grid:
             SubElement(group, "line", {**grid, "stroke": "currentColor", "stroke-opacity": "0.12"})
-        _text(group, frame.left - 6, y + 4, _cut(tick.label, frame.left - 8), anchor="end", tone="muted")
+        name = cut(plain(tick.label), _letters(frame.left - 8))
+        _text(group, frame.left - 6, y + 4, name, anchor="end", tone="muted")
     bottom = {"x1": _n(frame.left), "x2": _n(frame.right), "y1": _n(frame.bottom), "y2": _n(frame.bottom)}
     SubElement(group, "line", {**bottom, "stroke": "currentColor", "stroke-opacity": "0.5"})
     _x_ticks(group, chart.x, frame)
