@@ -11,6 +11,8 @@ from faultsim.stats.estimate import Estimate, check_counts, check_level
 from faultsim.stats.proportions import clopper_pearson
 
 _LARGEST_EXACT = 1 << 53  # above it a float does not hold each whole number
+_TIE = 1e-9
+"""A chance that is half the error but for rounding, as a part of it, still counts: both ends then decide alike."""
 
 
 def hypergeometric(passed: int, trials: int, population: int, *, level: float = 0.95) -> Estimate:
@@ -45,7 +47,7 @@ def hypergeometric(passed: int, trials: int, population: int, *, level: float = 
     """
     least, most = _possible(passed, trials, population)
     check_level(level)
-    tail = (1 - level) / 2
+    tail = (1 - level) / 2 * (1 - _TIE)
     if trials < population > _LARGEST_EXACT:
         wide = clopper_pearson(passed, trials, level=level)
         return Estimate(max(wide.low, least / population), wide.best, min(wide.high, most / population))

@@ -79,6 +79,14 @@ def test_the_ends_are_ordered_possible_and_inside_what_ignores_the_population(po
         assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx((got.low, got.high), abs=1e-9)
 
 
+@pytest.mark.parametrize(("population", "level"), [(1400, 0.95), (40, 0.95), (200, 0.99), (20, 0.9)])
+def test_a_chance_of_exactly_half_the_error_counts_at_both_ends(population, level):
+    # one unit sampled, no hit: with M hits among N the chance of that is (N - M) / N, and half the error at high
+    high = hypergeometric(0, 1, population, level=level).high
+    assert high == 1 - (1 - level) / 2
+    assert hypergeometric(1, 1, population, level=level).low == pytest.approx(1 - high)
+
+
 @pytest.mark.parametrize("interval", [hypergeometric, wilson_finite])
 def test_impossible_counts_are_refused(interval):
     with pytest.raises(ValueError, match="trials = 8 is out of range: the population holds only 7, and no unit counts"):
