@@ -7,6 +7,7 @@ import numpy as np
 
 from faultsim.data.convert import Conversion, check_sample_shape, fits, plan_conversion
 from faultsim.data.dataset import ColumnData, Feed, constant, named
+from faultsim.data.labels import Shifted
 from faultsim.data.orient import orient
 from faultsim.data.preprocess import Preprocess
 from faultsim.data.spec import Array, Column, InputSpec, show_shape
@@ -93,7 +94,7 @@ def fit(
     if preprocess is not None:
         feeds += _filled(preprocess, inputs, {feed.spec.name for feed in feeds}, length, sizes, notes)
         if preprocess.label_offset and labels is not None:
-            labels = _Shifted(labels, preprocess.label_offset)
+            labels = Shifted(labels, preprocess.label_offset)
             notes.append(f"{preprocess.label_offset:+d} was added to every label")
     text = raw.language_model
     data = ColumnData(feeds, labels, length=length, source=raw.source, notes=notes, language_model=text)
@@ -271,17 +272,6 @@ def _filled(
         feeds.append(Feed(spec, rows, Conversion(lambda rows, start: rows, None), f"fill of {spec.name!r}"))
         notes.append(f"input {spec.name!r} was filled with {value:g}")
     return feeds
-
-
-class _Shifted:
-    """Labels with a constant added."""
-
-    def __init__(self, labels: Column, offset: int) -> None:
-        self.shape, self.dtype = labels.shape, labels.dtype
-        self._labels, self._offset = labels, offset
-
-    def __getitem__(self, rows: slice, /) -> Array:
-        return self._labels[rows].astype("int64") + self._offset  # type: ignore[no-any-return]
 
 
 def _names(specs: Iterable[InputSpec]) -> str:

@@ -1,12 +1,10 @@
 """Folders and ZIP files of images, one folder a class or a ``labels.csv``; decoded when their turn comes."""
 
-import csv
 import io
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 from PIL import Image
@@ -14,16 +12,14 @@ from PIL import Image
 from faultsim.data.archive import Archive
 from faultsim.data.convert import family, fits, image_rule
 from faultsim.data.fit import Raw
+from faultsim.data.image_labels import Files, labelled
 from faultsim.data.preprocess import Preprocess, to_nhwc
 from faultsim.data.spec import Array, Column, InputSpec, show_shape
 from faultsim.errors import DataError
-from faultsim.library import closest
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 MAX_PIXELS = 1 << 26
 MAX_FILE_BYTES = 256 << 20
-_FILE_COLUMNS = ("file", "filename", "path", "image")
-_LABEL_COLUMNS = ("label", "labels", "class_index", "class", "target", "y")
 _STREAM = re.compile(r"<_io\.BytesIO [^>]*>")  # Pillow knows no name for bytes
 _MODES = {
     "1": "L",
@@ -36,14 +32,6 @@ _MODES = {
     "CMYK": "RGB",
     "YCbCr": "RGB",
 }
-
-
-class _Files(NamedTuple):
-    """Image files by their path below the root, sorted, and how one is read."""
-
-    names: list[str]
-    read: Callable[[str], bytes]
-    csv: tuple[str, str] | None  # name and text of labels.csv
 
 
 def read_images(root: Path, spec: InputSpec, preprocess: Preprocess | None) -> Raw:
@@ -63,7 +51,7 @@ def read_images(root: Path, spec: InputSpec, preprocess: Preprocess | None) -> R
         raise DataError(
             f"{root} holds no image ({', '.join(SUFFIXES[:4])}, …); give one folder a class, or a labels.csv"
         )
-    names, labels, note = _labelled(root, files)
+    names, labels, note = labelled(root, files)
     grey = preprocess.color == "GRAY" if preprocess and preprocess.color else _wants_grey(spec, preprocess)
     steps = Preprocess() if preprocess is None else preprocess
     place = Preprocess(resize=steps.resize, crop=steps.crop, interpolation=steps.interpolation)
@@ -158,11 +146,11 @@ def _wants_grey(spec: InputSpec, preprocess: Preprocess | None) -> bool:
     return len(sample) == 3 and sample[0 if layout == "NCHW" else -1] == 1
 
 
-def _folder(root: Path) -> _Files:
+def _folder(root: Path) -> Files:
     names = sorted(
         path.relative_to(root).as_posix()
         for path in root.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not _hidden(path.relative_to(root))
     )
     table = root / "labels.csv"
     text = (table.name, _decoded(table.read_bytes(), str(table))) if table.is_file() else None
@@ -176,12 +164,22 @@ def _folder(root: Path) -> _Files:
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error.strerror}); remove or replace it") from error
 
-    return _Files(names, read, text)
+    folders = [one.relative_to(root) for one in root.rglob("*") if one.is_dir()]
+    return Files(names, read, text, [one.as_posix() for one in folders if not _hidden(one)])
 
 
-def _zip(root: Path) -> _Files:
+def _hidden(path: PurePath) -> bool:
+    """Whether a file is none of the user's images: in a hidden folder, or what macOS puts into its archives."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def _zip(root: Path) -> Files:
     archive = Archive(root)
-    names = sorted(name for name in archive.members if PurePosixPath(name).suffix.lower() in SUFFIXES)
+    names = sorted(
+        name
+        for name in archive.members
+        if PurePosixPath(name).suffix.lower() in SUFFIXES and not _hidden(PurePosixPath(name))
+    )
 
     def read(name: str) -> bytes:
         if archive.members[name].file_size > MAX_FILE_BYTES:
@@ -195,7 +193,7 @@ def _zip(root: Path) -> _Files:
     for beside in (root.with_suffix(".csv"), root.parent / "labels.csv"):
         if text is None and beside.is_file():
             text = (str(beside), _decoded(beside.read_bytes(), str(beside)))
-    return _Files(names, read, text)
+    return Files(names, read, text)
 
 
 def _decoded(raw: bytes, what: str) -> str:
@@ -203,69 +201,3 @@ def _decoded(raw: bytes, what: str) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{what} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-
-
-def _labelled(root: Path, files: _Files) -> tuple[list[str], Array | None, str]:
-    if files.csv is not None:
-        return _from_csv(root, files, *files.csv)
-    parts = [name.split("/") for name in files.names]
-    depth = min(len(one) for one in parts)
-    if depth == 1:
-        return files.names, None, "the images have no labels: no folder a class and no labels.csv"
-    shared = 0
-    while shared < depth - 2 and len({one[shared] for one in parts}) == 1:
-        shared += 1
-    found = [one[shared] for one in parts]
-    classes, numbers = _numbered(found)
-    return files.names, numbers, f"labels are the names of {len(classes)} folders: {_shown(classes)}"
-
-
-def _from_csv(root: Path, files: _Files, table: str, text: str) -> tuple[list[str], Array | None, str]:
-    lines = csv.reader(io.StringIO(text))
-    try:
-        rows = [row for row in lines if row]
-    except csv.Error as error:
-        reason = str(error).partition(" - ")[0]
-        raise DataError(
-            f"{table}: line {lines.line_num} cannot be read ({reason}); save it as CSV with line ends LF or CR LF and "
-            f"cells of at most {csv.field_size_limit():,} characters"
-        ) from None
-    if not rows:
-        raise DataError(f"{table} is empty; give a line for each image: file,label")
-    head = [cell.strip().lower() for cell in rows[0]]
-    file_at = next((head.index(name) for name in _FILE_COLUMNS if name in head), None)
-    label_at = next((head.index(name) for name in _LABEL_COLUMNS if name in head), None)
-    if file_at is None or label_at is None:
-        if len(head) != 2 or file_at is not None or label_at is not None:
-            raise DataError(f"{table} needs the columns file and label, it has {', '.join(rows[0])}; rename them")
-        file_at, label_at = 0, 1
-    else:
-        rows = rows[1:]
-    known, names, found = set(files.names), [], []
-    for line, row in enumerate(rows, start=1):
-        if len(row) <= max(file_at, label_at):
-            raise DataError(f"{table}: row {line} has {len(row)} cells, too few; give file and label")
-        if row[file_at] not in known:
-            near = closest(row[file_at], files.names)
-            raise DataError(
-                f"{table}: row {line} names {row[file_at]!r}, which is no image in {root}"
-                + (f", did you mean {near!r}?" if near else "; remove the row")
-            )
-        names.append(row[file_at])
-        found.append(row[label_at].strip())
-    classes, numbers = _numbered(found)
-    return names, numbers, f"labels are from {table}, {len(classes)} classes: {_shown(classes)}"
-
-
-def _numbered(found: Sequence[str]) -> tuple[list[str], Array]:
-    """Return the classes and the number of each sample's: the name itself where all names are numbers."""
-    if all(name.removeprefix("-").isdecimal() and len(name) < 18 for name in found):
-        numbers = np.array([int(name) for name in found], dtype=np.int64)
-        return [str(number) for number in np.unique(numbers)], numbers
-    classes = sorted(set(found))
-    index = {name: number for number, name in enumerate(classes)}
-    return classes, np.array([index[name] for name in found], dtype=np.int64)
-
-
-def _shown(classes: Sequence[str]) -> str:
-    return ", ".join(classes[:6]) + (", …" if len(classes) > 6 else "")

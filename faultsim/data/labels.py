@@ -3,10 +3,12 @@
 import numpy as np
 
 from faultsim.data.convert import family
-from faultsim.data.spec import Array, DataSet
+from faultsim.data.spec import Array, Column, DataSet
 from faultsim.errors import DataError
 
 _STEP = 65536
+NOT_SCORED = -100
+"""The label that torch, too, leaves out."""
 
 
 def check_labels(data: DataSet, classes: int, *, ignore_index: int | None = None) -> None:
@@ -113,3 +115,18 @@ class _Classes:
         """Return the classes of the samples, int64."""
         rows = self._data.labels(start, stop)
         return None if rows is None else rows.reshape(len(rows), -1).argmax(axis=1).astype(np.int64)
+
+
+class Shifted:
+    """Labels with a constant added, as floats where they are such; -100, which means "not scored", stays."""
+
+    def __init__(self, labels: Column, offset: int) -> None:
+        self.shape, self.dtype = labels.shape, labels.dtype
+        self._labels, self._offset = labels, offset
+
+    def __getitem__(self, rows: slice, /) -> Array:
+        labels: Array = np.asarray(self._labels[rows])
+        if labels.dtype.kind == "f":
+            return np.where(labels == NOT_SCORED, labels, labels + self._offset)
+        labels = labels.astype(np.int64)
+        return np.where(labels == NOT_SCORED, labels, labels + self._offset)

@@ -116,8 +116,8 @@ def _from_path(
             limit=limit,
         )
     if suffix == ".npz":
-        # A token is no sample, and neither is a time step: then the whole file is read.
-        rows = None if _wants_tokens(inputs) or any(spec.batch_axis for spec in inputs) or label_axis else limit
+        # A token is no sample, and neither is a time step or a row of what all samples share: the whole file is read.
+        rows = None if _wants_tokens(inputs) or any(spec.batch_axis != 0 for spec in inputs) or label_axis else limit
         raw = read_npz(path, limit=rows)
     elif suffix == ".npy":
         raw = Raw({path.stem: read_npy(path)}, None, str(path), path.name)

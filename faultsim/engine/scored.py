@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from faultsim.errors import OptionError
 from faultsim.model import Model
 from faultsim.model.graph import Node
+from faultsim.model.reading import constant
 from faultsim.model.signature import output_shapes
-from faultsim.model.values import to_numpy
 
 _MOVES = frozenset(
     {
@@ -26,6 +26,12 @@ _MOVES = frozenset(
         "DequantizeLinear",
     }
 )
+_PLACES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Transpose"})
+"""Ops that leave every number as it is."""
+_CODED = {"QuantizeLinear": 1, "QLinearConv": 6, "QLinearMatMul": 6, "QLinearAdd": 6, "QLinearMul": 6, "QGemm": 7,
+          "QLinearSoftmax": 3, "QLinearSigmoid": 3, "QLinearLeakyRelu": 3, "QLinearGlobalAveragePool": 3,
+          "QLinearAveragePool": 3, "QLinearConcat": 0}  # fmt: skip
+"""Ops that make codes, and where the scale of these lies among their inputs; the zero point follows it."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +93,12 @@ def scored_output(model: Model, name: str | None = None) -> ScoredOutput:
     node = makers.get(chosen)
     first = True
     while node is not None:
-        if node.op_type == "QuantizeLinear" and first:
-            found = [_scalar(model, i) for i in node.inputs[1:3]]
+        if first and node.op_type in _CODED:
+            at = _CODED[node.op_type]
+            found = [_scalar(model, i) for i in node.inputs[at : at + 2]]
             scale = found[0] if found and found[0] is not None else 1.0
             zero = found[1] if len(found) > 1 and found[1] is not None else 0.0
-        first = first and node.op_type in ("Reshape", "Flatten", "Identity")
+        first = first and node.op_type in _PLACES
         if node.op_type in ("Softmax", "Sigmoid", "QLinearSoftmax", "QLinearSigmoid"):
             probability = True
             break
@@ -101,6 +108,5 @@ def scored_output(model: Model, name: str | None = None) -> ScoredOutput:
 
 
 def _scalar(model: Model, name: str) -> float | None:
-    value = model.program.tensors.get(model.program.graph.constants.get(name, ""))
-    array = None if value is None else np.asarray(to_numpy(value))
+    array = constant(name, model.program, model.program.graph) if name else None
     return float(array.reshape(-1)[0]) if array is not None and array.size == 1 else None

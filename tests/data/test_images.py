@@ -50,6 +50,62 @@ def test_folders_that_are_numbers_are_the_labels_themselves(tmp_path):
         check_labels(data, 10)
 
 
+def test_hidden_folders_and_what_macos_adds_are_no_classes(tmp_path):
+    names = ["cat/1.png", "dog/1.png", "owl/1.png"]
+    root = _tree(tmp_path / "set", [*names, ".ipynb_checkpoints/x.png", "__MACOSX/cat/y.png"])
+    assert _load(root).labels(0, 3).tolist() == [0, 1, 2]
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, _png(0))
+        archive.writestr("__MACOSX/cat/._1.png", b"no image")
+        archive.writestr(".hidden/z.png", _png(1))
+    assert _load(tmp_path / "set.zip").labels(0, 3).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("above", ["", "val/"])
+def test_an_empty_class_folder_keeps_its_number(tmp_path, above):
+    root = _tree(tmp_path / "set", [f"{above}cat/1.png", f"{above}owl/1.png"])
+    (root / above / "dog").mkdir()
+    (root / above / ".git").mkdir()
+    data = _load(root)
+    assert data.labels(0, 2).tolist() == [0, 2]
+    assert data.notes[0] == "labels are the names of 3 folders: cat, dog, owl"
+
+
+def test_an_image_beside_the_class_folders_is_refused(tmp_path):
+    root = _tree(tmp_path / "set", ["cat/1.png", "dog/1.png", "preview.png"])
+    with pytest.raises(DataError, match=r"image 'preview\.png' lies beside folders of images"):
+        _load(root)
+    (root / "labels.csv").write_text("file,label\ncat/1.png,0\ndog/1.png,1\npreview.png,1\n")
+    assert _load(root).labels(0, 3).tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("written", "kind", "wanted"),
+    [
+        (["0.0", "2.0", "10.0"], "i", [0, 2, 10]),
+        (["0.37", "1.5", "-2.25"], "f", [0.37, 1.5, -2.25]),
+        (["0", "1e1", "2"], "i", [0, 10, 2]),
+        (["3", "10", "2"], "i", [3, 10, 2]),
+        (["a", "1.5", "b"], "i", [1, 0, 2]),
+    ],
+)
+def test_labels_with_a_point_are_numbers(tmp_path, written, kind, wanted):
+    root = _tree(tmp_path / "set", ["a.png", "b.png", "c.png"])
+    rows = "\n".join(f"{name}.png,{label}" for name, label in zip("abc", written, strict=True))
+    (root / "labels.csv").write_text(f"file,label\n{rows}\n")
+    labels = _load(root).labels(0, 3)
+    assert labels.dtype.kind == kind
+    assert labels.tolist() == wanted
+
+
+def test_a_row_without_a_label_is_refused(tmp_path):
+    root = _tree(tmp_path / "set", ["a.png", "b.png"])
+    (root / "labels.csv").write_text("file,label\na.png,1\nb.png,\n")
+    with pytest.raises(DataError, match=r"labels\.csv: row 2 has no label; give one, or remove the row"):
+        _load(root)
+
+
 def test_a_flat_folder_has_no_labels_and_says_so(tmp_path):
     data = _load(_tree(tmp_path / "set", ["a.png", "b.png"]))
     assert data.labels(0, 2) is None

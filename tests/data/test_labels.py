@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from faultsim.data import InputSpec, check_labels, load_data, one_hot_as_classes
+from faultsim.data.labels import Shifted
 from faultsim.errors import DataError
 
 F32 = np.dtype(np.float32)
@@ -103,3 +104,21 @@ def test_other_labels_stay_as_they_are(tmp_path, labels, outputs, task):
 def test_no_labels_are_no_classes():
     data = _load(None, InputSpec("x", F32, ("N", 3)))
     assert one_hot_as_classes(data, SCORES, None) is data
+
+
+def test_an_offset_leaves_fractions_and_what_is_not_scored():
+    counts = Shifted(np.array([1, -100, 3], np.int32), -1)
+    assert counts[slice(0, 3)].tolist() == [0, -100, 2]
+    reals = Shifted(np.array([0.7, 23.9, -0.5]), 1)
+    assert reals[slice(0, 3)] == pytest.approx([1.7, 24.9, 0.5])
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_limit_cuts_samples_and_not_what_all_of_them_share(tmp_path, save):
+    f32 = np.dtype(np.float32)
+    specs = [InputSpec("x", f32, ("N", 2)), InputSpec("anchors", f32, ("A", 4), batch_axis=None)]
+    anchors = np.arange(400, dtype=np.float32).reshape(100, 4)
+    save(tmp_path / "d.npz", x=np.zeros((50, 2), np.float32), anchors=anchors, labels=np.zeros(50, np.int64))
+    data = load_data(tmp_path / "d.npz", model_path=None, inputs=specs, limit=10)
+    assert len(data) == 10
+    assert np.array_equal(data.inputs(0, 3)["anchors"], anchors)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tiny_nets
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
 from faultsim import load_model
 from faultsim.engine.scored import scored_output
@@ -76,3 +76,48 @@ def test_outputs_are_turned_samples_first_for_scores_and_gradients(tmp_path):
     assert torch.equal(found.real_tensor(tensor), tensor.T)
     assert found.real_tensor(tensor).requires_grad
     assert found.real(np.float32(1)[None]).shape == (1,)  # an output without the axis is told by its size later
+
+
+@pytest.mark.parametrize("ops", [("QuantizeLinear", "Unsqueeze"), ("QuantizeLinear", "Identity", "Transpose")])
+def test_codes_behind_ops_that_move_them_are_real_numbers_too(ops, tmp_path):
+    proto = tiny_nets.ending("QuantizeLinear", "Identity", output=TensorProto.INT8)
+    last = proto.graph.node[-1]
+    last.op_type = ops[-1]
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    if ops[-1] == "Unsqueeze":
+        proto.graph.initializer.append(numpy_helper.from_array(np.array([1]), "axes"))
+        last.input.append("axes")
+    found = scored_output(load_model(tiny_nets.save(proto, tmp_path / "n.onnx")))
+    assert (found.scale, found.zero_point) == (0.25, 3.0)
+
+
+def test_a_scale_that_comes_through_identity_is_found(tmp_path):
+    proto = tiny_nets.ending("QuantizeLinear", output=TensorProto.INT8)
+    proto.graph.node.insert(0, helper.make_node("Identity", ["scale"], ["shared"], "same"))
+    node = next(one for one in proto.graph.node if one.op_type == "QuantizeLinear")
+    node.input[1] = "shared"
+    found = scored_output(load_model(tiny_nets.save(proto, tmp_path / "n.onnx")))
+    assert (found.scale, found.zero_point) == (0.25, 3.0)
+
+
+def test_codes_that_a_quantized_product_makes_have_its_own_scale():
+    numbers = {
+        "a_s": np.float32(0.5), "a_z": np.uint8(0), "w": np.ones((4, 3), np.uint8), "w_s": np.float32(0.1),
+        "w_z": np.uint8(0), "s": np.float32(0.25), "z": np.uint8(7),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "a_s", "a_z"], ["q"]),
+        helper.make_node("QLinearMatMul", ["q", "a_s", "a_z", "w", "w_s", "w_z", "s", "z"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.UINT8, ["n", 3])],
+        [numpy_helper.from_array(np.asarray(array), name) for name, array in numbers.items()],
+    )
+    model = load_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    found = scored_output(model)
+    assert (found.scale, found.zero_point) == (0.25, 7.0)
+    codes = model.run({"x": np.full((1, 4), 2.0, np.float32)})["y"]
+    assert found.real(codes)[0] == pytest.approx(0.8, abs=0.13)
