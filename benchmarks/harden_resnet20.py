@@ -93,7 +93,8 @@ def main() -> None:
     parser.add_argument("--test-samples", type=int, default=10000 - CHOSEN_BY)
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--alpha", type=float, help="of the bit errors; 1/2 without it")
-    parser.add_argument("--split-batch", action="store_true", help="of the bit errors")
+    split = argparse.BooleanOptionalAction
+    parser.add_argument("--split-batch", action=split, default=True, help="of the bit errors: half the price of a step")
     parser.add_argument("--out", type=Path, help="keeps checkpoints, and a run that was cut off goes on")
     chosen = parser.parse_args()
     train = Images(chosen.train)
