@@ -13,8 +13,10 @@ from faultsim.assessment.sets import budget_entries
 from faultsim.assessment.setting import Setting, parameters, untold
 from faultsim.corruption import Stored
 from faultsim.device.storage import over_capacity
+from faultsim.engine.inference.memory import not_held_inside
 from faultsim.engine.summary import own_score
 from faultsim.formats import ConductancePair
+from faultsim.inference import ActivationLaw
 from faultsim.metrics import Tally
 from faultsim.model.stored import sparse_names
 from faultsim.results import (
@@ -146,10 +148,12 @@ def data_info(setting: Setting, *, lossless: bool = False) -> DataInfo:
 def score_of(setting: Setting, tally: Tally, stored: Iterable[Stored] = ()) -> Score:
     """Return accuracy, loss and own score of one exact model, with the formats of *stored*, the most common first."""
     formats = Counter(one.format.name for one in stored)
-    counted = setting.task.counts_correct
+    counted = setting.task.counts_correct and tally.counts.n > 0
     finite = tally.counts.nonfinite == 0 and math.isfinite(tally.mean_loss)
-    said = [] if counted else ["the task counts no correct answers"]
-    if tally.counts.nonfinite:
+    said = [] if setting.task.counts_correct else ["the task counts no correct answers"]
+    if not tally.counts.n:
+        said.append("none of these samples has a label")
+    elif tally.counts.nonfinite:
         said.append(f"{tally.counts.nonfinite} samples have outputs that are not finite")
     elif not finite:
         said.append("the task has no loss" if tally.lossless else "the loss is not finite")
@@ -194,8 +198,8 @@ def agreement_entry(setting: Setting) -> Agreement | None:
     )
 
 
-def notes(setting: Setting, worst: Worst | None, random: RandomResult | None) -> list[str]:
-    """Return what a careful reader must know beside the numbers."""
+def notes(setting: Setting, worst: Worst | None, random: RandomResult | None, *, tables: bool) -> list[str]:
+    """Return what a careful reader must know beside the numbers; of the tables where they have rows."""
     said = list(setting.data.notes)
     if full := over_capacity(setting.device.spec, setting.stored):
         said.append(full)
@@ -234,10 +238,10 @@ def notes(setting: Setting, worst: Worst | None, random: RandomResult | None) ->
         )
     chips = f"{options.site_trials} chip{'s' if options.site_trials > 1 else ''}" if options.site_trials else ""
     figures = [part for part in ("one gradient step" if worst is not None else "", chips) if part]
-    if figures:
+    if figures and tables:
         samples = f"{tabled} evenly spaced samples" if tabled < len(setting.data) else f"all {tabled} samples"
         said.append(f"Tables by site and kind: {', '.join((samples, *figures))}.")
-    if options.site_trials and event_probability(setting) is not None:
+    if chips and tables and event_probability(setting) is not None:
         said.append("Chips in the tables by site and kind are given an event in that part.")
     if any(isinstance(s.format, ConductancePair) and s.site.quantizer is not None for s in setting.stored.values()):
         said.append(
@@ -265,12 +269,15 @@ def _running(setting: Setting, *, searched: bool) -> list[str]:
     """Return what to know of faults that act while the network runs."""
     device, options, said = setting.device, setting.options, []
     reads, conditions = options.reads == "inference", options.conditions
-    acting = [one.mechanism for one in device.effects(setting.stored, 0, 0, reads=reads, conditions=conditions)]
+    effects = device.effects(setting.stored, 0, 0, reads=reads, conditions=conditions)
+    acting = [one.mechanism for one in effects]
     if acting and searched:
         said.append(
             f"{', '.join(acting)}: in the drawn chips alone; random corruption in the set and the worst case are of "
             "stored numbers."
         )
+    if any(isinstance(one.law, ActivationLaw) for one in effects) and (inner := not_held_inside(setting.model)):
+        said.append(f"Activations made inside these nodes are neither upset nor rounded: {', '.join(inner)}.")
     ranges = setting.scorer.runner.calibration
     if acting and ranges is not None and ranges.uncovered:
         names = ", ".join(f"{one.layer} ({one.op})" for one in ranges.uncovered)

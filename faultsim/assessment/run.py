@@ -158,7 +158,7 @@ def _assess(
         worst=worst,
         sites=tuple(sites),
         kinds=tuple(kinds),
-        notes=(*notes(setting, worst, random), *said),
+        notes=(*notes(setting, worst, random, tables=bool(sites)), *said),
         agreement=agreement_entry(setting),
         phases=phases,
         wall_s=time.perf_counter() - started,
@@ -187,5 +187,5 @@ def _noted(said: list[str], lost: str) -> Iterator[None]:
     """Turn the failure of a phase into a note: chips that were scored are not lost to it."""
     try:
         yield
-    except (FaultsimError, RuntimeError, MemoryError) as error:
+    except (FaultsimError, RuntimeError, MemoryError, ValueError) as error:
         said.append(f"{lost}: {' '.join(str(error).split()) or type(error).__name__}")

@@ -105,7 +105,7 @@ def sweep(
 
 
 def _notes(setting: Setting, points: list[SweepPoint]) -> list[str]:
-    kept = [note for note in notes(setting, None, None) if not note.startswith(("Tables", "Chips in", "No SDC"))]
+    kept = [note for note in notes(setting, None, None, tables=False) if not note.startswith("No SDC")]
     rare = [point.random.event_probability is not None for point in points]
     if any(rare) and not all(rare):
         kept.append("Chips are given an event where P(event) is shown, and drawn as they come at the other values.")

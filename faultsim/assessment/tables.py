@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from faultsim.assessment.chips import draw_chip
+from faultsim.assessment.phases import event_probability
 from faultsim.assessment.sets import chip_set
 from faultsim.assessment.setting import Setting
 from faultsim.constraints import NoMaximiserError, TensorSet
@@ -93,25 +94,32 @@ def _one_step(setting: Setting, objective: NetworkObjective, constraint: TensorS
         return None
     score = objective.score(delta)
     return SiteWorst(
-        accuracy=score.accuracy if setting.task.counts_correct else None,
+        accuracy=score.accuracy if math.isfinite(score.accuracy) else None,  # no label among these samples: NaN
         loss=score.loss if score.finite else None,
     )
 
 
 def _random_row(setting: Setting, tallies: Sequence[Tally]) -> SiteRandom:
-    counted = setting.task.counts_correct
-    mean, low, high = interval([t.counts.accuracy for t in tallies], setting.options.level)
+    mean, low, high = _accuracy(setting, tallies)
     losses = [t.mean_loss for t in tallies]
     scores = [score for t in tallies if (score := own_score(setting.task, t)) is not None]
     finite = all(math.isfinite(x) for x in losses) and not any(t.counts.nonfinite for t in tallies)
     return SiteRandom(
         trials=len(tallies),
-        accuracy=mean if counted else None,
+        accuracy=mean,
         loss=float(np.mean(losses)) if finite else None,
         score=float(np.mean(scores)) if len(scores) == len(tallies) else None,
-        low=low if counted else None,
-        high=high if counted else None,
+        low=low,
+        high=high,
     )
+
+
+def _accuracy(setting: Setting, tallies: Sequence[Tally]) -> tuple[float | None, float | None, float | None]:
+    """Return mean accuracy and interval, as wide as the main figure's where each chip has an event; None: no label."""
+    if not setting.task.counts_correct or not all(t.counts.n for t in tallies):
+        return None, None, None
+    rare = event_probability(setting) is not None
+    return interval([t.counts.accuracy for t in tallies], setting.options.level, rare=rare)
 
 
 def _steps(stored: Stored) -> tuple[float, float] | None:

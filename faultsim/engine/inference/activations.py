@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from faultsim.engine.inference.calibrate import numeric
 from faultsim.errors import OptionError
@@ -13,7 +13,7 @@ from faultsim.formats.base import NumberFormat
 from faultsim.inference import ActivationLaw, ActivationRange, ActivationUpset, Effect, Upset
 from faultsim.inference.activation_storage import rounded
 from faultsim.inference.activation_upset import struck
-from faultsim.model.values import Codes, Value
+from faultsim.model.values import Codes, Value, from_numpy, moved, to_numpy
 
 Array = NDArray[Any]
 
@@ -57,9 +57,9 @@ class Activations:
         tensor = numeric(value) if name in self._ranges else None
         if tensor is None:
             return value
-        array = self._read(name, np.array(tensor.detach().cpu().numpy()), batch)
-        read = torch.from_numpy(np.ascontiguousarray(array)).to(device=tensor.device, dtype=tensor.dtype)
-        return Codes(read, value.elem_type) if isinstance(value, Codes) else read
+        array = self._read(name, np.array(to_numpy(tensor)), batch)
+        read = moved(from_numpy(array), tensor.device)
+        return Codes(read, value.elem_type) if isinstance(value, Codes) and isinstance(read, Tensor) else read
 
     def _read(self, name: str, array: Array, batch: int) -> Array:
         """Round, then flip; *array* is overwritten."""
@@ -72,5 +72,6 @@ class Activations:
         for upset in self.upsets:
             # A sample may be shorter than those that were calibrated on; beyond its end lies nothing of it.
             if upset.activation == name and upset.element < flat.shape[1]:
-                flat[:, upset.element] = struck(flat[:, upset.element].copy(), upset.mask, form)
+                with np.errstate(invalid="ignore"):  # a flipped bit may make a NaN
+                    flat[:, upset.element] = struck(flat[:, upset.element].copy(), upset.mask, form)
         return first if axis is None else np.moveaxis(first, 0, axis)

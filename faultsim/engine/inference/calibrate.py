@@ -19,7 +19,7 @@ from faultsim.model.nodes import Node
 from faultsim.model.reading import number_format, quantizer_format
 from faultsim.model.run import Compute
 from faultsim.model.sites import element_type
-from faultsim.model.values import Codes, Value
+from faultsim.model.values import Codes, Value, to_numpy
 
 Array = NDArray[Any]
 Feeds = Mapping[str, Array]
@@ -108,15 +108,16 @@ class _Probe:
         """Run one batch of *samples* and take down what is seen."""
         for spec in model.inputs:
             array = np.asarray(feeds[spec.name])
-            if spec.name in self._wanted and (array.dtype.kind == "f" or spec.name in self._quantized):
-                elem = int(helper.np_dtype_to_tensor_dtype(array.dtype))
+            elem = int(helper.np_dtype_to_tensor_dtype(array.dtype)) if spec.name in self._wanted else 0
+            floats = array.dtype.kind == "f" or elem == TensorProto.BFLOAT16  # which is no float to NumPy
+            if elem and (floats or spec.name in self._quantized):
                 self._activation(spec.name, "", array, number_format(elem, None), samples)
 
         def observe(node: Node, name: str, value: Value) -> Value:
             tensor = numeric(value) if name in self._wanted else None
             if tensor is not None:
                 form = _format(model, node, value)
-                self._activation(name, node.name, tensor.detach().cpu().numpy(), form, samples)
+                self._activation(name, node.name, to_numpy(tensor), form, samples)
             return value
 
         def intercept(node: Node, arguments: list[Value], compute: Compute) -> Sequence[Value]:

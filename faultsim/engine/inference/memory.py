@@ -46,6 +46,12 @@ def held_activations(model: Model) -> frozenset[str]:
     return frozenset(name for name in flowing - moved if not _fused(name, graph, readers, flowing))
 
 
+def not_held_inside(model: Model) -> tuple[str, ...]:
+    """Return the nodes whose insides `held_activations` does not list: If, Loop and calls of functions."""
+    nodes = model.program.graph.nodes
+    return tuple(node.name for node in nodes if node.body is not None or any(True for _ in node.subgraphs()))
+
+
 def quantized_inputs(model: Model) -> frozenset[str]:
     """Return the names of the inputs that a quantized op reads, moved perhaps: their integers are codes, no indices."""
     reads: set[str] = set()
