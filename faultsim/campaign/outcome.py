@@ -5,14 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faultsim.assessment.assemble import (
-    agreement_entry,
-    data_info,
-    device_info,
-    model_info,
-    provenance,
-    score_of,
-)
+from faultsim.assessment.assemble import agreement_entry, data_info, device_info, model_info, provenance, score_of
 from faultsim.assessment.options import Options
 from faultsim.assessment.setting import Setting, untold
 from faultsim.campaign.design import Ended

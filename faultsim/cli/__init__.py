@@ -95,10 +95,8 @@ def main(argv: list[str] | None = None) -> Any:
         from faultsim.report.words import plain
 
         said = [str(error), *getattr(error, "__notes__", ())]
-        lines = (
-            plain(line) for line in "\n".join(said).split("\n")
-        )  # names in files of others cannot steer the terminal
-        click.echo("faultsim: " + "\n".join(lines), err=True)
+        # names in files of others cannot steer the terminal
+        click.echo("faultsim: " + "\n".join(plain(line) for line in "\n".join(said).split("\n")), err=True)
         sys.exit(2)
     except click.Abort:
         click.echo("faultsim: interrupted; nothing was computed yet", err=True)
