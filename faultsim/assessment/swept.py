@@ -38,8 +38,10 @@ def swept_chips(setting: Setting, trials: Sequence[int], *, outcomes: bool) -> I
     numbers = setting.fault_free() if setting.changed_by_storage else None
     sweep = Sweep(setting.scorer, numbers)
     fault_free: Tally | None = None
-    for at in range(0, len(trials), WAVE):
-        wave = trials[at : at + WAVE]
+    at = 0
+    while at < len(trials):
+        wave = trials[at : at + (WAVE if sweep.shares else 1)]  # an interrupt loses the wave that is not done
+        at += len(wave)
         drawn = [draw_chip(setting, trial) for trial in wave]
         kept = [np.zeros(len(setting.data), np.uint8) for _ in wave] if outcomes else None
         patches = [_patch(setting, one) for one in drawn]

@@ -70,7 +70,29 @@ def mixture_quantile(sizes: ArrayLike, shares: ArrayLike, counts: ArrayLike, con
         return high
     # an outcome between two grid points lies on both: the upper one is not too low
     at = start + int(reached[0])
+    if at == 0 and least >= 0:
+        return _below(jumps, odds, times, confidence, min(step, most))
     return 0.0 if at == 0 else max(min((at + 1) * step, most), 0.0)
+
+
+def _below(
+    jumps: NDArray[np.float64], odds: NDArray[np.float64], times: NDArray[np.float64], confidence: float, step: float
+) -> float:
+    """Return a quantile that lies below the first point of the grid, where no draw adds more than *step*.
+
+    The chance of that is the product of those of all draws; given it, the outcomes that are left have a grid of their
+    own.
+    """
+    wide = jumps > step
+    inside = 1 - np.sum(odds, axis=1, where=wide)
+    spared = float(np.exp(times @ np.log(np.maximum(inside, 1e-300))))
+    nothing = float(np.exp(times @ np.log(np.maximum(1 - np.sum(odds, axis=1, where=jumps > 0), 1e-300))))
+    if nothing >= confidence - 1e-9:
+        return 0.0
+    if not wide.any() or confidence >= spared:
+        return step
+    left = np.where(wide, 0.0, odds) / np.maximum(inside, 1e-300)[:, None]
+    return min(mixture_quantile(np.where(wide, 0.0, jumps), left, times, confidence / spared), step)
 
 
 def _spectrum(place: NDArray[np.float64], shares: NDArray[np.float64], size: int) -> NDArray[np.complex128]:

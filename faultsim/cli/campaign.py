@@ -99,6 +99,7 @@ def command(model: str, out: Path | None, journal: Path | None, dry_run: bool, q
 
     if not dry_run:
         check_result(out, "campaign")
+        _check_other(out, given["paired_with"])
     options = Options(**{name: given[name] for name in _OPTIONS})
     campaign = CampaignOptions(
         roles=tuple(part.strip() for part in given["roles"].split(",")),
@@ -156,6 +157,16 @@ def command(model: str, out: Path | None, journal: Path | None, dry_run: bool, q
         click.echo(f"faultsim: interrupted; what was computed until then stands above{kept}", err=True)
         return 130
     return 0
+
+
+def _check_other(out: Path | None, other: Path | None) -> None:
+    """Refuse to write over the campaign that is compared with."""
+    from faultsim.errors import OptionError
+
+    if out is None or other is None or (not other.is_dir() and other.name not in ("result.json", "journal.jsonl")):
+        return
+    if (other if other.is_dir() else other.parent).resolve() == out.resolve():
+        raise OptionError(f"--out {out}: holds what --paired-with reads, which would be lost; give another folder")
 
 
 def _make(out: Path) -> None:

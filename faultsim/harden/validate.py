@@ -19,7 +19,7 @@ from faultsim.engine.objective import NetworkObjective
 from faultsim.engine.runner import Runner
 from faultsim.harden.batchnorm import Anew
 from faultsim.harden.curve import Judged, Point
-from faultsim.harden.samples import digest
+from faultsim.harden.samples import Samples, digest
 from faultsim.metrics import Tally
 from faultsim.model import Model, load_model
 from faultsim.rng import generator
@@ -38,6 +38,8 @@ MOST_LOSS = 10.0
 HALVINGS = 12
 MOST_SLACK = 0.01
 """Scores that differ by less than a point of accuracy are taken as equal."""
+ENOUGH = 1000
+"""Samples that a drawn chip is judged on, at least, where there are so many."""
 
 
 class Validator:
@@ -48,6 +50,10 @@ class Validator:
     mean loss, which tells apart what few samples do not. The worst case is that of the device's set, scaled down to
     where it halves the original's accuracy: where everything is lost nothing can be told apart. Tasks that count no
     correct answers are scored by the negative losses.
+
+    Of many samples each drawn chip sees a part of its own, always the same one, and the direction of the worst case is
+    that of the first part: all of them for each chip would cost many times as much and tell hardly more, as the samples
+    would be the same ones again.
 
     Attributes:
         clean: What the original scores without faults.
@@ -87,13 +93,14 @@ class Validator:
         self.clean = self._value(setting.scorer.score())
         self.asked = tolerance
         self.anew = anew
+        self._parts = _parts(setting, self.chips)
         self.tolerance = max(tolerance, 1.0 / len(setting.data)) if self.counts else tolerance
         self.slack = min(MOST_SLACK, 0.5 / math.sqrt(len(setting.data))) if self.counts else 0.0
         self.scale = 1.0
         self._original: Judged | None = None
         if self.constraint is not None and self.counts and not self.lossless:
             objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
-            worst = self._direction(objective)
+            worst = self._direction(setting.model, setting.stored)
             least = 1.0 / 2**HALVINGS
             while worst is not None and self.scale > least and _at(objective, worst, self.scale) < 0.5 * self.clean:
                 self.scale *= 0.5
@@ -103,7 +110,9 @@ class Validator:
         """What tells this judge from one of other samples, chips or tolerance."""
         of = (self.setting.device.sha256, self.chips, self.seed, self.tolerance, self.scale, digest(self.setting.data))
         statistics = "deployed" if self.anew is None else "anew"
-        return repr((*of, repr(self.setting.options.conditions), sorted(self.setting.stored), statistics))
+        return repr(
+            (*of, len(self._parts), repr(self.setting.options.conditions), sorted(self.setting.stored), statistics)
+        )
 
     def __call__(self, numbers: Mapping[str, Array]) -> Judged:
         """Return the clean loss and accuracy under *numbers*, and the score; the original is scored once."""
@@ -165,12 +174,13 @@ class Validator:
         )
         scores: list[float] = []
         if self.chips:
-            drawn = [scorer.score(self._chip(stored, trial)) for trial in range(self.chips)]
+            parts = [self._scorer(model, part) for part in self._parts] or [scorer]
+            drawn = [parts[trial % len(parts)].score(self._chip(stored, trial)) for trial in range(self.chips)]
             scores.append(float(np.mean([self._value(one) - self._tie(one.mean_loss) for one in drawn])))
         if self.constraint is not None and not self.lossless:
-            objective = NetworkObjective(model, stored, scorer)
-            worst = self._direction(objective)
+            worst = self._direction(model, stored)
             if worst is not None:
+                objective = NetworkObjective(model, stored, scorer)
                 found = objective.score({name: self.scale * delta for name, delta in worst.items()})
                 scores.append(found.accuracy - self._tie(found.loss) if self.counts else -found.loss)
         short = max(self.clean - self.tolerance - clean, 0.0)
@@ -178,19 +188,22 @@ class Validator:
         accuracy = tally.counts.accuracy if self.counts else math.nan
         return Judged(tally.mean_loss, accuracy, max(score, LOST) if math.isfinite(score) else LOST)
 
-    def _scorer(self, model: Model) -> Scorer:
+    def _scorer(self, model: Model, part: Samples | None = None) -> Scorer:
         full = self.setting.scorer
         runner = Runner(model, full.output.name, threads=full.runner.threads, prefer=_prefer(full.runner))
-        return Scorer(runner, full.output, full.task, full.data, full.batch_size, labels=full.labels)
+        labels = full.labels if part is None or full.labels is None else full.labels[part.picks]
+        data = full.data if part is None else part
+        return Scorer(runner, full.output, full.task, data, full.batch_size, labels=labels)
 
     def _chip(self, stored: Mapping[str, Stored], trial: int) -> dict[str, Array]:
         conditions = self.setting.options.conditions
         edits = self.setting.device.draw(stored, self.seed, trial, conditions=conditions).corruption
         return {name: apply_edit(edits[name], one) if name in edits else one.values for name, one in stored.items()}
 
-    def _direction(self, objective: NetworkObjective) -> dict[str, NDArray[np.float64]] | None:
+    def _direction(self, model: Model, stored: Mapping[str, Stored]) -> dict[str, NDArray[np.float64]] | None:
         """The first-order worst corruption of the set; None where there is no direction."""
-        gradient = objective.gradient(None, "cross_entropy")
+        scorer = self._scorer(model, self._parts[0] if self._parts else None)
+        gradient = NetworkObjective(model, stored, scorer).gradient(None, "cross_entropy")
         if self.constraint is None or not gradient.usable:
             return None
         try:
@@ -203,6 +216,22 @@ class Validator:
 
     def _tie(self, loss: float) -> float:
         return TIE * min(loss, MOST_LOSS) if self.counts and not math.isnan(loss) else 0.0
+
+
+def _parts(setting: Setting, chips: int) -> list[Samples]:
+    """Return the part of the samples that each drawn chip is judged on; none where all chips are judged on all.
+
+    Every part holds samples from the first to the last one; in graphs with a fixed batch, a whole number of batches.
+    """
+    count = min(chips, len(setting.data) // ENOUGH)
+    if count < 2:
+        return []
+    whole = setting.scorer.batch_size if any(spec.fixed_batch for spec in setting.model.inputs) else 1
+    picks = [np.arange(first, len(setting.data), count) for first in range(count)]
+    if any(len(one) < whole for one in picks):
+        return []
+    kept = [one[: len(one) - len(one) % whole] for one in picks]
+    return [Samples(setting.data, one, setting.model.inputs, part="of a chip") for one in kept]
 
 
 def _right(scorer: Scorer) -> tuple[NDArray[np.float64], float]:

@@ -4,7 +4,7 @@ from faultsim.inference.activation_storage import ActivationLaw, ActivationStora
 from faultsim.inference.activation_upset import ActivationUpset, Upset
 from faultsim.inference.additive_noise import InputNoise, OutputNoise
 from faultsim.inference.base import INFERENCE_LAWS, Effect, InferenceLaw, LayerLaw, fault_free, register
-from faultsim.inference.calibration import ActivationRange, Calibration, LayerRange, Magnitudes, Uncovered
+from faultsim.inference.calibration import ActivationRange, Calibration, LayerRange, Magnitudes, SampleAxis, Uncovered
 from faultsim.inference.converter import Converter, steps_of
 from faultsim.inference.place import Place
 from faultsim.inference.stuck_output import StuckOutput, broken_elements
@@ -26,6 +26,7 @@ __all__ = [
     "Magnitudes",
     "OutputNoise",
     "Place",
+    "SampleAxis",
     "StuckOutput",
     "Uncovered",
     "Upset",

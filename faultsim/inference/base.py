@@ -107,17 +107,17 @@ class Effect:
     def normal(self, values: NDArray[Any], place: Place) -> NDArray[np.float32]:
         """Return standard normal numbers of the shape of *values*, each sample's from a generator of its own.
 
-        Samples lie along ``place.sample_axis``: each has as many slices there as the others, one after the
-        other. Where no axis counts samples, all share one draw.
+        Where no axis counts samples, all share one draw.
         """
         names = (place.layer,) if place.tiles == 1 else (place.layer, f"tile {place.tile}")
-        axis = place.sample_axis
-        if axis is None or values.shape[axis] % place.batch:
+        where = place.sample_axis
+        if where is None or not where.fits(values.shape, place.batch):
             return self.generator(*names, "all samples").standard_normal(values.shape, dtype=np.float32)
-        first = np.empty((values.shape[axis], *values.shape[:axis], *values.shape[axis + 1 :]), dtype=np.float32)
-        for sample, row in enumerate(first.reshape(place.batch, -1), start=place.start):
-            self.generator(*names, str(sample)).standard_normal(out=row, dtype=np.float32)
-        return np.moveaxis(first, 0, axis)
+        others = (*values.shape[: where.axis], *values.shape[where.axis + 1 :])
+        drawn = np.empty((place.batch, values.shape[where.axis] // place.batch, *others), dtype=np.float32)
+        for sample, one in enumerate(drawn, start=place.start):
+            self.generator(*names, str(sample)).standard_normal(out=one, dtype=np.float32)
+        return where.together(drawn)
 
 
 def fault_free(effects: Iterable[Effect]) -> tuple[Effect, ...]:

@@ -50,6 +50,39 @@ class Magnitudes:
         return min(float(edge), self.peak)
 
 
+class SampleAxis(NamedTuple):
+    """Where the samples of a value lie.
+
+    Attributes:
+        axis: The axis that counts them, with others folded in where it is a multiple of the samples long.
+        inner: Slices of one sample that lie side by side there before the next sample's come; None where all of a
+            sample's do. A graph that folds (time, sample, feature) into (time x sample, feature) has 1.
+    """
+
+    axis: int
+    inner: int | None = None
+
+    def fits(self, shape: tuple[int, ...], batch: int) -> bool:
+        """Whether a value of this *shape* holds a whole number of such slices for each sample of a *batch*."""
+        return self.axis < len(shape) and shape[self.axis] % (batch * (self.inner or 1)) == 0
+
+    def apart(self, values: NDArray[Any], batch: int) -> NDArray[Any]:
+        """Return *values* as (batch, slices of a sample, all other axes in their order)."""
+        rows = np.moveaxis(values, self.axis, 0)
+        inner = self.inner or len(rows) // batch
+        outer = len(rows) // max(batch * inner, 1)
+        folded = rows.reshape(outer, batch, inner, *rows.shape[1:])
+        return np.moveaxis(folded, 1, 0).reshape(batch, outer * inner, *rows.shape[1:])
+
+    def together(self, apart: NDArray[Any]) -> NDArray[Any]:
+        """Return what `apart` took apart, in its shape."""
+        batch, slices, *others = apart.shape
+        inner = self.inner or slices
+        outer = slices // max(inner, 1)
+        folded = np.moveaxis(apart.reshape(batch, outer, inner, *others), 0, 1)
+        return np.moveaxis(folded.reshape(outer * batch * inner, *others), 0, self.axis)
+
+
 @dataclass(frozen=True, eq=False)
 class LayerRange:
     """A matrix-vector layer on clean data.
@@ -58,7 +91,7 @@ class LayerRange:
         name: Name of the node.
         site: Name of its stored weight.
         weight: The fault-free weight as the node multiplies with it: floats, or centred codes of an integer op.
-        input_axis: Axis of its inputs that counts samples, None where none does.
+        input_axis: Where the samples of its inputs lie, None where no axis counts them.
         output_axis: The same for its outputs.
         inputs: Magnitudes of its inputs.
         outputs: Magnitudes of its outputs without bias.
@@ -67,8 +100,8 @@ class LayerRange:
     name: str
     site: str
     weight: NDArray[Any]
-    input_axis: int | None
-    output_axis: int | None
+    input_axis: SampleAxis | None
+    output_axis: SampleAxis | None
     inputs: Magnitudes = field(default_factory=Magnitudes)
     outputs: Magnitudes = field(default_factory=Magnitudes)
 
@@ -82,7 +115,7 @@ class ActivationRange:
         layer: Name of the node that makes it, empty for an input of the graph.
         elements: Elements of one sample.
         format: How the graph itself holds it: integer codes, or float words.
-        axis: Axis that counts samples, None where none does.
+        axis: Where its samples lie, None where no axis counts them.
         values: Magnitudes on clean data.
     """
 
@@ -90,7 +123,7 @@ class ActivationRange:
     layer: str
     elements: int
     format: NumberFormat
-    axis: int | None
+    axis: SampleAxis | None
     values: Magnitudes = field(default_factory=Magnitudes)
 
     def stored_as(self, bits: int | None) -> NumberFormat:

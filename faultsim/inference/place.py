@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from faultsim.inference.calibration import LayerRange
+from faultsim.inference.calibration import LayerRange, SampleAxis
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,7 @@ class Place:
             outputs. For a convolution that is the largest of a sample, not of each of its windows.
         batch: Samples in this batch.
         start: Number of its first sample in the data set.
-        sample_axis: Axis of the values that counts samples, whole blocks of it where a graph folds more axes in;
-            None where none does.
+        sample_axis: Where the samples of the values lie; None where no axis counts them.
         channel_axis: Axis of the outputs that counts channels, None where none does.
         weight_peaks: Largest magnitude of the fault-free weights of each output channel, in the layer's units, an
             array that broadcasts over the outputs; of the present array alone. 0 where there are no outputs yet.
@@ -39,7 +38,7 @@ class Place:
     input_peaks: Callable[[], NDArray[np.float32]]
     batch: int
     start: int
-    sample_axis: int | None
+    sample_axis: SampleAxis | None
     channel_axis: int | None = None
     weight_peaks: NDArray[np.float32] = field(default_factory=lambda: np.zeros((), np.float32))
     tile: int = 0

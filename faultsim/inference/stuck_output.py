@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from faultsim.budget.base import check_rate
 from faultsim.errors import OptionError
 from faultsim.inference.base import Effect, LayerLaw, Stage, register
+from faultsim.inference.calibration import SampleAxis
 from faultsim.inference.place import Place
 
 
@@ -77,24 +78,20 @@ class StuckOutput(LayerLaw):
 
     def act(self, values: NDArray[Any], place: Place, effect: Effect) -> NDArray[Any]:
         """Overwrite the outputs of the broken elements."""
-        axis, channel = place.sample_axis, place.channel_axis
-        whole = values.shape[axis] % place.batch == 0 if axis is not None else False
-        source = [a for a in (axis if whole else None, channel) if a is not None]
-        target = ([0] if whole else []) + ([-1] if channel is not None else [])
-        moved = np.moveaxis(values, source, target)
-        channels = moved.shape[-1] if channel is not None else 1
-        flat = np.ascontiguousarray(moved).reshape(place.batch if whole else 1, -1, channels)
-        step = (
-            None
-            if place.step is None
-            else np.moveaxis(np.broadcast_to(place.step, values.shape), source, target).reshape(flat.shape)
-        )
+        samples, at = _apart(values, place)
+        moved = samples[..., None] if at is None else np.moveaxis(samples, at, -1)
+        flat = np.ascontiguousarray(moved).reshape(len(moved), -1, moved.shape[-1])
+        step = None
+        if place.step is not None:
+            steps = _apart(np.broadcast_to(place.step, values.shape), place)[0]
+            step = (steps[..., None] if at is None else np.moveaxis(steps, at, -1)).reshape(flat.shape)
         for row, column in self.elements:
             where = np.ix_(
-                np.arange(len(flat)), _hit(flat.shape[1], row, self.rows), _hit(channels, column, self.columns)
+                np.arange(len(flat)), _hit(flat.shape[1], row, self.rows), _hit(flat.shape[2], column, self.columns)
             )
             flat[where] = self._broken(flat[where], None if step is None else step[where], place)
-        return np.moveaxis(flat.reshape(moved.shape), target, source)
+        back = flat.reshape(moved.shape)
+        return _together(back[..., 0] if at is None else np.moveaxis(back, -1, at), values.shape, place)
 
     def _broken(self, values: NDArray[Any], step: NDArray[Any] | None, place: Place) -> NDArray[Any]:
         if self.bit is None:
@@ -136,6 +133,27 @@ def broken_elements(
         broken[first] = True
         broken[first + 1 :] = rng.random(size - first - 1) < p
     return tuple((int(i) // columns, int(i) % columns) for i in np.flatnonzero(broken))
+
+
+def _whole(shape: tuple[int, ...], place: Place) -> SampleAxis | None:
+    """Where the samples of a value of this *shape* lie; None where it cannot be told apart by them."""
+    where = place.sample_axis
+    return where if where is not None and where.fits(shape, place.batch) else None
+
+
+def _apart(values: NDArray[Any], place: Place) -> tuple[NDArray[Any], int | None]:
+    """Return (samples, slices, other axes), and which axis of that counts channels."""
+    where, channel = _whole(values.shape, place), place.channel_axis
+    at = None if channel is None else channel % values.ndim
+    if where is None:
+        return values[None, None], None if at is None else 2 + at
+    samples = where.apart(values, place.batch)
+    return samples, None if at is None or at == where.axis else 2 + at - (at > where.axis)
+
+
+def _together(samples: NDArray[Any], shape: tuple[int, ...], place: Place) -> NDArray[Any]:
+    where = _whole(shape, place)
+    return samples.reshape(shape) if where is None else where.together(samples)
 
 
 def _hit(size: int, place: int | None, period: int | None) -> NDArray[np.int64]:

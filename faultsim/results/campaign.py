@@ -225,7 +225,7 @@ class SiteRandom(Section):
     trials: Annotated[int, Field(ge=1)]
     """Chips."""
     accuracy: Fraction | None
-    """Mean over chips; null where the task has none."""
+    """Mean over chips; null where the task has none, or no sample has a label."""
     loss: NullIfNotFinite
     """Mean over chips; null where it is not finite."""
     score: NullIfNotFinite = None

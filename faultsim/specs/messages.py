@@ -99,7 +99,7 @@ def _message(details: ErrorDetails, trace: _Trace, path: NodePath) -> str:
         known = _QUOTED.findall(context["expected_tags"])
         return f"unknown {_show(context['tag'])}{_instead(str(context['tag']), known)}"
     if kind == "union_tag_not_found":
-        return "missing; add it"
+        return f"missing; {_misspelt(path, value) or 'add it'}"
     if kind in ("literal_error", "enum"):
         return _wrong_word(value, context["expected"], path)
     if kind in ("greater_than", "greater_than_equal", "less_than", "less_than_equal"):
@@ -127,6 +127,12 @@ def _wrong_word(value: object, expected: str, path: NodePath) -> str:
     if path and path[-1] == "unit":
         return f"wrong unit {_show(value)}; allowed: {', '.join(map(repr, options))}"
     return f"unknown {_show(value)}{_instead(value, options)}"
+
+
+def _misspelt(path: NodePath, mapping: object) -> str:
+    """Return what to write where the word that says a union's type stands there misspelt; nothing where none does."""
+    near = closest(str(path[-1]), map(str, mapping)) if path and isinstance(mapping, dict) else None
+    return "" if near is None else f"write {str(path[-1])!r} for {near!r}, if that is meant"
 
 
 def _instead(word: str, options: Iterable[str]) -> str:

@@ -114,6 +114,19 @@ def test_a_dry_run_refuses_what_cannot_be_paired(faultsim: Callable[..., Outcome
         assert said in dry.err
 
 
+def test_the_campaign_compared_with_is_not_written_over(
+    faultsim: Callable[..., Outcome], net: Tiny, tmp_path: Path
+) -> None:
+    one = ("campaign", net.path, "--trials", 60, "-q")
+    faultsim(*one, "-o", tmp_path / "first")
+    kept = (tmp_path / "first" / "result.json").read_bytes()
+    for other in (tmp_path / "first", tmp_path / "first" / "result.json", tmp_path / "first" / "journal.jsonl"):
+        found = faultsim(*one, "--paired-with", other, "--journal", tmp_path / "own.jsonl", "-o", tmp_path / "first")
+        assert found.code == 2
+        assert "first: holds what --paired-with reads, which would be lost; give another folder" in found.err
+    assert (tmp_path / "first" / "result.json").read_bytes() == kept
+
+
 def test_shards_are_merged_by_command(faultsim: Callable[..., Outcome], net: Tiny, tmp_path: Path) -> None:
     one = ("campaign", net.path, "--trials", 60, "-q")
     faultsim(*one, "-o", tmp_path / "whole")

@@ -41,6 +41,19 @@ def test_a_sum_of_groups_is_what_enumeration_gives() -> None:
         assert mixture_quantile(sizes, shares, counts, confidence) == pytest.approx(want, abs=2e-3)
 
 
+def test_small_jumps_beside_very_wide_ones_are_not_lost() -> None:
+    """As the words of float32: what flips as a rule is small, and one bit in 32 is 1e38."""
+    for confidence in (0.3, 0.5, 0.9):
+        found = mixture_quantile([[1.0, 1e30]], [[0.4, 0.01]], [5], confidence)
+        spared = 0.99**5
+        want = float(stats.binom.ppf(confidence / spared, 5, 0.4 / 0.99))
+        assert found == pytest.approx(want, rel=1e-3)
+    assert mixture_quantile([[1.0, 1e30]], [[0.4, 0.01]], [5], 0.99) == pytest.approx(1e30, rel=1e-3)
+    assert mixture_quantile([[1.0, 1e30]], [[0.0001, 0.0001]], [5], 0.9) == 0.0
+    three = mixture_quantile([[1.0, 1e12, 1e30]], [[0.4, 0.01, 0.01]], [5], 0.6)
+    assert three == pytest.approx(float(stats.binom.ppf(0.6 / 0.98**5, 5, 0.4 / 0.98)), rel=1e-3)
+
+
 def test_nothing_to_add_is_nothing() -> None:
     assert mixture_quantile([[1.0]], [[0.0]], [9], 0.9) == 0.0
     assert mixture_quantile([[0.0]], [[0.5]], [9], 0.9) == 0.0

@@ -8,9 +8,11 @@ import pytest
 
 from faultsim.assessment import Options
 from faultsim.assessment.setting import make_setting
+from faultsim.engine.evaluate import Scorer
 from faultsim.errors import DataError, OptionError
 from faultsim.harden import Hardening, Training, harden
 from faultsim.harden import choose as choose_module
+from faultsim.harden import validate as validate_module
 from faultsim.harden.choose import LOWER, TRIED
 from faultsim.harden.curve import Point
 from faultsim.harden.train import train
@@ -122,6 +124,38 @@ def test_a_short_training_is_judged_by_its_own_points_and_milder():
     assert validator.promise(points) == pytest.approx(0.8 - MILD * 0.1)
     assert validator.promise((*points, replace(start, step=2, score=0.7))) == 0.7
     assert validator.promise((start,)) == 0.9
+
+
+@pytest.mark.parametrize("golden", [False, True])
+def test_each_drawn_chip_of_many_samples_is_judged_on_a_part_of_its_own(monkeypatch, golden):
+    monkeypatch.setattr(validate_module, "ENOUGH", 100)
+    given = _digits(0, 350)
+    if golden:
+        given = Arrays("image", given.inputs(0, 350)["image"], None)
+    setting = make_setting(load_model(find_model("digits")), "reram", given, Options(limit=None), torch_device="cpu")
+    validator = Validator(setting, None, chips=4, tolerance=0.01, seed=0)
+    seen = []
+    whole = Scorer.score
+
+    def score(self, numbers=None, effects=(), **more):
+        tally = whole(self, numbers, effects, **more)
+        seen.append((len(self.data), tally, numbers))
+        return tally
+
+    monkeypatch.setattr(Scorer, "score", score)
+    fault_free = setting.fault_free()
+    found = validator({name: fault_free[name] + np.float32(0.001) for name in fault_free})
+    assert [count for count, _, _ in seen] == [350, 117, 117, 116, 117]  # clean; three parts; the first one again
+    drawn = [tally.counts.accuracy - 0.01 * min(tally.mean_loss, 10.0) for _, tally, _ in seen[1:]]
+    short = max(validator.clean - validator.tolerance - seen[0][1].counts.accuracy, 0.0)
+    assert found.score == pytest.approx(np.mean(drawn) - PENALTY * short)
+    images, labels = given.inputs(0, 350)["image"], given.labels(0, 350)
+    for at, (_, tally, numbers) in enumerate(seen[1:]):
+        rows = np.arange(at % 3, 350, 3)
+        answers = setting.model.run({"image": images[rows]}, numbers)["logits"].argmax(1)
+        wanted = setting.model.run({"image": images[rows]})["logits"].argmax(1) if golden else labels[rows]
+        assert tally.counts.accuracy == pytest.approx((answers == wanted).mean(), abs=1.5 / len(rows))
+    assert Validator(setting, None, chips=1, tolerance=0.01, seed=0).key != validator.key
 
 
 @pytest.mark.parametrize("other", [{"tolerance": 0.03}, {"chips": 2}, {"losses": ("sam",)}, {"validation": 0.2}])

@@ -15,10 +15,11 @@ from running import calibrated, effects, normals, proto
 from scipy import stats
 
 from faultsim.engine.inference import Chip
+from faultsim.engine.inference.memory import held_activations
 from faultsim.engine.runner import Runner
 from faultsim.errors import OptionError
 from faultsim.formats import FloatFormat, IntFormat, NumberFormat
-from faultsim.inference import ActivationStorage, ActivationUpset, Effect, Upset, fault_free
+from faultsim.inference import ActivationStorage, ActivationUpset, Effect, SampleAxis, Upset, fault_free
 from faultsim.model import Model, load_model
 
 SAMPLES = 40
@@ -82,7 +83,7 @@ def test_the_activations_of_a_float_network_are_those_behind_the_activation_func
     assert runner.calibration is not None
     held = runner.calibration.activations
     assert list(held) == ["image", "relu1", "relu2", "pool", "logits"]
-    assert all(one.format == FloatFormat("float32") and one.axis == 0 for one in held.values())
+    assert all(one.format == FloatFormat("float32") and one.axis == SampleAxis(0) for one in held.values())
     sizes = {name: one.elements for name, one in held.items()}
     assert sizes["logits"] == 10
     assert runner.calibration.activation_bits() == 32 * sum(sizes.values())
@@ -235,6 +236,15 @@ def test_float_activations_are_stored_as_codes_where_the_chip_does_so(root: Path
         runner.open(effects=effects(upset, ActivationStorage(bits=4)))
 
 
+def test_what_is_added_to_itself_is_written_first() -> None:
+    """An Add whose operands are one activation reads it twice: no constant is fused into its maker."""
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["h"], "fc"), helper.make_node("Add", ["h", "h"], ["y"], "twice")]
+    twice = load_model(proto(nodes, {"w": normals(6, 3)}))
+    assert held_activations(twice) == {"x", "h", "y"}
+    nodes[1] = helper.make_node("Add", ["h", "b"], ["y"], "bias")
+    assert held_activations(load_model(proto(nodes, {"w": normals(6, 3), "b": normals(3)}))) == {"x", "y"}
+
+
 def test_a_time_major_activation_is_struck_in_every_sample_at_the_same_place() -> None:
     nodes = [
         helper.make_node("Transpose", ["x"], ["t"], "turn", perm=[1, 0, 2]),
@@ -245,7 +255,7 @@ def test_a_time_major_activation_is_struck_in_every_sample_at_the_same_place() -
     x = normals(7, 5, 4, seed=1)
     runner = calibrated(model, {"x": x})
     assert runner.calibration is not None
-    assert runner.calibration.activations["h"].axis == 1
+    assert runner.calibration.activations["h"].axis == SampleAxis(1)
     assert runner.calibration.activations["h"].elements == 15
     law = ActivationUpset(count=1)
     effect = Effect(mechanism="m", law=law, sites=frozenset({"h"}))

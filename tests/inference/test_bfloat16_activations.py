@@ -9,7 +9,7 @@ from running import calibrated, effects, normals, proto
 from faultsim.engine.inference import Chip
 from faultsim.engine.runner import Runner
 from faultsim.formats import FloatFormat
-from faultsim.inference import ActivationStorage, ActivationUpset
+from faultsim.inference import ActivationStorage, ActivationUpset, SampleAxis
 from faultsim.model import load_model
 
 BFLOAT16 = TensorProto.BFLOAT16
@@ -31,7 +31,8 @@ def runner() -> Runner:
 
 def test_every_activation_is_calibrated_inputs_included(runner: Runner) -> None:
     held = runner.calibration.activations
-    assert {name: (one.elements, one.axis) for name, one in held.items()} == {"x": (6, 0), "r": (4, 0), "y": (3, 0)}
+    assert {name: one.elements for name, one in held.items()} == {"x": 6, "r": 4, "y": 3}
+    assert {one.axis for one in held.values()} == {SampleAxis(0)}
     assert {one.format for one in held.values()} == {FloatFormat("bfloat16")}
     assert held["x"].values.peak == np.abs(X.astype(np.float32)).max()
 

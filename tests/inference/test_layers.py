@@ -9,7 +9,7 @@ from running import calibrated, effects, normals, proto
 
 from faultsim.engine.inference import calibrate, find_layers
 from faultsim.errors import ModelError
-from faultsim.inference import OutputNoise, StuckOutput, WeightReadNoise
+from faultsim.inference import OutputNoise, SampleAxis, StuckOutput, WeightReadNoise
 from faultsim.model import Model, load_model
 
 
@@ -124,4 +124,4 @@ def test_a_graph_of_one_batch_size_is_calibrated_as_it_is() -> None:
     model = load_model(proto([helper.make_node("MatMul", ["x", "w"], ["y"], "fc")], {"w": normals(6, 4)}, (4, 6)))
     found = calibrate(model, [{"x": normals(4, 6)}, {"x": normals(4, 6, seed=1)}])
     assert found.samples == 8
-    assert found.layers["fc"].output_axis == 0
+    assert found.layers["fc"].output_axis == SampleAxis(0)

@@ -188,6 +188,11 @@ def test_a_good_profile_is_read_with_its_defaults():
         ),
         ("ber: {", "bre: {", "mechanisms[0].params.bre: unknown key, did you mean 'ber'?"),
         (
+            "model: bit_error_rate",
+            "modle: bit_error_rate",
+            "mechanisms[0].model: missing; write 'model' for 'modle', if that is meant",
+        ),
+        (
             "encoding: twos_complement",
             "encoding: float16",
             "storage: bits: goes with the encodings twos_complement, ",

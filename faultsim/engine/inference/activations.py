@@ -66,12 +66,12 @@ class Activations:
         one, form = self._ranges[name], self._formats[name]
         if self._rounds and form != one.format:
             array = rounded(array, form)
-        axis = one.axis if one.axis is not None and array.shape[one.axis] % batch == 0 else None
-        first = np.ascontiguousarray(array if axis is None else np.moveaxis(array, axis, 0))
-        flat = first.reshape(1 if axis is None else batch, -1)
+        where = one.axis if one.axis is not None and one.axis.fits(array.shape, batch) else None
+        apart = np.ascontiguousarray(array[None] if where is None else where.apart(array, batch))
+        flat = apart.reshape(len(apart), -1)
         for upset in self.upsets:
             # A sample may be shorter than those that were calibrated on; beyond its end lies nothing of it.
             if upset.activation == name and upset.element < flat.shape[1]:
                 with np.errstate(invalid="ignore"):  # a flipped bit may make a NaN
                     flat[:, upset.element] = struck(flat[:, upset.element].copy(), upset.mask, form)
-        return first if axis is None else np.moveaxis(first, 0, axis)
+        return apart[0] if where is None else where.together(apart)

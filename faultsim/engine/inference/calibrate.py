@@ -11,9 +11,10 @@ from torch import Tensor
 from faultsim.engine.inference.layers import Layers, find_layers
 from faultsim.engine.inference.memory import held_activations, quantized_inputs
 from faultsim.engine.inference.products import build
-from faultsim.errors import DataError, FaultsimError
+from faultsim.engine.inference.sample_axes import Take, sample_axes
+from faultsim.errors import DataError
 from faultsim.formats.base import NumberFormat
-from faultsim.inference import ActivationRange, Calibration, LayerRange
+from faultsim.inference import ActivationRange, Calibration, LayerRange, SampleAxis
 from faultsim.model import Model
 from faultsim.model.nodes import Node
 from faultsim.model.reading import number_format, quantizer_format
@@ -71,38 +72,28 @@ def numeric(value: Value) -> Tensor | None:
 
 
 class _Probe:
-    """Watches runs: first for shapes at two batch sizes, then for magnitudes."""
+    """Watches runs: first for where the samples lie, then for magnitudes."""
 
     def __init__(self, layers: Layers) -> None:
         self.layers = layers
         self.ranges: dict[str, LayerRange] = {}
         self.held: dict[str, ActivationRange] = {}
-        self._axes: dict[str, int | None] = {}
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        self._watching = False
+        self._axes: dict[str, SampleAxis | None] = {}
+        self._take: Take | None = None
         self._wanted: frozenset[str] = frozenset()
         self._quantized: frozenset[str] = frozenset()
 
     def find_axes(self, model: Model, feeds: Feeds, numbers: Mapping[str, Array] | None) -> None:
-        """Find the axis of every layer and activation that counts samples: the one that grows with the batch."""
+        """Find where the samples of every layer and activation lie."""
         self._wanted = held_activations(model)
         self._quantized = quantized_inputs(model)
-        if any(spec.fixed_batch is not None for spec in model.inputs):
-            self._watching = True
-            return
-        seen: list[dict[str, tuple[int, ...]]] = []
-        sizes = (2, 3)
-        try:
-            for size in sizes:
-                self._shapes = {}
-                self._watching = False
-                self.run(model, _repeated(model, feeds, size), numbers, size)
-                seen.append(self._shapes)
-        except FaultsimError:  # a graph that takes one batch size alone
-            seen = []
-        if len(seen) == len(sizes):
-            self._axes = {name: _growing(seen[0][name], seen[1][name]) for name in seen[0] if name in seen[1]}
-        self._watching = True
+
+        def watch(given: Feeds, samples: int, take: Take) -> None:
+            self._take = take
+            self.run(model, given, numbers, samples)
+
+        self._axes = sample_axes(model, feeds, watch)
+        self._take = None
 
     def run(self, model: Model, feeds: Feeds, numbers: Mapping[str, Array] | None, samples: int) -> None:
         """Run one batch of *samples* and take down what is seen."""
@@ -126,34 +117,39 @@ class _Probe:
                 return compute(arguments)
             product = build(node, arguments, layer.position)
             y = product.multiply(product.x, product.weight)
-            x_axis = self._axis(f"{layer.name} inputs", tuple(product.x.shape), samples)
-            y_axis = self._axis(f"{layer.name} outputs", tuple(y.shape), samples)
-            if self._watching:
-                if layer.name not in self.ranges:
-                    weight = product.weight.cpu().numpy()
-                    self.ranges[layer.name] = LayerRange(layer.name, layer.site, weight, x_axis, y_axis)
-                self.ranges[layer.name].inputs.add(product.x.cpu().numpy())
-                self.ranges[layer.name].outputs.add(y.cpu().numpy())
+            ins, outs = product.x.cpu().numpy(), y.cpu().numpy()
+            names = f"{layer.name} inputs", f"{layer.name} outputs"
+            if self._take is not None:
+                self._take(names[0], ins)
+                self._take(names[1], outs)
+                return compute(arguments)
+            if layer.name not in self.ranges:
+                of_ins, of_outs = self._axis(names[0], ins.shape, samples), self._axis(names[1], outs.shape, samples)
+                weight = product.weight.cpu().numpy()
+                self.ranges[layer.name] = LayerRange(layer.name, layer.site, weight, of_ins, of_outs)
+            self.ranges[layer.name].inputs.add(ins)
+            self.ranges[layer.name].outputs.add(outs)
             return compute(arguments)
 
         model.run(feeds, numbers, observer=observe, interceptor=intercept)
 
     def _activation(self, name: str, layer: str, array: Array, form: NumberFormat, samples: int) -> None:
-        axis = self._axis(name, array.shape, samples)
-        if not self._watching:
+        if self._take is not None:
+            self._take(name, array)
             return
         if name not in self.held:
+            axis = self._axis(name, array.shape, samples)
             elements = array.size // samples if axis is not None else array.size
             self.held[name] = ActivationRange(name, layer, elements, form, axis)
         self.held[name].values.add(array)
 
-    def _axis(self, name: str, shape: tuple[int, ...], samples: int) -> int | None:
-        self._shapes[name] = shape
+    def _axis(self, name: str, shape: tuple[int, ...], samples: int) -> SampleAxis | None:
+        """Where the samples lie; of what no run has told, the first axis that can count them."""
         if name in self._axes:
             return self._axes[name]
         if shape and shape[0] % samples == 0:
-            return 0
-        return next((axis for axis, size in enumerate(shape) if size == samples), None)
+            return SampleAxis(0)
+        return next((SampleAxis(axis) for axis, size in enumerate(shape) if size == samples), None)
 
 
 def _format(model: Model, node: Node, value: Value) -> NumberFormat:
@@ -165,22 +161,3 @@ def _format(model: Model, node: Node, value: Value) -> NumberFormat:
         if form is not None and not form.per_channel:
             return form
     return number_format(element_type(value) or TensorProto.FLOAT, None)
-
-
-def _repeated(model: Model, feeds: Feeds, size: int) -> dict[str, Array]:
-    """The first sample of a batch, *size* times."""
-    made = {}
-    for spec in model.inputs:
-        array = np.asarray(feeds[spec.name])
-        if spec.batch_axis is not None:
-            array = np.take(array, [0] * size, axis=spec.batch_axis)
-        made[spec.name] = array
-    return made
-
-
-def _growing(first: tuple[int, ...], second: tuple[int, ...]) -> int | None:
-    """The one axis on which two shapes differ."""
-    if len(first) != len(second):
-        return None
-    axes = [axis for axis, sizes in enumerate(zip(first, second, strict=True)) if sizes[0] != sizes[1]]
-    return axes[0] if len(axes) == 1 else None

@@ -27,7 +27,7 @@ from faultsim.inference.base import Stage
 from faultsim.model import Model
 from faultsim.model.nodes import Node
 from faultsim.model.run import Compute
-from faultsim.model.values import Value
+from faultsim.model.values import Codes, Value
 
 Array = NDArray[Any]
 Acting = Sequence[tuple[Effect, LayerLaw]]
@@ -107,9 +107,11 @@ class Chip:
             self._following.pass_on(node, arguments, results, compute)
             return results
         acting = [(e, law) for e, law in self._products if e.sites is None or layer.site in e.sites]
-        return self._layer(layer, node, arguments, acting) if acting else compute(arguments)
+        return self._layer(layer, node, arguments, acting, compute) if acting else compute(arguments)
 
-    def _layer(self, layer: MatrixLayer, node: Node, arguments: list[Value], acting: Acting) -> Sequence[Value]:
+    def _layer(
+        self, layer: MatrixLayer, node: Node, arguments: list[Value], acting: Acting, compute: Compute
+    ) -> Sequence[Value]:
         ranges = self._calibration.layers.get(layer.name)
         if ranges is None:
             raise ModelError(f"layer {layer.name!r} did not run on the samples that were calibrated on; give more")
@@ -128,7 +130,10 @@ class Chip:
         place = replace(place, sample_axis=ranges.output_axis, channel_axis=product.shape.channel_axis)
         total = self._sum(layer, node, arguments, acting, product, x, place)
         place = replace(place, step=self._step(layer, arguments, product, total.ndim))
-        return product.finish(_acted(total, "output", acting, place))
+        if not all(isinstance(law, StuckOutput) for _, law in acting):
+            return product.finish(_acted(total, "output", acting, place))
+        stuck = _acted(total.clone(), "output", acting, place)
+        return _where(stuck != total, product.finish(stuck), compute(arguments))
 
     def _sum(
         self,
@@ -192,6 +197,19 @@ def _acted(values: Tensor, stage: Stage, acting: Acting, place: Place) -> Tensor
     for effect, law in laws:
         array = law.act(array, place, effect)
     return torch.from_numpy(np.ascontiguousarray(array)).to(device=values.device, dtype=values.dtype)
+
+
+def _where(changed: Tensor, found: Sequence[Value], own: Sequence[Value]) -> Sequence[Value]:
+    """Return what the op itself computes, to the last bit, but for the outputs that a law has changed."""
+    kept: list[Value] = []
+    for new, old in zip(found, own, strict=True):
+        if isinstance(new, Codes) and isinstance(old, Codes) and new.values.shape == changed.shape:
+            kept.append(Codes(torch.where(changed, new.values, old.values), new.elem_type))
+        elif isinstance(new, Tensor) and isinstance(old, Tensor) and new.shape == changed.shape:
+            kept.append(torch.where(changed, new, old))
+        else:
+            kept.append(new)
+    return kept
 
 
 def _numpy(tensor: Tensor) -> Array:

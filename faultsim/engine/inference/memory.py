@@ -90,7 +90,7 @@ def _fused(name: str, graph: Graph, readers: Mapping[str, list[Node]], flowing: 
     while name not in graph.output_names and len(readers.get(name, ())) == 1:
         node = readers[name][0]
         if node.op_type in _WITH_CONSTANT:
-            return all(other not in flowing for other in node.inputs if other != name)
+            return node.inputs.count(name) == 1 and all(one == name or one not in flowing for one in node.inputs)
         if not node.inputs or node.inputs[0] != name:
             return False
         if node.op_type in _FUSED:

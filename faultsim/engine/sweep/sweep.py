@@ -93,6 +93,11 @@ class Sweep:
         """What has been computed so far."""
         return Spent(dict(self._trials), self._rows, self._masked)
 
+    @property
+    def shares(self) -> bool:
+        """Whether trials share clean activations; else each is a full pass of its own."""
+        return self._router is not None
+
     def score(self, patches: Sequence[Patch], *, outcomes: Sequence[NDArray[np.uint8]] | None = None) -> list[Tally]:
         """Return the tally of each trial, equal to that of `Scorer.score` on the same numbers.
 
