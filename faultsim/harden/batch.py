@@ -136,7 +136,7 @@ class BatchAt:
 
     def difference(self, corrupted: Mapping[str, Array]) -> Grads:
         """Return what stored numbers under corruption differ by from the clean ones, in real units."""
-        clean = self.trainable.settled(self.numbers, list(corrupted))
+        clean = self.trainable.settled(self.numbers, self.trainable.sites(self.leaves, list(corrupted)))
         found: Grads = {}
         for name, array in corrupted.items():
             leaf = self.leaves[name]

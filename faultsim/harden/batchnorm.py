@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from faultsim.engine.inference.calibrate import batch_size as samples_of
 from faultsim.harden.coding import statistics
 from faultsim.harden.samples import Samples
 from faultsim.model import Model
@@ -22,6 +23,8 @@ Anew = Callable[[Mapping[str, Array]], dict[str, Array]]
 """Weights in, the same weights with the running statistics that belong to them out."""
 RECALIBRATED = 4096
 """Training samples that statistics are taken over, at most."""
+FEW = 8
+"""Samples below which a batch's own statistics are too few to normalise it by."""
 
 
 def live(model: Model) -> bool:
@@ -54,42 +57,62 @@ def recalibrated(
     """Return means and variances of every batch norm's input over *batches*, by initializer.
 
     Every batch is normalised by its own statistics on the way, as in training, and the statistics of all batches are
-    averaged (the average of the batches' unbiased variances, as torch's own with ``momentum=None``).
+    averaged (the average of the batches' unbiased variances, as torch's own with ``momentum=None``). Batches of less
+    than `FEW` samples say too little: all that was seen up to each is what it is normalised by, and what is returned.
 
     Args:
         model: The graph.
         numbers: Its new weights, by site.
         batches: Inputs, each of as many samples as a training batch.
     """
-    known = statistics(model)
-    sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64))
-    count = 0
-    keys: dict[int, dict[int, str]] = defaultdict(dict)
-    for key, node in known.items():
-        alias = {name for name, constant in model.program.graph.constants.items() if constant == key}
-        for position in (3, 4):
-            if node.inputs[position] in alias:
-                keys[id(node)][position] = key
+    readers: dict[int, dict[int, str]] = defaultdict(dict)
+    for key, nodes in statistics(model).items():
+        for node, position in nodes:
+            readers[id(node.proto)][position] = key
+    norms: dict[int, _Seen] = defaultdict(_Seen)
+    few = False
 
     def intercept(node: Node, values: list[Value], compute: Compute) -> Any:
-        mine = keys.get(id(node))
-        x = values[0]
-        if mine is None or not isinstance(x, Tensor):
+        x = values[0] if values else None
+        if id(node.proto) not in readers or not isinstance(x, Tensor):
             return compute(values)
-        axes = [axis for axis in range(x.ndim) if axis != 1]
-        wide = x.double()
-        seen = {3: wide.mean(axes), 4: wide.var(axes, unbiased=False)}
-        elements = x.numel() // x.shape[1]
-        for position, key in mine.items():
-            unbiased = elements / max(elements - 1, 1) if position == 4 else 1.0
-            sums[key] = sums[key] + (seen[position] * unbiased).cpu()
         fresh = list(values)
-        for position, statistic in seen.items():
-            fresh[position] = statistic.to(x.dtype)
+        fresh[3:5] = (one.to(x.dtype) for one in norms[id(node.proto)].add(x.double(), whole=few))
         return compute(fresh)
 
     for feeds in batches:
-        count += 1
+        few = samples_of(model, feeds) < FEW
         model.run(feeds, numbers, interceptor=intercept)
-    dtypes = {name: np.asarray(model.numbers[name]).dtype for name in sums}
-    return {name: (total / max(count, 1)).numpy().astype(dtypes[name]) for name, total in sums.items()}
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    for which, seen in norms.items():
+        for position, key in readers[which].items():
+            found[key].append(seen.statistics(whole=few)[position - 3])
+    dtypes = {key: np.asarray(model.numbers[key]).dtype for key in found}  # norms that share a tensor get their average
+    return {key: torch.stack(some).mean(0).cpu().numpy().astype(dtypes[key]) for key, some in found.items()}
+
+
+class _Seen:
+    """What one batch norm has seen: sums over batches of their means and variances, and of numbers and squares."""
+
+    def __init__(self) -> None:
+        self.batches, self.elements = 0, 0
+        self.mean = self.var = self.sum = self.squares = torch.zeros((), dtype=torch.float64)
+
+    def add(self, x: Tensor, *, whole: bool) -> tuple[Tensor, Tensor]:
+        """Take a batch in, channels on axis 1; return the mean and variance that it is normalised by."""
+        axes = [axis for axis in range(x.ndim) if axis != 1]
+        count = x.numel() // max(x.shape[1], 1)
+        mean, var = x.mean(axes), x.var(axes, unbiased=False)
+        self.mean, self.var = self.mean.to(mean) + mean, self.var.to(var) + var * (count / max(count - 1, 1))
+        self.sum = self.sum.to(mean) + x.sum(axes)
+        self.squares = self.squares.to(mean) + x.square().sum(axes)
+        self.batches, self.elements = self.batches + 1, self.elements + count
+        return self.statistics(whole=True, unbiased=False) if whole else (mean, var)
+
+    def statistics(self, *, whole: bool, unbiased: bool = True) -> tuple[Tensor, Tensor]:
+        """Return mean and variance of all elements as one, or the averages over batches."""
+        if not whole:
+            return self.mean / self.batches, self.var / self.batches
+        mean = self.sum / self.elements
+        factor = self.elements / max(self.elements - 1, 1) if unbiased else 1.0
+        return mean, (self.squares / self.elements - mean.square()).clamp_min(0.0) * factor

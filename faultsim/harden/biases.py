@@ -56,6 +56,10 @@ class NegativeBiases(Term):
                 least = -step.expand_as(leaf)
                 leaf.copy_(torch.minimum(leaf, torch.maximum(least, start + done * (least - start))))
 
+    def hold(self, at: After) -> None:
+        """Hold the leaves at the bound itself: one bias above it is lost as it was before."""
+        self.project(at._replace(progress=1.0))
+
 
 def wide_biases(trainable: Trainable, names: tuple[str, ...]) -> tuple[str, ...]:
     """Return those of *names* that are biases of more than 24 bits in two's complement."""

@@ -20,6 +20,9 @@ from faultsim.harden.trainable import Trainable
 Spares = Callable[[Mapping[str, NDArray[Any]]], bool]
 """Whether numbers, by name as they are stored, cost no more clean accuracy than is allowed."""
 
+Hold = Callable[[Mapping[str, Tensor]], None]
+"""Moves leaves in place."""
+
 End = tuple[Point, Mapping[str, Tensor]]
 """What some leaves of a training score, and these."""
 
@@ -40,7 +43,11 @@ class Blend(NamedTuple):
 
 
 def blended(
-    trainable: Trainable, initial: Mapping[str, Tensor], trained: Mapping[str, Tensor], spares: Spares
+    trainable: Trainable,
+    initial: Mapping[str, Tensor],
+    trained: Mapping[str, Tensor],
+    spares: Spares,
+    hold: Hold | None = None,
 ) -> Blend:
     """Return the numbers farthest on the way, in steps of a twentieth, that *spares* lets pass ([Wortsman2022]_).
 
@@ -51,18 +58,26 @@ def blended(
         initial: Its leaves before the training.
         trained: Those after it.
         spares: Asked for each step, from the trained numbers on.
+        hold: Moves the leaves of each step but the first, in place, to where the loss wants them (`Loss.hold`).
     """
     for step in range(STEPS, 0, -1):
         part = step / STEPS
         with torch.no_grad():
             leaves = {name: torch.lerp(leaf, trained[name], part) for name, leaf in initial.items()}
+        if hold is not None and step < STEPS:
+            hold(leaves)
         if all(bool(np.isfinite(leaf.sum().item())) for leaf in leaves.values()) and spares(trainable.numbers(leaves)):
             return Blend(part, leaves)
     return Blend(0.0, dict(initial))
 
 
 def spared(
-    trainable: Trainable, original: End, ends: Sequence[End], judge: Judge, spares: Spares
+    trainable: Trainable,
+    original: End,
+    ends: Sequence[End],
+    judge: Judge,
+    spares: Spares,
+    hold: Hold | None = None,
 ) -> tuple[Point, Mapping[str, Tensor], float]:
     """Return the best end of a training, each as far on its way as it is spared; the original if none is better.
 
@@ -72,13 +87,14 @@ def spared(
         ends: Trained leaves.
         judge: Scores numbers that lie on the way.
         spares: As of `blended`.
+        hold: The same.
 
     Returns:
         What the leaves score, at the step of their end; the leaves; how much of the way they are, 1 for the original.
     """
     found = [(*original, 1.0)]
     for point, end in ends:
-        way = blended(trainable, original[1], end, spares)
+        way = blended(trainable, original[1], end, spares, hold)
         scored = point
         if 0 < way.part < 1:
             judged = judge(trainable.numbers(way.leaves))

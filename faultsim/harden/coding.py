@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from faultsim.corruption import Site
 from faultsim.formats import IntFormat
 from faultsim.model import Model
+from faultsim.model.inline import written_out
 from faultsim.model.nodes import Graph, Node
 from faultsim.model.roles import CARRIERS, SCALES
 from faultsim.model.values import to_numpy
@@ -28,6 +29,8 @@ ZERO_POINTS = {
 """Where the zero point of the weight lies among an op's inputs, as `roles.SCALES` for its scale."""
 WEIGHTS = {"DequantizeLinear": 0, "QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3, "MatMulIntegerToFloat": 1,
            "DynamicQuantizeMatMul": 1}  # fmt: skip
+_PICKS = frozenset({"Gather", "GatherND", "GatherElements"})
+"""Ops that hand out some of a table's codes, before they are dequantized."""
 QUANTIZERS = frozenset({"Quant", "IntQuant", "BipolarQuant"})
 
 
@@ -58,14 +61,14 @@ def coding_of(model: Model, site: Site) -> Coding | None:
     codes = model.numbers[site.name]
     if site.scale is None or not isinstance(site.format, IntFormat):
         return None
-    reader = _reader(model.program.graph, site.name)
+    reader = _reader(_flat(model), site.name)
     zero = np.zeros(())
     scale_key = None
     if reader is not None:
         node, position = reader
         if WEIGHTS.get(node.op_type) == position:
-            scale_key = _key(model.program.graph, node, SCALES[node.op_type])
-            zero_key = _key(model.program.graph, node, ZERO_POINTS[node.op_type])
+            scale_key = _key(_flat(model), node, SCALES[node.op_type])
+            zero_key = _key(_flat(model), node, ZERO_POINTS[node.op_type])
             if zero_key is not None:
                 found = np.asarray(to_numpy(model.program.tensors[zero_key])).astype(np.float64)
                 if found.size == 1:
@@ -87,7 +90,7 @@ def quantizer_output(model: Model, site: Site) -> str | None:
     """
     if site.quantizer is None:
         return None
-    readers = [node for node, position in _readers(model.program.graph, site.name) if position == 0]
+    readers = [node for node, position in _readers(_flat(model), site.name) if position == 0]
     if len(readers) != 1:
         return None
     (node,) = readers
@@ -97,7 +100,7 @@ def quantizer_output(model: Model, site: Site) -> str | None:
         return None
     name = node.outputs[0]
     while True:
-        onward = [n for n, position in _readers(model.program.graph, name, local=True) if position == 0]
+        onward = [n for n, position in _readers(_flat(model), name, local=True) if position == 0]
         if len(onward) != 1 or onward[0].op_type not in ("Clip", "DequantizeLinear"):
             return None
         name = onward[0].outputs[0]
@@ -110,27 +113,33 @@ def quantizer_scale(model: Model, site: Site) -> str | None:
 
     A QuantizeLinear and its DequantizeLinear may name two; such a pair is left alone.
     """
-    for node, position in _readers(model.program.graph, site.name):
+    for node, position in _readers(_flat(model), site.name):
         if position == 0 and node.op_type in QUANTIZERS:
-            return _key(model.program.graph, node, 1)
+            return _key(_flat(model), node, 1)
     return None
 
 
 def read_once(model: Model, key: str) -> bool:
     """Return whether a single input of a single node of the main graph reads the constant *key*."""
-    return len(list(_readers(model.program.graph, key))) == 1
+    return len(list(_readers(_flat(model), key))) == 1
 
 
-def statistics(model: Model) -> dict[str, Node]:
-    """Return the batch norms of the main graph by the names of the running statistics that they read."""
-    found: dict[str, Node] = {}
-    for node in model.program.graph.nodes:
+def statistics(model: Model) -> dict[str, list[tuple[Node, int]]]:
+    """Return who reads the running statistics of batch norms, functions written out: nodes and positions, by name."""
+    graph = _flat(model)
+    found: dict[str, list[tuple[Node, int]]] = {}
+    for node in graph.nodes:
         if node.op_type == "BatchNormalization":
             for position in (3, 4):
-                key = _key(model.program.graph, node, position)
+                key = _key(graph, node, position)
                 if key is not None:
-                    found[key] = node
+                    found.setdefault(key, []).append((node, position))
     return found
+
+
+def _flat(model: Model) -> Graph:
+    """The graph with its functions written out."""
+    return written_out(model.program.graph)
 
 
 def _key(graph: Graph, node: Node, position: int) -> str | None:
@@ -161,6 +170,6 @@ def _reader(graph: Graph, name: str) -> tuple[Node, int] | None:
                 continue
             if node.op_type in SCALES:
                 return node, position
-            if node.op_type in CARRIERS and position == 0:
+            if position == 0 and (node.op_type in CARRIERS or node.op_type in _PICKS):
                 names.update(output for output in node.outputs if output)
     return None

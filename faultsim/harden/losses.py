@@ -60,6 +60,9 @@ class Loss(Protocol):
     def project(self, at: "After") -> None:
         """Move leaves back to where the loss wants them, after a step of the optimizer."""
 
+    def hold(self, at: "After") -> None:
+        """Move leaves between the original's and the trained ones to where the loss does anything at all."""
+
 
 class After(NamedTuple):
     """The leaves after a step.
@@ -110,6 +113,9 @@ class Term:
         return Share()
 
     def project(self, at: After) -> None:
+        """Leave the leaves where they are."""
+
+    def hold(self, at: After) -> None:
         """Leave the leaves where they are."""
 
 
@@ -286,6 +292,11 @@ class Together:
         """Let each move the leaves, in order."""
         for one in self._scaled():
             one.project(at)
+
+    def hold(self, at: After) -> None:
+        """Let each move the leaves, in order."""
+        for one in self._scaled():
+            one.hold(at)
 
     def _scaled(self) -> list[Loss]:
         if self.factor == 1:

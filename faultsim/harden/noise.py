@@ -69,7 +69,7 @@ class NoiseAware(Term):
 
     def share(self, at: BatchAt) -> Share:
         """Add α(mean over chips - L), over those that can be computed; nothing where none can."""
-        sites = {name: at.trainable.parameters[name].site for name in at.names}
+        sites = at.trainable.sites(at.leaves, at.names)
         stored = self.device.store({name: (site, at.numbers[name]) for name, site in sites.items()})
         seed = at.draw_seed("chips", self.device.sha256)
         total, sums, left = 0.0, dict[str, Tensor](), 0
@@ -146,7 +146,7 @@ class RandomBitErrors(Term):
         return weighted(at.at(at.difference(numbers)), self.alpha)
 
     def _stored(self, at: BatchAt) -> dict[str, Stored]:
-        sites = {name: at.trainable.parameters[name].site for name in at.names}
+        sites = at.trainable.sites(at.leaves, at.names)
         found: dict[str, Stored] = {}
         if self.device is not None:
             kept_there = self.device.store({name: (site, at.numbers[name]) for name, site in sites.items()})
@@ -257,7 +257,7 @@ class BitSliceL1(Term):
             codes = torch.round(real.abs() / step)
             pull = torch.zeros_like(real)
             base = 2**self.slice_bits
-            for number in range(-(-self.bits // self.slice_bits)):
+            for number in range(-(-self._bits(at, name) // self.slice_bits)):
                 worth = float(base**number)
                 part = torch.floor(codes / worth) % base
                 total += float(part.sum())
@@ -265,11 +265,17 @@ class BitSliceL1(Term):
             grads[name] = self.weight / count * pull * real.sign() / step
         return Share(loss=self.weight * total / max(count, 1), grads=grads)
 
+    def _bits(self, at: BatchAt, name: str) -> int:
+        """Bits of the largest magnitude."""
+        p = at.trainable.parameters[name]
+        kept = p.site.quantizer if p.coding is None else p.site.format
+        return kept.bits if isinstance(kept, IntFormat) else self.bits
+
     def _step(self, at: BatchAt, name: str, real: Tensor) -> Tensor:
         own = at.trainable.step(name, at.leaves)
         if own is not None:
             return own.to(real.dtype)
-        kept = at.trainable.parameters[name].site.quantizer
+        kept = at.trainable.sites(at.leaves, [name])[name].quantizer
         if isinstance(kept, IntFormat):
             return torch.as_tensor(np.asarray(kept.scale), dtype=real.dtype, device=real.device)
         top: Tensor = real.abs().max().clamp(min=1e-12)

@@ -12,8 +12,7 @@ from faultsim.engine.evaluate import label_tensor
 from faultsim.engine.scored import ScoredOutput
 from faultsim.errors import OptionError
 from faultsim.harden.samples import Samples
-from faultsim.metrics import Classification, GoldenAgreement, Task
-from faultsim.metrics.losses import to_logits
+from faultsim.metrics import Classification, GoldenAgreement, Task, TokenClassification
 from faultsim.model import Model
 
 Array = NDArray[Any]
@@ -56,9 +55,10 @@ class Target:
         inputs, labels = self._samples.take(rows)
         device = self._model.device
         if self.towards == "clean":
-            kept = self._answers(inputs) if self._clean is None else self._clean[rows]
-            wanted = torch.from_numpy(kept).to(device)
-            return inputs, lambda outputs: self._distilled(outputs, wanted)
+            answers = self._answers(inputs) if self._clean is None else self._clean[rows]
+            wanted = torch.from_numpy(answers).to(device)
+            kept = self._scored(labels)
+            return inputs, lambda outputs: self._distilled(outputs, wanted, kept)
         assert labels is not None
         truth = label_tensor(labels).to(device)
 
@@ -84,11 +84,20 @@ class Target:
         found: Array = self._output.real(np.asarray(self._model.run(inputs)[self._output.name])).astype(np.float32)
         return found
 
-    def _distilled(self, outputs: dict[str, Tensor], wanted: Tensor) -> Tensor:
+    def _distilled(self, outputs: dict[str, Tensor], wanted: Tensor, kept: Tensor | None) -> Tensor:
         real = self._output.real_tensor(outputs[self._output.name])
-        if isinstance(self._task, Classification) and real.ndim == 2 and real.shape[1] > 1:
-            sure = self._output.is_probability
-            teacher = torch.softmax(to_logits(wanted, probability=sure), 1)
-            student = torch.log_softmax(to_logits(real, probability=sure), 1)
-            return -(teacher * student).sum(1).mean()
-        return (real.float() - wanted.reshape(real.shape)).square().mean()
+        task = self._task
+        if not isinstance(task, Classification | TokenClassification):
+            return (real.float() - wanted.reshape(real.shape)).square().mean()
+        rows = [
+            task.logits(one, kept) if isinstance(task, TokenClassification) else task.logits(one)
+            for one in (real, wanted.reshape(real.shape))
+        ]
+        student, teacher = torch.log_softmax(rows[0], 1), torch.softmax(rows[1], 1)
+        return -(teacher * student).sum() / max(len(student), 1)
+
+    def _scored(self, labels: Array | None) -> Tensor | None:
+        """Which positions of a batch are scored, where labels tell; None for all."""
+        if labels is None or not isinstance(self._task, TokenClassification):
+            return None
+        return label_tensor(labels).reshape(-1).to(self._model.device) != self._task.ignore_index

@@ -175,11 +175,15 @@ class _Run:
         if spares is not None and self.step:
             last = self.curve[-1], self.mean
             ends = [last] if best.step in (0, self.step) else [last, (best, self.best)]
-            best, leaves, part = spared(self.trainable, (self.curve[0], self.initial), ends, self.judge, spares)
+            start = self.curve[0], self.initial
+            best, leaves, part = spared(self.trainable, start, ends, self.judge, spares, self._hold)
         self.spent = before + time.monotonic() - began
         numbers = self.trainable.numbers(leaves)
         curve = tuple(self.curve)
         return Trained(numbers, curve, best, self.step, self.planned, self.spent, stopped, part, self.dropped)
+
+    def _hold(self, leaves: Mapping[str, Tensor]) -> None:
+        self.loss.hold(After(leaves, self.initial, self.names, 1.0, self.trainable))
 
     def _set_aside(self, spares: Spares | None) -> None:
         """Keep of the time budget what the way back will take: two ways at most, their passes and validations."""

@@ -6,6 +6,7 @@ rounded straight-through, so that every forward pass computes with codes that ca
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from faultsim.corruption import Site
 from faultsim.errors import ModelError
+from faultsim.formats import IntFormat
 from faultsim.harden.coding import coding_of, quantizer_output, statistics
 from faultsim.harden.precision import Resolved, autocast
 from faultsim.harden.scales import LearnedScale, Parameter, learned_scales
@@ -168,11 +171,25 @@ class Trainable:
                 theta = leaves[scale.theta]
                 theta.copy_(torch.minimum(theta, torch.from_numpy(most).to(theta)))
 
-    def settled(self, numbers: Mapping[str, Array], names: Sequence[str]) -> dict[str, Array]:
-        """Return *numbers* as the graph computes with them: floats that it quantizes are put on its grid."""
+    def sites(self, leaves: Leaves, names: Sequence[str]) -> dict[str, Site]:
+        """Return where the numbers of *names* are stored, with the steps that are learned as they are now."""
         found = {}
         for name in names:
-            kept = self.parameters[name].site.quantizer if self.parameters[name].quantized is not None else None
+            p = self.parameters[name]
+            site = p.site
+            if p.theta is not None and isinstance(site.quantizer, IntFormat):
+                scale = np.asarray(site.quantizer.scale, dtype=np.float64)
+                factor = np.exp(leaves[p.theta].detach().cpu().numpy().astype(np.float64))
+                step = scale * (factor.reshape(()) if factor.size == 1 else factor.reshape(scale.shape))
+                site = replace(site, quantizer=replace(site.quantizer, scale=step))
+            found[name] = site
+        return found
+
+    def settled(self, numbers: Mapping[str, Array], sites: Mapping[str, Site]) -> dict[str, Array]:
+        """Return *numbers* as the graph computes with them: floats that it quantizes are put on the grids of sites."""
+        found = {}
+        for name, site in sites.items():
+            kept = site.quantizer if self.parameters[name].quantized is not None else None
             found[name] = numbers[name] if kept is None else kept.decode(kept.encode(numbers[name]))
         return found
 

@@ -170,7 +170,7 @@ class Validator:
         tally = scorer.score()
         clean = self._value(tally)
         stored = self.setting.device.store(
-            {name: (one.site, model.numbers[name]) for name, one in self.setting.stored.items()}
+            {name: (model.site(name), model.numbers[name]) for name in self.setting.stored}
         )
         scores: list[float] = []
         if self.chips:

@@ -71,8 +71,12 @@ class Classification:
 
     def loss(self, outputs: torch.Tensor, labels: torch.Tensor, kind: str = "cross_entropy") -> LossSum:
         """Return cross-entropy or margin summed over the samples; see `Task.loss`."""
-        rows = to_logits(self._rows(outputs), probability=self.output_is_probability)
+        rows = self.logits(outputs)
         return LossSum(per_row(rows, labels.reshape(-1).long(), kind, cap=self.margin_cap).sum(), len(rows))
+
+    def logits(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return the logits of each sample, shape (samples, classes)."""
+        return to_logits(self._rows(outputs), probability=self.output_is_probability)
 
     def predict(self, outputs: Array) -> Array:
         """Return the class of each sample, int64, -1 where the output is not finite."""

@@ -73,11 +73,16 @@ class TokenClassification:
 
     def loss(self, outputs: torch.Tensor, labels: torch.Tensor, kind: str = "cross_entropy") -> LossSum:
         """Return cross-entropy or margin summed over the scored positions; see `Task.loss`."""
-        moved = self._classes_last(outputs)
         flat = labels.reshape(-1).long()
         kept = flat != self.ignore_index
-        rows = to_logits(moved.reshape(-1, moved.shape[-1])[kept], probability=self.output_is_probability)
+        rows = self.logits(outputs, kept)
         return LossSum(per_row(rows, flat[kept], kind, cap=self.margin_cap).sum(), len(rows))
+
+    def logits(self, outputs: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the logits of each position, or of those *kept*, shape (positions, classes)."""
+        moved = self._classes_last(outputs)
+        rows = moved.reshape(-1, moved.shape[-1])
+        return to_logits(rows if kept is None else rows[kept], probability=self.output_is_probability)
 
     def predict(self, outputs: Array) -> Array:
         """Return the class of each position, int64, shape N×T, -1 where the output is not finite."""

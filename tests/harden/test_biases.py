@@ -12,7 +12,8 @@ from faultsim.errors import OptionError
 from faultsim.formats import IntFormat
 from faultsim.harden import Training, harden
 from faultsim.harden.biases import NegativeBiases, wide_biases
-from faultsim.harden.losses import After
+from faultsim.harden.blend import blended
+from faultsim.harden.losses import After, Plain, Together
 from faultsim.harden.trainable import Trainable
 from faultsim.model import load_model
 from tests.harden.conftest import DIGITS, brevitas_mlp
@@ -49,6 +50,29 @@ def test_the_bound_comes_down_to_a_code_of_minus_one_and_leaves_what_lies_below(
     other = trainable.leaves()
     NegativeBiases().project(After(other, start, ("fc.weight_quantized",), 1.0, trainable))
     assert all(torch.equal(other[name], start[name]) for name in names)
+
+
+def test_on_the_way_back_they_are_held_where_a_step_of_the_training_holds_them(int8):
+    trainable = Trainable(int8)
+    initial = {name: leaf.detach() for name, leaf in trainable.leaves().items()}
+    trained = {name: leaf.clone() for name, leaf in initial.items()}
+    names = tuple(trainable.parameters)
+    loss = Together(losses=(Plain(), NegativeBiases()))
+    NegativeBiases(anneal=0).project(After(trained, initial, names, 1.0, trainable))
+    asked = []
+
+    def spares(numbers):
+        asked.append(numbers)
+        return len(asked) == 4
+
+    way = blended(
+        trainable, initial, trained, spares, lambda leaves: loss.hold(After(leaves, initial, names, 1.0, trainable))
+    )
+    assert way.part < 1
+    for numbers in (*asked, trainable.numbers(way.leaves)):
+        assert max(int(numbers[name].max()) for name in BIASES) == -1
+    loose = blended(trainable, initial, trained, lambda numbers: True, None)
+    assert loose.part == 1
 
 
 def test_every_flip_of_an_upper_bit_but_the_sign_takes_a_negative_code_down():
