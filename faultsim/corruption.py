@@ -44,6 +44,8 @@ class Site:
         depth: Position of that layer along the graph, 0 at the input, counted in layers with parameters.
         scale: For integer codes the step between two codes in real units (per tensor: shape ``()``, per
             channel: broadcastable to `shape`), as the graph dequantizes them; ``None`` otherwise.
+        zero: For integer codes the code that stands for 0, shaped as `scale`, or as the tensor where blocks of it have
+            their own; ``None`` where the graph names none, which is a code of 0.
         code_bits: For integer codes the real number of bits behind the container (a 4-bit weight in an
             int8 tensor has 4); ``None`` where the container is the format.
         channel_axis: Axis that counts output channels (0 for a Conv, the last of a MatMul).
@@ -61,6 +63,7 @@ class Site:
     role: Role
     depth: int
     scale: NDArray[np.float64] | None = field(default=None, compare=False)
+    zero: NDArray[np.float64] | None = field(default=None, compare=False)
     code_bits: int | None = None
     channel_axis: int = 0
     quantizer: NumberFormat | None = field(default=None, compare=False)

@@ -22,6 +22,9 @@ _WORDS = {
     "norm": ", eps a part of the {} own norm",
 }
 
+_PACKED = {"MatMulNBits": (1, 3), "GatherBlockQuantized": (0, 3)}
+"""Inputs that hold several codes a byte, by op."""
+
 
 class Corruptions(NamedTuple):
     """A set and what it is.
@@ -61,8 +64,9 @@ def asked(stored: Mapping[str, Stored], ball: Ball, model: Any = None) -> Corrup
     """Return the set of a `Ball` over *stored* tensors; integer codes count with their step in real units.
 
     Raises:
-        OptionError: If *n* is more than there are numbers, or every tensor is pinned.
+        OptionError: If *n* is more than there are numbers, every tensor is pinned, or a radius measures nothing of one.
     """
+    _check_units(stored, ball, model)
     sizes = {name: one.site.elements for name, one in stored.items()}
     most = sum(sizes.values()) if ball.scope == "global" else max(sizes.values())
     if ball.n is not None and ball.n > most:
@@ -78,7 +82,7 @@ def asked(stored: Mapping[str, Stored], ball: Ball, model: Any = None) -> Corrup
     if ball.scope == "global":
         eps = ball.radius
         if ball.relative == "norm":
-            flat = np.concatenate([real_values(one, model).reshape(-1) for one in stored.values()])
+            flat = np.concatenate([real_values(one).reshape(-1) for one in stored.values()])
             eps *= lp_norm(flat, ball.p)
         if ball.relative == "rms" and len(pinned) == len(stored):
             raise OptionError(
@@ -90,7 +94,7 @@ def asked(stored: Mapping[str, Stored], ball: Ball, model: Any = None) -> Corrup
         return Corruptions(Global(tuple(stored), LpL0(ball.p, eps, n=ball.n, scale=scale)), words, pinned, ball.eps)
     each = {}
     for name, one in stored.items():
-        eps = ball.radius * (lp_norm(real_values(one, model).reshape(-1), ball.p) if ball.relative == "norm" else 1.0)
+        eps = ball.radius * (lp_norm(real_values(one).reshape(-1), ball.p) if ball.relative == "norm" else 1.0)
         unit = units[name]
         if np.ndim(unit) == 0 and float(unit) > 0:  # the same set as one with a scale, and theorem 1 knows it
             eps, unit = eps * float(unit), np.ones(())
@@ -103,6 +107,17 @@ def asked(stored: Mapping[str, Stored], ball: Ball, model: Any = None) -> Corrup
             "every tensor under test is zero, and a relative radius leaves nothing to move; give an absolute --eps"
         )
     return Corruptions(PerTensor(each), words, pinned, ball.eps)
+
+
+def is_packed(stored: Stored, model: Any) -> bool:
+    """Whether every number is a byte of several codes, which moves them by nothing that a radius measures."""
+    name = stored.site.name
+    if stored.values.dtype != np.uint8 or model is None:
+        return False
+    for node in model.proto.graph.node:
+        if name in (node.input[place] for place in _PACKED.get(node.op_type, ()) if place < len(node.input)):
+            return next((int(a.i) for a in node.attribute if a.name == "bits"), 4) < 8
+    return False
 
 
 def scaled(constraint: TensorSet, factor: float) -> TensorSet:
@@ -142,6 +157,29 @@ def size_of(constraint: TensorSet, stored: Mapping[str, Stored], numbers: Mappin
     return largest
 
 
+def _check_units(stored: Mapping[str, Stored], ball: Ball, model: Any) -> None:
+    """Refuse codes that a radius would not move, or by nobody knows how much.
+
+    Raises:
+        OptionError: If there are such.
+    """
+    for name, one in stored.items():
+        if is_packed(one, model):
+            raise OptionError(
+                f"{name} holds several codes a byte, and no radius measures by how much a byte moves them; use --bits, "
+                f"or leave it out with --exclude {name}"
+            )
+        codes = one.values.dtype.kind in "iu"
+        mixed = ball.relative == "norm" and ball.scope == "global" and len(stored) > 1
+        if codes and one.site.scale is None and (ball.relative == "none" or mixed):
+            whose = " (or of all norms together)" if mixed else ""
+            raise OptionError(
+                f"{name} holds {one.values.dtype} codes whose step the graph does not tell, and a radius in units of "
+                f"the weights{whose} needs it; give --eps rel:0.1, of each tensor's root mean square, or leave it out "
+                f"with --exclude {name}"
+            )
+
+
 def _each(constraint: TensorSet, change: Any) -> TensorSet:
     if isinstance(constraint, Global):
         return Global(constraint.names, change(constraint.constraint))
@@ -153,5 +191,5 @@ def _unit(stored: Stored, ball: Ball, model: Any) -> NDArray[np.float64]:
     unit = real_unit(stored)
     if ball.relative != "rms":
         return unit
-    rms = math.sqrt(float(np.mean(np.square(real_values(stored, model))))) if stored.values.size else 0.0
+    rms = math.sqrt(float(np.mean(np.square(real_values(stored))))) if stored.values.size else 0.0
     return unit * rms

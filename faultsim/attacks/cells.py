@@ -11,7 +11,7 @@ from faultsim.attacks.limits import limits_of
 from faultsim.attacks.many import SweepScorer
 from faultsim.attacks.memory_cells import cell_shape, choices_of, tell_code
 from faultsim.attacks.options import Cells, Search
-from faultsim.attacks.prepare import Prepared, all_labels, classes_of, picked
+from faultsim.attacks.prepare import Prepared, all_labels, classes_of, picked, whole_batches
 from faultsim.attacks.watched import WatchedAim
 from faultsim.corruption import Stored, apply_edit
 from faultsim.engine.edits import NetworkEdits
@@ -136,7 +136,7 @@ def find_cells(prepared: Prepared, cells: Cells, search: Search, *, seed: int) -
         seed=seed,
     )
     plain = NetworkEdits(setting.model, setting.stored, setting.scorer)
-    sizes = _sizes(found, judge, plain, same=prepared.whole)
+    sizes = _sizes(found, judge, plain, prepared)
     best, reached = _best(found, sizes, cells.until_accuracy)
     return FoundCells(
         aim=words,
@@ -163,15 +163,20 @@ def numbers_of(stored: Mapping[str, Stored], changed: Changed) -> dict[str, NDAr
     return numbers
 
 
-def _sizes(found: WorstCells, judge: Aim, plain: NetworkEdits, *, same: bool) -> list[Size]:
+def _sizes(found: WorstCells, judge: Aim, plain: NetworkEdits, prepared: Prepared) -> list[Size]:
+    """Score every size; of a search that the user ends the one that did most there, and what came before the end."""
     sizes = []
-    spent = {row.cells: row for row in found.trace}
-    for one in found.sizes:
-        if one.cells == 0:
+    known = [one for one in found.sizes if one.cells]
+    best = min(known, key=lambda one: (one.judged.accuracy, -one.judged.value), default=None)
+    spent: dict[tuple[int, float, float], tuple[int, int]] = {}
+    for row in found.trace:  # later rows can be of another corruption of as many cells
+        spent.setdefault((row.cells, row.accuracy, row.value), (row.gradients, row.forwards))
+    for one in known:
+        if one is not best and prepared.stopped():
             continue
-        judged = one.judged if same else judge.judge([one.corruption])[0]
-        row = spent.get(one.cells)
-        cost = (row.gradients, row.forwards) if row else (found.gradients, found.forwards)
+        judged = one.judged if prepared.whole else judge.judge([one.corruption])[0]
+        key = (one.cells, one.judged.accuracy, one.judged.value)
+        cost = spent.get(key, (found.gradients, found.forwards))
         sizes.append(Size(one, judged, plain.score(one.corruption), *cost))
     return sizes
 
@@ -226,11 +231,10 @@ def _aim(prepared: Prepared, scorer: Scorer, cells: Cells, loss: Loss) -> tuple[
     labels = all_labels(scorer)
     ours = np.flatnonzero(labels != cells.target if cells.victim is None else labels == cells.victim)
     theirs = np.flatnonzero(labels != cells.victim)
+    whose = f"of class {cells.victim}" if cells.victim is not None else f"outside class {cells.target}"
     if not ours.size or (cells.stealthy and not theirs.size):
-        raise DataError(
-            f"{scorer.data.source} has no sample {'of' if cells.victim is not None else 'outside'} class "
-            f"{cells.victim if cells.victim is not None else cells.target}; give more samples, or another class"
-        )
+        raise DataError(f"{scorer.data.source} has no sample {whose}; give more samples, or another class")
+    ours = whole_batches(prepared, ours, scorer, whose)
     aim: Untargeted | Targeted
     if cells.target is None:
         part = picked(setting, scorer, ours)
@@ -241,11 +245,11 @@ def _aim(prepared: Prepared, scorer: Scorer, cells: Cells, loss: Loss) -> tuple[
         part = picked(setting, scorer, ours, np.full(ours.size, cells.target, dtype=np.int64))
         network, many = _network(prepared, part), _many(prepared, part, loss)
         aim = Targeted(objective=network, loss=loss, scorer=many, finite_only=finite)
-        whose = "all samples" if cells.victim is None else f"samples of class {cells.victim}"
-        words = f"{whose} taken for class {cells.target}"
+        whom = "all samples" if cells.victim is None else f"samples of class {cells.victim}"
+        words = f"{whom} taken for class {cells.target}"
     if not cells.stealthy:
         return aim, words
-    rest = picked(setting, scorer, theirs)
+    rest = picked(setting, scorer, whole_batches(prepared, theirs, scorer, f"outside class {cells.victim}"))
     others, many = _network(prepared, rest), _many(prepared, rest, "cross_entropy")
     clean = others.score({}).accuracy
     spared = Stealthy(aim=aim, others=others, clean_accuracy=clean, tolerance=cells.tolerance, scorer=many)
@@ -258,10 +262,12 @@ def _screen(prepared: Prepared, cells: Cells, loss: Loss, seed: int) -> Screen |
     if samples < SCREENED:
         return None
     few = max(samples // _PART, SCREENED // _PART)
+    if any(spec.fixed_batch for spec in prepared.setting.model.inputs):  # whole batches, at least one
+        few = max(few - few % prepared.search.batch_size, min(prepared.search.batch_size, samples))
     rows = np.sort(generator(seed, -1, "screen").permutation(samples)[:few])
     try:
         aim, _ = _aim(prepared, picked(prepared.setting, prepared.search, rows), cells, loss)
-    except DataError:  # none of these is of the victim's class
+    except DataError:  # none of these is of the victim's class, or too few for a batch
         return None
     return Screen(aim=WatchedAim(aim, prepared.stopped, lambda done: None), share=few / samples)
 

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from faultsim.attacks.ball import Corruptions, scaled, with_n
+from faultsim.attacks.ball import Corruptions, scaled, size_of, with_n
 from faultsim.attacks.options import Curve, Search
 from faultsim.attacks.prepare import Prepared
-from faultsim.attacks.worst import Found, find, prove
+from faultsim.attacks.worst import Found, chosen, find, prove
 from faultsim.constraints import Tensors, TensorSet
 from faultsim.engine.objective import NetworkObjective
-from faultsim.errors import OptionError
+from faultsim.errors import DeviceError, OptionError
 from faultsim.rng import generator
 from faultsim.search import BudgetSpentError
 from faultsim.search.radius import CriticalRadius, critical_radius
@@ -41,6 +41,7 @@ class Radii(NamedTuple):
         worst: For the worst case found.
         random: For the mean random corruption; None where the user stopped before.
         why_not: Why no radius is proven, where a proof was asked for and the graph has none; empty otherwise.
+        size: The corruption that breaks the accuracy, as it is deployed, in critical radii; None where none does.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Radii(NamedTuple):
     worst: CriticalRadius
     random: CriticalRadius | None
     why_not: str = ""
+    size: float | None = None
 
 
 def values_of(curve: Curve) -> tuple[float, ...]:
@@ -72,11 +74,14 @@ def draw_curve(
         elements: Most numbers that *n* can be.
 
     Raises:
-        OptionError: If a value of *n* is more than there are numbers.
+        OptionError: If a value of *n* is more than there are numbers, or a method does not go with a value.
     """
     values = values_of(curve)
     if curve.over == "n" and values[-1] > elements:
         raise OptionError(f"--to is {values[-1]:g}, and at most {elements} numbers can move; give --to {elements}")
+    for value in values:  # before the first is searched: what a later one is refused for would lose it
+        constraint = at(unit.constraint, curve, value)
+        chosen(search, constraint, {name: prepared.setting.stored[name].site.elements for name in constraint.names})
     points: list[Point] = []
     for place, value in enumerate(values):
         prepared.tell("curve", place, len(values))
@@ -142,7 +147,7 @@ def radii(
         prepared.tell("critical radii", place, len(groups))
         try:
             unit = make(names)
-        except OptionError as error:
+        except (OptionError, DeviceError) as error:  # a device can have no set for one layer alone
             if names is None:
                 raise
             prepared.notes.append(f"{name} has no critical radius: {error}")
@@ -151,8 +156,9 @@ def radii(
         reasons: list[str] = []
         proof = _proven(alike, unit.constraint, reasons) if certify else None
         seen = [(point.value, point.found.worst.score.accuracy) for point in points if names is None]
+        sizes: dict[float, float | None] = {}
         try:
-            search = _worst(alike, unit.constraint, seed, seen)
+            search = _worst(alike, unit.constraint, seed, seen, sizes)
             worst = critical_radius(search, keep, rtol=0.02, proven=proof, **limits)  # type: ignore[arg-type]
         except BudgetSpentError:
             break
@@ -164,14 +170,34 @@ def radii(
         worst = worst._replace(found=min(worst.found, broken))
         why_not = reasons[-1] if reasons and len(reasons) == len(worst.proofs) else ""
         found.append(
-            Radii(name, unit.constraint.names, worst._replace(proofs=()) if why_not else worst, random, why_not)
+            Radii(
+                name,
+                unit.constraint.names,
+                worst._replace(proofs=()) if why_not else worst,
+                random,
+                why_not,
+                sizes.get(worst.found),
+            )
         )
     prepared.tell("critical radii", len(groups), len(groups))
     return found
 
 
+def deployed_size(prepared: Prepared, constraint: TensorSet, delta: Tensors) -> float | None:
+    """Return how large a corruption is as the formats hold it, in radii of the set; None without one."""
+    if not delta:
+        return None
+    setting = prepared.setting
+    held = NetworkObjective(setting.model, setting.stored, setting.scorer).numbers(delta)
+    return size_of(constraint, setting.stored, held)
+
+
 def _worst(
-    prepared: Prepared, constraint: TensorSet, seed: int, seen: Sequence[tuple[float, float]]
+    prepared: Prepared,
+    constraint: TensorSet,
+    seed: int,
+    seen: Sequence[tuple[float, float]],
+    sizes: dict[float, float | None],
 ) -> Callable[[float], float]:
     def accuracy(eps: float) -> float:
         if prepared.stopped():
@@ -180,6 +206,7 @@ def _worst(
         found = find(
             prepared, scaled(constraint, eps), RADIUS_SEARCH, seed=seed, phase="critical radius", randoms=False
         )
+        sizes[eps] = deployed_size(prepared, scaled(constraint, eps), found.worst.delta)
         return min(found.worst.score.accuracy, known)
 
     return accuracy
@@ -190,6 +217,8 @@ def _proven(prepared: Prepared, constraint: TensorSet, reasons: list[str]) -> Ca
         if prepared.stopped():
             raise BudgetSpentError
         found = prove(prepared, scaled(constraint, eps), True).certificate
+        if not found.proven and prepared.stopped():
+            raise BudgetSpentError
         if not found.proven:
             reasons.append(found.why_not)
         return found.accuracy_lower if found.proven else 0.0

@@ -28,6 +28,10 @@ def cell_shape(device: Device | None, cells: Cells) -> tuple[int, CellCode]:
         OptionError: If what was asked for is not the device's, or it has no cells of several levels.
     """
     storage = None if device is None else device.spec.storage
+    if device is not None and not isinstance(storage, DigitalStorage):
+        for name, asked in (("bits-per-cell", cells.bits_per_cell), ("cell-code", cells.cell_code)):
+            if asked is not None:
+                raise OptionError(f"--{name} is {asked}, and {device.name} stores conductances; leave it out")
     if device is None or not isinstance(storage, DigitalStorage):
         return cells.bits_per_cell or 2, cells.cell_code or "binary"
     own = (storage.bits_per_cell, storage.cell_code)

@@ -1,6 +1,6 @@
 """The kinds of attack, from what was asked to a result: one set, a curve over sets, cells. No search lives here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,10 +16,11 @@ from faultsim.attacks.assemble import (
 )
 from faultsim.attacks.ball import Corruptions, asked, corruptions, size_of
 from faultsim.attacks.cells import find_cells, numbers_of
-from faultsim.attacks.curve import draw_curve, radii, values_of
+from faultsim.attacks.curve import Point, at, deployed_size, draw_curve, radii, values_of
 from faultsim.attacks.options import Ball, Cells, Curve, Search
 from faultsim.attacks.prepare import Prepared, finite
-from faultsim.attacks.worst import find, held_to, prove
+from faultsim.attacks.worst import Found, find, held_to, prove
+from faultsim.constraints import TensorSet
 from faultsim.engine.objective import NetworkObjective
 from faultsim.errors import OptionError
 from faultsim.results.attack import AttackResult
@@ -66,13 +67,7 @@ def one_set(prepared: Prepared, ball: Ball | None, search: Search) -> tuple[Atta
     if found.worst.score.nonfinite:
         bad = found.worst.score.nonfinite
         prepared.notes.append(f"The worst corruption makes outputs of {bad} samples non-finite; they count as wrong.")
-    if size is not None and size > 1 + _ROUNDED:
-        prepared.notes.append(
-            f"Rounded to the stored codes the worst corruption is {size:.3g} times as large as eps: the format holds "
-            "nothing between two codes."
-        )
-    if size == 0:
-        prepared.notes.append("The set is finer than the stored codes: every corruption tried rounds to no change.")
+    prepared.notes.extend(_rounded(_tried_size(prepared, over.constraint, found)))
     return result, lambda: objective.numbers(found.worst.delta)
 
 
@@ -101,7 +96,8 @@ def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Sear
         kept = {name: one for name, one in setting.stored.items() if names is None or name in names}
         n = ball.n
         if names is not None and n is not None:  # a layer can have fewer numbers than the whole
-            n = min(n, max(one.site.elements for one in kept.values()))
+            there = [one.site.elements for one in kept.values()]
+            n = min(n, sum(there) if ball.scope == "global" else max(there))
         return asked(kept, replace(ball, eps=1.0 if curve.over == "eps" else ball.eps, n=n), setting.model)
 
     unit = make(None)
@@ -121,6 +117,13 @@ def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Sear
         prepared.notes.append(
             "Critical radii are searched and scored on the samples of --data; they are upper bounds of the true ones."
         )
+    prepared.notes.extend(_rounded_points(prepared, unit, curve, points))
+    for one in found:
+        if one.size is not None and one.size > 1 + _ROUNDED:
+            prepared.notes.append(
+                f"Rounded to the stored codes the corruption at the critical radius of {one.name} is {one.size:.3g} "
+                "times as large as it: what breaks the accuracy lies outside of the set."
+            )
     own = 1.0 if ball is None else ball.eps
     said = "numbers" if curve.over == "n" else "radii of the device" if ball is None else _unit(ball)
     entry = curve_entry(prepared, curve, said, points, keep, found, own if curve.over == "eps" else None)
@@ -150,10 +153,46 @@ def worst_few_cells(prepared: Prepared, cells: Cells, search: Search) -> tuple[A
         raise StoppedEarlyError
     if best is None:
         prepared.notes.append("No change of the allowed cells did any damage.")
+    bad = max((one.score.nonfinite for one in found.sizes), default=0)
+    if cells.finite_only and bad:  # judged on the search's samples of the class that is aimed at
+        prepared.notes.append(
+            f"Outputs that are not finite are forbidden on the samples that the search aims at; of the others up to "
+            f"{bad} have one and count as wrong."
+        )
     result = frame(prepared, seconds=0.0, command="").model_copy(
         update={"cells": cells_entry(found, cells), "gradients": found.gradients, "forwards": found.forwards}
     )
     return result, None if best is None else lambda: numbers_of(setting.stored, best.changed)
+
+
+def _tried_size(prepared: Prepared, constraint: TensorSet, found: Found) -> float | None:
+    """Return how large the worst corruption is as it is deployed, or the search's own where none did any damage."""
+    delta = found.worst.delta or ({} if found.search is None else found.search.delta)
+    return deployed_size(prepared, constraint, delta)
+
+
+def _rounded(size: float | None, where: str = "") -> list[str]:
+    """Return what a reader must know of a corruption that is so many radii large as it is deployed."""
+    if size is not None and size > 1 + _ROUNDED:
+        return [
+            f"Rounded to the stored codes the worst corruption{where} is {size:.3g} times as large as eps: the format "
+            "holds nothing between two codes."
+        ]
+    if size == 0:
+        return [f"The set{where} is finer than the stored codes: every corruption tried rounds to no change."]
+    return []
+
+
+def _rounded_points(prepared: Prepared, unit: Corruptions, curve: Curve, points: Sequence[Point]) -> list[str]:
+    """Return the same of a curve: the point that leaves its set by most, and the last one that rounds to nothing."""
+    sizes: list[tuple[float, float]] = []
+    for value, one in points:
+        size = _tried_size(prepared, at(unit.constraint, curve, value), one)
+        if size is not None:
+            sizes.append((size, value))
+    most = max(sizes, default=(1.0, 0.0))
+    none = max(((size, value) for size, value in sizes if size == 0), default=(1.0, 0.0))
+    return [note for size, value in (most, none) if value for note in _rounded(size, f" at {curve.over} = {value:g}")]
 
 
 def _unit(ball: Ball) -> str:

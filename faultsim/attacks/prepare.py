@@ -70,6 +70,7 @@ def prepare(
     options: Options,
     roles: tuple[str, ...],
     samples: int,
+    samples_option: str = "--search-samples",
     bits_only: bool,
     torch_device: str,
     tell: Progress,
@@ -85,6 +86,7 @@ def prepare(
         options: As for `assess`.
         roles: Roles of the tensors under attack; with a device its own where empty.
         samples: Most samples that the search sees.
+        samples_option: What the user calls that.
         bits_only: Whether only the device's storage counts, not its faults.
         torch_device: Where gradients are computed.
         tell: Told of every step.
@@ -123,6 +125,11 @@ def prepare(
         if str(other.data.source) == str(setting.data.source):
             notes.append("--search-data and --data are the same file: the search saw what it is scored on.")
         prepared = Prepared(setting, other, on, True, as_stored or clean, chip, tell, stopped, notes)
+    if prepared.search is not setting.scorer and not prepared.search.score(setting.fault_free()).counts.n:
+        raise DataError(
+            f"none of the {len(prepared.search.data)} samples that the search sees has a label that counts; raise "
+            f"{samples_option}, or give other samples"
+        )
     if not prepared.counted:
         notes.append("The task counts no correct answers: the loss decides.")
     tell("load and check", 1, 1)
@@ -177,6 +184,31 @@ def picked(setting: Setting, full: Scorer, rows: NDArray[np.int64], labels: NDAr
         labels=kept,
         digests=None if full.digests is None else full.digests[rows],
     )
+
+
+def whole_batches(prepared: Prepared, rows: NDArray[np.int64], scorer: Scorer, whose: str) -> NDArray[np.int64]:
+    """Return those of some samples that fill batches: all, unless the graph takes so many at once and no other number.
+
+    What is left out is told, but for a first look at some of the samples.
+
+    Raises:
+        DataError: If there is not one batch.
+    """
+    if not any(spec.fixed_batch for spec in prepared.setting.model.inputs):
+        return rows
+    fixed = scorer.batch_size
+    whole = len(rows) - len(rows) % fixed
+    if not whole:
+        raise DataError(
+            f"{scorer.data.source} has {len(rows)} samples {whose}, and the model runs on exactly {fixed} at once; "
+            f"give at least {fixed} such samples, or export the model with a free batch"
+        )
+    out = len(rows) - whole
+    note = f"The last {out} of {len(rows)} samples {whose} are left out: the model runs on exactly {fixed} at once."
+    reported = scorer is prepared.search or scorer is prepared.setting.scorer
+    if reported and out and note not in prepared.notes:
+        prepared.notes.append(note)
+    return rows[:whole]
 
 
 def all_labels(full: Scorer) -> NDArray[Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultsim.assessment.setting import Setting
-from faultsim.attacks.ball import asked
+from faultsim.attacks.ball import asked, is_packed
 from faultsim.attacks.options import Ball, ProbeOptions
 from faultsim.attacks.prepare import Prepared
 from faultsim.attacks.real import real_values, zero_code
@@ -107,6 +107,8 @@ def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iter
             return
         prepared.tell("probe", place, len(plan))
         stored = {name: setting.stored[name] for name in part.sites}
+        if mode in ("gradient", "random") and all(is_packed(one, setting.model) for one in stored.values()):
+            continue
         if mode == "gradient":
             tallies = [t for t in [_gradient(prepared, objective, stored, strength)] if t is not None]
         elif mode == "random":
@@ -151,7 +153,7 @@ def removed(
     numbers = {}
     for name, one in stored.items():
         site, values = one.site, one.values.copy()
-        zero = np.broadcast_to(zero_code(one, model), site.shape).astype(values.dtype)
+        zero = np.broadcast_to(zero_code(one), site.shape).astype(values.dtype)
         if not units:
             if _has_weights(one):
                 rng = generator(seed, draw, "weights", name)
@@ -191,8 +193,9 @@ def _strengths(mode: str, options: ProbeOptions) -> Sequence[float]:
 
 
 def _moving(stored: Mapping[str, Stored], model: Any) -> dict[str, Stored]:
-    """Return the tensors that a radius relative to their norm moves at all: those that are not zero."""
-    return {name: one for name, one in stored.items() if np.any(real_values(one, model))}
+    """Return the tensors that a radius relative to their norm moves at all: not zero, nor several codes a byte."""
+    moving = {name: one for name, one in stored.items() if not is_packed(one, model)}
+    return {name: one for name, one in moving.items() if np.any(real_values(one))}
 
 
 def _gradient(

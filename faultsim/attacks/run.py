@@ -66,6 +66,8 @@ def attack(
         StoppedEarlyError: If *stopped* said so before anything was found.
     """
     options, search = options or Options(), search or Search()
+    if ball is None and device is None and cells is None and curve is not None and curve.over == "eps":
+        ball = Ball()
     _check(ball, device, cells, curve, write)
     held, started = torch.get_num_threads(), time.perf_counter()
     chosen = () if device is not None else CELL_ROLES if cells is not None else BALL_ROLES
@@ -142,6 +144,7 @@ def probe(
             options=options,
             roles=roles or (() if device is not None else BALL_ROLES),
             samples=how.samples,
+            samples_option="--samples",
             bits_only=True,
             torch_device=torch_device,
             tell=progress or (lambda phase, done, total: None),

@@ -9,13 +9,12 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from faultsim.assessment.setting import Setting
 from faultsim.attacks.exhaustive import Exhaustive
 from faultsim.attacks.first_order import FirstOrder, first_order
 from faultsim.attacks.options import Search, one_of
 from faultsim.attacks.prepare import Prepared
 from faultsim.attacks.watched import WatchedObjective
-from faultsim.certify import Certificate, certify, is_coarse
+from faultsim.certify import Certificate, NotCertifiedError, certify, is_coarse
 from faultsim.constraints import Tensors, TensorSet
 from faultsim.engine.objective import NetworkObjective
 from faultsim.metrics import Classification, GoldenAgreement
@@ -220,7 +219,7 @@ def prove(prepared: Prepared, constraint: TensorSet, asked: bool | None) -> Proo
         setting.model,
         setting.stored,
         constraint,
-        _parts(setting, max(1, _HELD // max(largest, 1))),
+        _parts(prepared, max(1, _HELD // max(largest, 1))),
         output=setting.output.name,
         probabilities=setting.output.is_probability,
         roundoff=ROUNDOFF,
@@ -229,13 +228,20 @@ def prove(prepared: Prepared, constraint: TensorSet, asked: bool | None) -> Proo
     return Proof(found, time.perf_counter() - started)
 
 
-def _parts(setting: Setting, most: int) -> Iterator[tuple[dict[str, Any], NDArray[Any]]]:
-    """Yield inputs and labels of at most so many samples at a time, where they lie on the first axis."""
-    first = all(spec.batch_axis == 0 for spec in setting.model.inputs)
-    for batch in setting.scorer.batches():
-        labels = setting.scorer.batch_labels(batch)
-        for low in range(0, len(labels), most) if first else (0,):
-            part = slice(low, low + most) if first else slice(None)
+def _parts(prepared: Prepared, most: int) -> Iterator[tuple[dict[str, Any], NDArray[Any]]]:
+    """Yield inputs and labels of at most so many samples at a time, where the graph takes a part of a batch.
+
+    Raises:
+        NotCertifiedError: If the user stops.
+    """
+    scorer = prepared.setting.scorer
+    parted = all(spec.batch_axis == 0 and not spec.fixed_batch for spec in prepared.setting.model.inputs)
+    for batch in scorer.batches():
+        labels = scorer.batch_labels(batch)
+        for low in range(0, len(labels), most) if parted else (0,):
+            if prepared.stopped():
+                raise NotCertifiedError("the run was stopped before")
+            part = slice(low, low + most) if parted else slice(None)
             yield {name: array[part] for name, array in batch.inputs.items()}, labels[part]
 
 

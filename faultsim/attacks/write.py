@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from faultsim.assessment.setting import Setting
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.runner import Runner
-from faultsim.errors import OptionError
+from faultsim.errors import FaultsimError, OptionError
 from faultsim.formats import ConductanceMapping
 from faultsim.model import load_model
 from faultsim.results.attack import Written
@@ -39,16 +40,29 @@ def check_writable(setting: Setting, target: Path) -> None:
 def write_model(setting: Setting, numbers: Mapping[str, NDArray[Any]], target: Path) -> Written:
     """Write the graph with new *numbers*, load that file again and score it.
 
+    No file is left where that fails after it was written.
+
     Raises:
-        OptionError: If the file cannot be written.
+        OptionError: If the file cannot be written, or would hold a NaN, which no model is read with.
         ModelError: If a number does not fit the file (an analog value behind an integer code).
     """
+    for name, values in numbers.items():
+        nans = int(np.isnan(values.astype(np.float64)).sum())
+        if nans:
+            raise OptionError(
+                f"-o {target}: {name} would hold {nans} NaN, and a file with one is not read as a model; leave "
+                "--allow-nonfinite out to search for numbers that a file can hold"
+            )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         setting.model.write(target, numbers)
     except OSError as error:
         raise OptionError(f"-o {target}: cannot be written ({error.strerror})") from None
-    broken = load_model(target)
+    try:
+        broken = load_model(target)
+    except FaultsimError:
+        target.unlink(missing_ok=True)
+        raise
     full = setting.scorer
     runner = Runner(broken, full.output.name, threads=full.runner.threads)
     alone = Scorer(runner, full.output, full.task, full.data, full.batch_size, golden=full.golden, labels=full.labels)

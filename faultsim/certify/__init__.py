@@ -1,6 +1,6 @@
 """Certificates: bounds on loss and accuracy over every corruption of a set, or the reason why none is known."""
 
-from faultsim.certify.certificate import Certificate
+from faultsim.certify.certificate import Certificate, NotCertifiedError
 from faultsim.certify.certify import certify, is_coarse
 
-__all__ = ["Certificate", "certify", "is_coarse"]
+__all__ = ["Certificate", "NotCertifiedError", "certify", "is_coarse"]

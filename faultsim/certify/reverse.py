@@ -43,6 +43,22 @@ def cost(tape: Tape, directions: int) -> int:
     return directions * (parameters + sum(places.values()))
 
 
+def _held(tape: Tape) -> int:
+    """Return about how many numbers `_part` makes of one direction of one sample: what *n* chooses from counts."""
+    total = 0
+    for names, ball in tape.budget.blocks:
+        n, even = tape.budget.limit(names, ball.n), tape.budget.even(names)
+        for name in names:
+            uses = [use for use in tape.uses if use.leaf == name]
+            if len(uses) == 1 and uses[0].pair and even:
+                (use,) = uses
+                if n is not None:
+                    total += min(n, use.at.shape[-1]) * min(n, use.factor.shape[-1])
+            elif uses:
+                total += len(uses) * tape.budget.elements(name)
+    return total
+
+
 def ranges(tape: Tape, output: Tensor, seeds: Tensor) -> Range:
     """Bound how far directions of a value can move over the set, sample by sample.
 
@@ -54,7 +70,7 @@ def ranges(tape: Tape, output: Tensor, seeds: Tensor) -> Range:
     Returns:
         The bounds, shape ``(I, B)``.
     """
-    rows = max(1, _CHUNK // max(1, cost(tape, tape.batch)))
+    rows = max(1, _CHUNK // max(1, tape.batch * max(cost(tape, 1), _held(tape))))
     lows, highs = [], []
     for begin in range(0, len(seeds), rows):
         part = seeds[begin : begin + rows].expand(-1, *output.shape)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("seed", "batch_size", "level", "confidence", "sites", "exclude", "task", "output", "preprocess", "limit",
             "threads", "input_shape", "batch_axis")  # fmt: skip
-_SEARCH = ("objective", "gradients", "forwards", "restarts", "trials", "certify")
+_SEARCH = ("objective", "gradients", "forwards", "certify")
 _CELLS = ("until_accuracy", "target", "victim", "stealthy", "tolerance", "one_per_word", "row", "flippable",
           "bits_per_cell", "cell_code", "stuck_at")  # fmt: skip
 _PLAIN: dict[str, Any] = {"stealthy": False, "one_per_word": False}
@@ -65,10 +65,8 @@ _UNITS = {"rms": "rel:", "norm": "norm:", "none": "no prefix"}
               help="What is raised.")  # fmt: skip
 @click.option("--gradients", type=int, help="Most gradients; 60, for cells 200. On a curve for each value.")
 @click.option("--forwards", type=int, help="Most forward passes of the search; no limit, for cells 3000.")
-@click.option("--restarts", type=int, default=2, show_default=True, help="Random starts of searches that have one.")
-@click.option(
-    "--trials", type=int, default=50, show_default=True, help="Random corruptions of the set to compare with."
-)
+@click.option("--restarts", type=int, help="Random starts of searches that have one; 2, for cells 1.")
+@click.option("--trials", type=int, help="Random corruptions of the set to compare with; 50 by default.")
 @click.option("--search-samples", type=int, default=1000, show_default=True, help="Most samples that the search sees.")
 @click.option("--search-data", help="Other samples for gradients and search, so that --data only judges.")
 @click.option("--certify/--no-certify", default=None, help="Prove a bound over the whole set; by default where quick.")
@@ -124,16 +122,14 @@ def command(model: str, write: Path | None, out: Path | None, quiet: bool, **giv
     cells = _cells(given)
     curve, ball = _curve_and_ball(given, cells)
     chosen = () if "all" in given["methods"] else given["methods"]
-    search = Search(methods=chosen, samples=given["search_samples"], **{name: given[name] for name in _SEARCH})
+    spent = {name: given[name] for name in ("restarts", "trials") if given[name] is not None}
+    search = Search(methods=chosen, samples=given["search_samples"], **{name: given[name] for name in _SEARCH}, **spent)
     device, asked = given["device"], take_conditions(given)
+    _check_of_device(given, asked, of_device=device is not None and cells is None and ball is None)
     conditions = None
     if device is not None:
         device = load_device(device)
         conditions = conditions_from(device.spec, asked)
-    elif asked:
-        from faultsim.errors import OptionError
-
-        raise OptionError(f"--{next(iter(asked))} is a condition of a device; give --device, or leave it out")
     options = Options(conditions=conditions, **{name: given[name] for name in _OPTIONS})
     path = find_model(model)
     with progress_bar(quiet=quiet) as tell, until_interrupted() as stopped:
@@ -157,6 +153,19 @@ def command(model: str, write: Path | None, out: Path | None, quiet: bool, **giv
         except (StoppedEarlyError, KeyboardInterrupt):
             raise click.Abort from None
     return show(result, out)
+
+
+def _check_of_device(given: dict[str, Any], asked: dict[str, str], *, of_device: bool) -> None:
+    """Refuse what only a device's own set depends on, where another one is searched."""
+    from faultsim.errors import OptionError
+
+    name = next(iter(asked), "confidence" if given["confidence"] is not None else None)
+    if name is None or of_device:
+        return
+    what = "how many of a device's chips its set holds" if name == "confidence" else "a condition of a device"
+    if given["device"] is None:
+        raise OptionError(f"--{name} is {what}; give --device, or leave it out")
+    raise OptionError(f"--{name} is {what}, on which only the device's own set depends; leave it or --eps (--bits) out")
 
 
 def show(result: Any, out: Path | None) -> int:
@@ -210,6 +219,8 @@ def _cells(given: dict[str, Any]) -> "Cells | None":
         ("stuck_at", asked.get("stuck_at") is not None and what != "stuck", "goes with --stuck"),
         ("method", bool(given["methods"]), "chooses a search of sets; cells have one of their own"),
         ("certify", given["certify"] is True, "bounds sets; no bound over cells is known"),
+        ("trials", given["trials"] is not None, "draws random corruptions of sets; cells are compared with none"),
+        ("restarts", (given["restarts"] or 0) > 1, "of cells is 0 or 1: half of them are found anew once"),
     ):
         if wrong:
             raise OptionError(f"--{name.replace('_', '-')} {why}; leave it out")

@@ -16,17 +16,7 @@ from faultsim.model import Model
 from faultsim.model.inline import written_out
 from faultsim.model.nodes import Graph, Node
 from faultsim.model.roles import CARRIERS, SCALES
-from faultsim.model.values import to_numpy
 
-ZERO_POINTS = {
-    "DequantizeLinear": 2,
-    "QLinearConv": 5,
-    "QLinearMatMul": 5,
-    "QGemm": 5,
-    "MatMulIntegerToFloat": 5,
-    "DynamicQuantizeMatMul": 3,
-}
-"""Where the zero point of the weight lies among an op's inputs, as `roles.SCALES` for its scale."""
 WEIGHTS = {"DequantizeLinear": 0, "QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3, "MatMulIntegerToFloat": 1,
            "DynamicQuantizeMatMul": 1}  # fmt: skip
 _PICKS = frozenset({"Gather", "GatherND", "GatherElements"})
@@ -61,22 +51,13 @@ def coding_of(model: Model, site: Site) -> Coding | None:
     codes = model.numbers[site.name]
     if site.scale is None or not isinstance(site.format, IntFormat):
         return None
-    reader = _reader(_flat(model), site.name)
-    zero = np.zeros(())
-    scale_key = None
-    if reader is not None:
-        node, position = reader
-        if WEIGHTS.get(node.op_type) == position:
-            scale_key = _key(_flat(model), node, SCALES[node.op_type])
-            zero_key = _key(_flat(model), node, ZERO_POINTS[node.op_type])
-            if zero_key is not None:
-                found = np.asarray(to_numpy(model.program.tensors[zero_key])).astype(np.float64)
-                if found.size == 1:
-                    zero = found.reshape(())
-                elif found.size == site.scale.size:
-                    zero = found.reshape(site.scale.shape)
-                else:
-                    return None
+    zero = np.zeros(()) if site.zero is None else site.zero
+    if zero.size > 1 and zero.shape != site.scale.shape:
+        return None
+    graph, scale_key = _flat(model), None
+    reader = _reader(graph, site.name)
+    if reader is not None and WEIGHTS.get(reader[0].op_type) == reader[1]:
+        scale_key = _key(graph, reader[0], SCALES[reader[0].op_type])
     low, high = site.format.lowest, site.format.highest
     if low < 0 and codes.size and int(codes.min()) > low:
         low = -high

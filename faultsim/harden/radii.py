@@ -41,7 +41,7 @@ class Ladder:
         self._seed = setting.options.seed
         stored = setting.stored
         self._steps = {name: _step(one) for name, one in stored.items()}
-        self.norm = math.sqrt(sum(float(np.sum(real_values(one, setting.model) ** 2)) for one in stored.values()))
+        self.norm = math.sqrt(sum(float(np.sum(real_values(one) ** 2)) for one in stored.values()))
         self._scale = np.concatenate(
             [np.broadcast_to(1.0 / self._steps[name], one.site.shape).reshape(-1) for name, one in stored.items()]
         )

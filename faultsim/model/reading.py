@@ -91,7 +91,7 @@ def quantizer_format(chain: list[Node], program: Program, graph: Graph, shape: t
         if not np.all(np.isfinite(scale)) or np.any(scale <= 0):
             return None
         if node.op_type == "QuantizeLinear" and scale.ndim == 1 and scale.size > 1:
-            axis = _before(before, int(node.attributes.get("axis", 1)) % max(len(shape), 1), len(shape))
+            axis = axis_before(before, int(node.attributes.get("axis", 1)) % max(len(shape), 1), len(shape))
             along = [-1 if i == axis else 1 for i in range(len(shape))]
             scale = scale.reshape(along)
             found[1:2] = [None if one is None else one.reshape(along) for one in found[1:2]]
@@ -191,7 +191,7 @@ def channel_axis(chain: list[Node], use: Use, shape: tuple[int, ...]) -> int:
         axis = rank - 1 if last else max(rank - 2, 0)
     elif name in ("LSTM", "GRU", "RNN"):
         axis = 1
-    return _before(chain, axis, rank)
+    return axis_before(chain, axis, rank)
 
 
 def _einsum_axis(use: Use, rank: int) -> int:
@@ -207,8 +207,8 @@ def _einsum_axis(use: Use, rank: int) -> int:
     return own[-1] if own else rank - 1
 
 
-def _before(chain: list[Node], axis: int, rank: int) -> int:
-    """Axis of the constant that lies at *axis* after the transposes of *chain*."""
+def axis_before(chain: list[Node], axis: int, rank: int) -> int:
+    """Return the axis of the constant that lies at *axis* after the transposes of *chain*."""
     for node in reversed(chain):
         if node.op_type == "Transpose":
             permutation = node.attributes.get("perm") or list(range(rank))[::-1]
@@ -237,7 +237,7 @@ def scale_of(
             int(node.attributes.get("axis", 1)) if node.op_type == "DequantizeLinear" else channel_axis([], use, shape)
         )
         axis %= max(len(shape), 1)
-        axis = _before(chain[: chain.index(node)] if node in chain else chain, axis, len(shape))
+        axis = axis_before(chain[: chain.index(node)] if node in chain else chain, axis, len(shape))
         if step.ndim == 1 and len(shape) > axis and shape[axis] == step.size:
             return step.reshape([-1 if i == axis else 1 for i in range(len(shape))])
         return None

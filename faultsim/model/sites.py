@@ -26,6 +26,7 @@ from faultsim.model.reading import (
 )
 from faultsim.model.roles import ARITHMETIC, CARRIERS, CONVOLUTIONS, POSITIONS, PRODUCTS
 from faultsim.model.values import FLOAT8, Codes, Value, elem_type_of
+from faultsim.model.zero_points import zero_of
 
 
 def find_sites(program: Program) -> tuple[Site, ...]:
@@ -112,6 +113,7 @@ def _site(
         depth=depth,
         channel_axis=channel_axis(chain, use, shape),
         scale=scale_of(chain, use, program, graph, shape) if isinstance(value, Codes) else None,
+        zero=zero_of(chain, use, program, graph, shape) if isinstance(value, Codes) else None,
         code_bits=None if kept is None else kept.bits,
         quantizer=quantizer,
         untold=untold,

@@ -1,0 +1,146 @@
+"""What an attack keeps and says: after Ctrl-C, of figures of each size, of outputs and files that hold no number."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_nets
+from linear import QUICK, attacked, numbers, two_classes, with_numbers
+from onnx import TensorProto, helper
+
+import faultsim
+from faultsim.attacks import Ball, Cells, Curve, ProbeOptions, Search
+from faultsim.attacks import cells as module
+from faultsim.errors import DataError
+from faultsim.search.bits import worst_cells
+from faultsim.search.bits.ledger import CellRow
+
+SHORT = Search(gradients=10, forwards=400)
+
+
+def test_a_certificate_hears_that_the_user_stops(tmp_path: Path) -> None:
+    proto, data = two_classes()
+    told: list[str] = []
+    result = attacked(
+        tmp_path,
+        proto,
+        data,
+        ball=Ball(eps=1e-3),
+        search=Search(gradients=2, trials=1, certify=True),
+        progress=lambda phase, done, total: told.append(phase),
+        stopped=lambda: "certificate" in told,
+    )
+    assert result.worst is not None
+    assert (result.certificate.proven, result.certificate.why_not) == (False, "the run was stopped before")
+    assert result.stopped is not None
+
+
+def test_critical_radii_that_are_stopped_say_no_wrong_proof(tmp_path: Path) -> None:
+    proto, data = two_classes()
+    told: list[str] = []
+    result = attacked(
+        tmp_path,
+        proto,
+        data,
+        ball=Ball(),
+        curve=Curve(start=0.01, stop=1, points=2),
+        search=Search(gradients=4, trials=2, certify=True),
+        progress=lambda phase, done, total: told.append(phase),
+        stopped=lambda: "certificate" in told,
+    )
+    assert len(result.curve.points) == 2
+    assert result.curve.radii == ()
+    assert not any("No radius is proven" in note for note in result.notes)
+
+
+def test_a_stopped_search_for_cells_scores_the_size_that_did_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    def spied(*given, **more):
+        found.append(worst_cells(*given, **more))
+        return found[-1]
+
+    monkeypatch.setattr(module, "worst_cells", spied)
+    result = faultsim.attack(
+        "digits_int8",
+        cells=Cells(count=4),
+        options=replace(QUICK, limit=100),
+        search=SHORT,
+        stopped=lambda: bool(found),
+    )
+    sizes = [one for one in found[0].sizes if one.cells]
+    assert len(sizes) > 1
+    (point,) = result.cells.points
+    assert point.searched_accuracy == min(one.judged.accuracy for one in sizes)
+    assert result.stopped is not None
+
+
+def test_what_a_size_took_is_what_was_spent_until_it_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later corruption of as many cells with a larger value and more right answers is not the one that is shown."""
+
+    def added(*given, **more):
+        found = worst_cells(*given, **more)
+        one = found.sizes[-1]
+        other = CellRow("none", one.cells, one.judged.value + 1, 9.0, one.judged.accuracy + 0.1, None, 0, 777, 7777)
+        again = other._replace(value=one.judged.value, accuracy=one.judged.accuracy)
+        return replace(found, trace=(*found.trace, again, other))
+
+    given = {"cells": Cells(count=2), "options": replace(QUICK, limit=100), "search": SHORT}
+    plain = faultsim.attack("digits_int8", **given)
+    monkeypatch.setattr(module, "worst_cells", added)
+    assert faultsim.attack("digits_int8", **given).cells == plain.cells
+
+
+def test_no_file_with_a_nan_is_left_behind(tmp_path: Path) -> None:
+    proto = tiny_nets.dense()
+    proto = with_numbers(proto, "second.weight", np.full_like(numbers(proto)["second.weight"], 1.5))  # bit 30: NaN
+    cells, target = Cells(count=1, finite_only=False), tmp_path / "worst.onnx"
+    options = replace(QUICK, sites=("second.weight",))
+    result = attacked(tmp_path, proto, tiny_nets.samples(40), cells=cells, options=options, search=SHORT, write=target)
+    (cell,) = result.cells.changed
+    assert (cell.low_bit, cell.after) == (30, None)
+    assert not target.exists()
+    assert result.written is None
+    assert any("was not written: -o" in note and "second.weight would hold 1 NaN" in note for note in result.notes)
+
+
+def test_outputs_beside_the_victim_that_are_not_finite_are_told(tmp_path: Path) -> None:
+    """A weight that becomes 1.7e38 keeps the victim's outputs finite, and overflows where the input is 1e30."""
+    w = np.array([[0.5, 0.1], [0.0, 1.0]], np.float32)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"], "product")]
+    shapes = {"inputs": {"x": (TensorProto.FLOAT, ("N", 2))}, "outputs": {"y": (TensorProto.FLOAT, ("N", 2))}}
+    data = {"x": np.array([[1e30, 0], [1, 1]] * 10, np.float32), "labels": np.array([0, 1] * 10)}
+    listed = tmp_path / "cells.csv"
+    listed.write_text("w,0,30\n")
+    proto = tiny_nets.model(nodes, {"w": w}, **shapes)
+    result = attacked(tmp_path, proto, data, cells=Cells(victim=1, flippable=listed), search=SHORT)
+    (point,) = result.cells.points
+    assert (point.aimed_accuracy, point.nonfinite) == (0, 10)
+    said = "forbidden on the samples that the search aims at; of the others up to 10 have one and count as wrong"
+    assert any(said in note for note in result.notes)
+    whole = attacked(tmp_path, proto, data, cells=Cells(flippable=listed), search=SHORT)
+    assert whole.cells.points == ()
+    assert not any("forbidden on" in note for note in whole.notes)
+
+
+def tokens(tmp_path: Path) -> Path:
+    """Three tokens a sample; only those of sample 5 have labels."""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.normal(size=(4, 5)).astype(np.float32)}
+    shapes = {"inputs": {"x": (TensorProto.FLOAT, ("N", 3, 4))}, "outputs": {"y": (TensorProto.FLOAT, ("N", 3, 5))}}
+    proto = tiny_nets.model([helper.make_node("MatMul", ["x", "w"], ["y"], "product")], weights, **shapes)
+    labels = np.where(np.arange(10)[:, None] == 5, 1, -100) * np.ones((1, 3), np.int64)
+    return tiny_nets.save(proto, tmp_path / "t.onnx", {"x": rng.normal(size=(10, 3, 4)).astype(np.float32),
+                                                       "labels": labels})  # fmt: skip
+
+
+def test_a_search_that_sees_no_label_is_refused(tmp_path: Path) -> None:
+    said = "none of the 2 samples that the search sees has a label that counts; raise "
+    path = tokens(tmp_path)
+    with pytest.raises(DataError, match=said + "--search-samples"):
+        faultsim.attack(path, ball=Ball(eps=0.1), options=QUICK, search=Search(gradients=3, trials=2, samples=2))
+    with pytest.raises(DataError, match=said + "--samples"):
+        faultsim.probe(path, options=QUICK, how=ProbeOptions(draws=2, samples=2))
+    seen = faultsim.attack(path, ball=Ball(eps=0.1), options=QUICK, search=Search(gradients=3, trials=2))
+    assert seen.worst is not None

@@ -1,0 +1,127 @@
+"""What a curve keeps and tells: of layers without a set, of values that are refused, and of codes that round."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_nets
+from linear import QUICK, attacked, numbers
+from onnx import TensorProto, helper
+
+import faultsim
+from faultsim.attacks import Ball, Curve, Search
+from faultsim.device import Conditions
+from faultsim.errors import OptionError
+
+SHORT = Search(gradients=6, trials=3, certify=False)
+
+
+def test_a_layer_for_which_a_device_has_no_set_loses_no_curve(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = {"w1": rng.normal(size=(200, 4)).astype(np.float32), "w2": rng.normal(size=(4, 2)).astype(np.float32)}
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1"], ["h"], "first"),
+        helper.make_node("Relu", ["h"], ["r"], "relu"),
+        helper.make_node("Gemm", ["r", "w2"], ["y"], "second"),
+    ]
+    shapes = {"inputs": {"x": (TensorProto.FLOAT, ("N", 200))}, "outputs": {"y": (TensorProto.FLOAT, ("N", 2))}}
+    x = rng.normal(size=(40, 200)).astype(np.float32)
+    data = {"x": x, "labels": (np.maximum(x @ weights["w1"], 0) @ weights["w2"]).argmax(1)}
+    result = attacked(
+        tmp_path,
+        tiny_nets.model(nodes, weights, **shapes),
+        data,
+        device="sram_low_voltage",
+        curve=Curve(start=0.1, stop=10, points=2, per_layer=True),
+        options=replace(QUICK, conditions=Conditions(v_norm=0.9)),
+        search=SHORT,
+    )
+    assert len(result.curve.points) == 2
+    assert [one.name for one in result.curve.radii] == ["all", "first"]
+    (note,) = [note for note in result.notes if note.startswith("second has no critical radius: ")]
+    assert "gives no set of corruptions to search" in note
+
+
+def test_a_value_that_a_method_cannot_search_is_refused_before_the_first(tmp_path: Path) -> None:
+    told: list[str] = []
+    with pytest.raises(OptionError, match="--method exhaustive would score more than 200,000 corners"):
+        attacked(
+            tmp_path,
+            tiny_nets.dense(),
+            tiny_nets.samples(20),
+            ball=Ball(p=math.inf, eps=0.1),
+            curve=Curve(over="n", start=1, stop=8, points=3),
+            options=replace(QUICK, sites=("second.weight",)),
+            search=Search(methods=("exhaustive",), trials=2, gradients=3),
+            progress=lambda phase, done, total: told.append(phase),
+        )
+    assert set(told) == {"load and check"}
+
+
+def test_a_curve_tells_where_codes_round_a_corruption_out_of_its_set_or_to_nothing() -> None:
+    """A step below half of a code vanishes, one above it becomes the whole code: 1 / 0.55 of the radius."""
+    model = faultsim.load_model(faultsim.library.find_model("digits_int8"))
+    step = min(float(np.max(one.scale)) for one in model.select(("weight",)))
+    given = {"options": replace(QUICK, limit=30, sites=("fc.weight_quantized",)), "search": SHORT}
+    assert float(np.max(model.site("fc.weight_quantized").scale)) == step
+    curve = Curve(start=0.3 * step, stop=0.55 * step, points=2)
+    result = faultsim.attack("digits_int8", ball=Ball(p=math.inf), curve=curve, **given)
+    (large,) = [note for note in result.notes if "the worst corruption at eps = " in note]
+    assert f"{0.55 * step:.6g}"[:7] in large
+    assert f"is {1 / 0.55:.3g} times as large as eps" in large
+    (none,) = [note for note in result.notes if "rounds to no change" in note]
+    assert f"The set at eps = {0.3 * step:g} is finer than the stored codes" in none
+
+
+def test_a_critical_radius_within_a_step_tells_that_its_corruption_is_larger() -> None:
+    given = {"options": replace(QUICK, limit=30), "search": SHORT, "roles": ("weight",)}
+    curve = Curve(start=0.0005, stop=0.002, points=2)
+    result = faultsim.attack("digits_int8", ball=Ball(p=math.inf), curve=curve, **given)
+    (radius,) = result.curve.radii
+    model = faultsim.load_model(faultsim.library.find_model("digits_int8"))
+    steps = np.concatenate([np.ravel(one.scale) for one in model.select(("weight",))])
+    moved = steps[steps / 2 <= radius.worst].max()  # less than half a step rounds to no change
+    assert radius.worst < moved
+    said = f"at the critical radius of all is {moved / radius.worst:.3g} times as large as it"
+    assert any(said in note for note in result.notes)
+
+
+def test_a_layer_alone_may_move_as_many_numbers_as_it_has_where_all_share(tmp_path: Path) -> None:
+    proto = tiny_nets.dense()
+    sizes = {name: values.size for name, values in numbers(proto).items()}
+    assert (sizes["first.weight"], sizes["first.bias"]) == (48, 8)  # two tensors of one layer: 56 numbers
+    x = tiny_nets.samples()["x"]
+    made = numbers(proto)
+    labels = (np.tanh(x @ made["first.weight"].T + made["first.bias"]) @ made["second.weight"].T).argmax(1)
+    seen: dict[str, int | None] = {}
+    from faultsim.attacks import phases
+
+    plain = phases.asked
+
+    def asked(stored, ball, model):
+        seen[",".join(stored)] = ball.n
+        return plain(stored, ball, model)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phases, "asked", asked)
+        attacked(
+            tmp_path,
+            proto,
+            {"x": x, "labels": labels},
+            ball=Ball(n=60, scope="global"),
+            curve=Curve(start=0.1, stop=1, points=2, per_layer=True),
+            search=Search(gradients=2, trials=1),
+        )
+    assert seen["first.weight,first.bias"] == 56
+    assert seen["second.weight"] == 32
+
+
+def test_a_curve_alone_is_of_the_radius_one() -> None:
+    given = {"curve": Curve(start=0.1, stop=1, points=2), "options": replace(QUICK, limit=10)}
+    search = Search(gradients=2, trials=2)
+    alone = faultsim.attack("digits", search=search, **given)
+    assert alone.curve == faultsim.attack("digits", ball=Ball(), search=search, **given).curve
+    with pytest.raises(OptionError, match="nothing to search: give --p and --eps"):
+        faultsim.attack("digits", curve=Curve(over="n", start=1, stop=4), options=QUICK)
