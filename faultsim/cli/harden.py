@@ -48,7 +48,9 @@ def _shared(command: F) -> F:
               "default; 1 leaves the clean pass of noise and randbet out: twice the steps.")  # fmt: skip
 @click.option("--search", type=int, default=4, show_default=True, help="Most strengths tried; 1 searches nothing.")
 @click.option("--p", type=float, help="Norm of virtual corruptions; inf is one. 2 by default, inf for gradient_l1.")
-@click.option("--eps", type=float, help="Their radius in units of the weights, above 0; 3 % of ‖w‖ by default.")
+@click.option("--eps", type=float,
+              help="Their radius in units of the weights, above 0; 3 % of ‖w‖ by default, 1 % of their RMS for "
+              "gradient_l1.")  # fmt: skip
 @click.option("--virtual-steps", type=int, default=1, show_default=True,
               help="Gradients of a virtual corruption, of l_star and sam.")  # fmt: skip
 @click.option("--epochs", type=int, help="Passes over the training samples; 20 by default, and at least 1,000 steps.")
@@ -166,6 +168,7 @@ def _hardening(options: dict[str, Any], conditions: Any) -> Any:
     """Return what the options ask for."""
     from faultsim.assessment import Options
     from faultsim.harden import Ball, Hardening, Training
+    from faultsim.harden.recipes import L1_EPS
     from faultsim.specs.scenario import in_minutes
     from faultsim.units import duration_s
 
@@ -176,7 +179,8 @@ def _hardening(options: dict[str, Any], conditions: Any) -> Any:
     if eps is not None or p is not None:
         if p is None:
             p = math.inf if _l1_alone(options["losses"]) else 2.0
-        ball = Ball(p=p, eps=0.03 if eps is None else eps, relative=eps is None)
+        usual = L1_EPS if _l1_alone(options["losses"]) else 0.03
+        ball = Ball(p=p, eps=usual if eps is None else eps, relative=eps is None)
     training = Training(
         epochs=take("epochs"),
         steps=take("steps"),

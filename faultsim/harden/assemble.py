@@ -97,6 +97,7 @@ def _training(
         strengths=tuple(StrengthTried(strength=one.strength, score=one.score) for one in tried),
         options={
             **asdict(options.training),
+            "batch_size": ready.batch_size,
             "lr": options.training.largest_rate(rms),
             "precision": ready.trainable.precision,
             **{name: getattr(options, name) for name in ASKED},
@@ -184,6 +185,9 @@ def _notes(ready: Prepared, options: Hardening, exported: Exported, trained: Tra
             f"{trained.dropped} chips drawn in the training had a loss or gradient that is not finite, "
             "and were left out of it."
         )
+    if ready.trainable.model.fallbacks:
+        ops = ", ".join(sorted(ready.trainable.model.fallbacks))
+        said.append(f"No gradient passes these ops, and what lies before them alone was not trained: {ops}.")
     slow = slow_note(options.training.precision, ready.trainable.model.device.type)
     if slow is not None:
         said.append(slow)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from faultsim.errors import OptionError
 from faultsim.harden.target import BatchLoss
 from faultsim.harden.trainable import Trainable
 from faultsim.rng import generator
@@ -32,6 +33,22 @@ class WithGraph(NamedTuple):
 
     loss: Tensor
     grads: Grads
+
+
+def check_trains(trainable: Trainable, feeds: Mapping[str, Array], batch_loss: BatchLoss) -> None:
+    """Check that the loss of a batch can be computed, and has a gradient by something that is trained.
+
+    Raises:
+        OptionError: If it has none.
+        FaultsimError: If it cannot be computed.
+    """
+    if not batch_loss(trainable.run(feeds, trainable.leaves())).requires_grad:
+        name, fallbacks = trainable.model.name, sorted(trainable.model.fallbacks)
+        ops = f" (ops without gradients: {', '.join(fallbacks)})" if fallbacks else ""
+        raise OptionError(
+            f"{name}: no gradient leads from the loss to anything that is trained{ops}; choose another --output, or "
+            "export the model without ArgMax and the like"
+        )
 
 
 class BatchAt:

@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from faultsim.engine.evaluate import Progress
-from faultsim.errors import DataError
+from faultsim.errors import DataError, OptionError
 from faultsim.harden import state
 from faultsim.harden.curve import Told, Trained
 from faultsim.harden.hardening import Hardening
-from faultsim.harden.losses import Loss, Plain
+from faultsim.harden.losses import Loss
+from faultsim.harden.noise import NoiseAware
 from faultsim.harden.prepare import Prepared
 from faultsim.harden.samples import digest
-from faultsim.harden.strength import Tried, search_strength, weakest
+from faultsim.harden.strength import Tried, has_knob, parts, search_strength, splits, weakest
 from faultsim.harden.train import train
 from faultsim.textfile import write_text
 
@@ -94,7 +95,7 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
         rate = chosen.training.lr or usual
         said.append(_said(own, f"a learning rate of {usual:.3g}", other, f"{LOWER * usual:.3g}", f"{rate:.3g}"))
         options = chosen
-    if isinstance(loss, Plain):
+    if not _searched(loss, options):
         return Choice(options, loss, [], tuple(said), spent())
     also, slack = ready.recipe.also, ready.validator.slack
     if also is not None:
@@ -102,7 +103,18 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
         chosen_loss = also if other > own + slack else loss
         said.append(_said(own, loss.kind, other, also.kind, chosen_loss.kind))
         loss = chosen_loss
-    tried = search_strength(loss.strength, lambda strength: score(options, loss, strength), most=options.search)
+    trained = [parts(loss)]
+
+    def allowed(strength: float) -> bool:
+        """Whether it is a loss of its own: knobs have ends, and one batch split in two needs both passes."""
+        one = loss.with_strength(strength)
+        known, usable = parts(one) in trained, splits(one) or not options.training.split_batch
+        trained.append(parts(one))
+        return usable and not known
+
+    tried = search_strength(
+        loss.strength, lambda strength: score(options, loss, strength), most=options.search, allowed=allowed
+    )
     return Choice(options, loss.with_strength(weakest(tried, slack).strength), tried, tuple(said), spent())
 
 
@@ -148,9 +160,33 @@ def train_part(
     )
 
 
+def forget(out: Path) -> None:
+    """Delete what an earlier hardening would go on from: a later ``--resume`` is to find this one alone.
+
+    Raises:
+        OptionError: If it cannot be deleted.
+    """
+    stale = [out / TRIED, *(folder / state.NAME for folder in (out / "final", *out.glob("strength-*")))]
+    for path in stale:
+        try:
+            path.unlink(missing_ok=True)
+        except NotADirectoryError:
+            continue
+        except OSError as error:
+            raise OptionError(
+                f"--out {out}: {path.name} of an earlier hardening cannot be deleted ({error.strerror}); "
+                "give another folder"
+            ) from None
+
+
 def _trainings(ready: Prepared, options: Hardening) -> int:
     """Most short trainings that there may be, one for the second rate among them."""
-    return 2 if isinstance(ready.recipe.loss, Plain) else options.search + 1 + (ready.recipe.also is not None)
+    return options.search + 1 + (ready.recipe.also is not None) if _searched(ready.recipe.loss, options) else 2
+
+
+def _searched(loss: Loss, options: Hardening) -> bool:
+    """Whether a strength is searched: not where the loss has none, or `noise` was given its own, which is alpha."""
+    return has_knob(loss) and not (isinstance(loss, NoiseAware) and options.alpha is not None)
 
 
 def _said(own: float, what: str, other: float, than: str, chosen: str) -> str:
@@ -171,10 +207,10 @@ def _known(out: Path | None, of: str) -> dict[str, Short]:
     try:
         found = json.loads((out / TRIED).read_text(encoding="utf-8"))
         scores = {str(key): Short(float(value), float(found["seconds"][key])) for key, value in found["scores"].items()}
-        if not all(0 <= one.seconds < math.inf for one in scores.values()):
-            raise ValueError("seconds out of range")
+        if not all(0 <= one.seconds < math.inf and math.isfinite(one.score) for one in scores.values()):
+            raise ValueError("a score or seconds out of range")
         same = found["of"] == of
-    except (OSError, ValueError, AttributeError, TypeError, KeyError):
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, OverflowError):
         raise DataError(f"{out / TRIED}: cannot be read; delete it, and the strengths are tried again") from None
     if not same:
         raise DataError(

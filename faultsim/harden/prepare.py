@@ -15,13 +15,15 @@ from faultsim.device import Device
 from faultsim.errors import OptionError
 from faultsim.harden import batchnorm
 from faultsim.harden.apart import check_apart, check_sources
-from faultsim.harden.augment import images
+from faultsim.harden.augment import check_answers, images
+from faultsim.harden.batch import check_trains
 from faultsim.harden.biases import NegativeBiases, wide_biases
 from faultsim.harden.hardening import Hardening
 from faultsim.harden.precision import resolved
 from faultsim.harden.quantize import CALIBRATED, Quantize, Quantized, quantize
 from faultsim.harden.recipes import Recipe, named_loss, recipe
 from faultsim.harden.samples import Samples, split
+from faultsim.harden.strength import splits
 from faultsim.harden.target import Target, Towards
 from faultsim.harden.trainable import Trainable
 from faultsim.harden.validate import Validator
@@ -126,7 +128,10 @@ def prepare(
         return part if given is None else _labelled(loaded, chip, given, options, torch_device)
 
     if options.training.augment != "none":
-        images(parts.train.inputs(0, 1), options.training.augment)
+        few = parts.train.inputs(0, fixed or 1)
+        images(few, options.training.augment)
+        answers = whole.output.real(np.asarray(loaded.run(few)[whole.output.name]))
+        check_answers(whole.task, answers, options.training.augment)
     test, validation = own(options.test_data, parts.test), own(options.validation_data, parts.validation)
     own_data = {"validation": options.validation_data, "test": options.test_data}
     said = check_apart(
@@ -159,8 +164,9 @@ def prepare(
             )
         chosen = chosen._replace(also=None)
     if options.training.split_batch:
-        _check_split(chosen, fixed)
+        _check_split(chosen, fixed, options.strength)
     target = Target(teacher, setting.task, setting.output, parts.train, towards=towards, batch_size=fixed or 250)
+    check_trains(trainable, *target.batch(np.arange(size)))
     live = options.batch_norm == "recalibrated" and batchnorm.live(loaded)
     validator = Validator(
         setting,
@@ -186,15 +192,16 @@ def prepare(
     )
 
 
-def _check_split(chosen: Recipe, fixed: int | None) -> None:
+def _check_split(chosen: Recipe, fixed: int | None, strength: float | None) -> None:
     if fixed is not None:
         raise OptionError(f"--split-batch: the graph takes batches of {fixed} alone; leave it out")
-    losses = [chosen.loss] if chosen.also is None else [chosen.loss, chosen.also]
-    if not all(one.two_passes for one in losses):
-        raise OptionError(
-            f"--split-batch is for a clean loss and a corrupted one, and {losses[-1].kind} has one of them alone; "
-            "leave it out, or use l_star, or noise or randbet with --alpha below 1"
-        )
+    for one in (chosen.loss, chosen.also):
+        if one is not None and not splits(one if strength is None else one.with_strength(strength)):
+            at = f" at strength {strength:g}" if strength is not None and splits(one) else ""
+            raise OptionError(
+                f"--split-batch is for a clean loss and a corrupted one, and {one.kind}{at} has one of them alone; "
+                "leave it out, or use l_star, or noise or randbet with --alpha below 1 in all"
+            )
 
 
 def _labelled(model: Model, chip: Device, data: str | Path | DataSet, options: Hardening, torch_device: str) -> DataSet:
@@ -208,7 +215,8 @@ def _labelled(model: Model, chip: Device, data: str | Path | DataSet, options: H
 def _quantized(floats: Model, kind: Quantize, train: Samples, fixed: int | None) -> tuple[Model, Quantized]:
     """Return the plainly quantized model, and what was done; the ranges are those of evenly spaced training samples."""
     size = fixed or 64
-    rows = np.unique(np.linspace(0, len(train) - 1, min(CALIBRATED, len(train))).round().astype(np.int64))
+    count = min(max(CALIBRATED, size), len(train))
+    rows = np.unique(np.linspace(0, len(train) - 1, count).round().astype(np.int64))
     starts = range(0, len(rows) - size + 1, size) if fixed else range(0, len(rows), size)
     batches = (train.take(rows[i : i + size])[0] for i in starts)
     made = quantize(floats, kind, batches, samples=size * len(starts) if fixed else len(rows))

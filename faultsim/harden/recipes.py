@@ -28,6 +28,8 @@ from faultsim.specs.storage import AnalogStorage
 RECIPES: Final = ("auto", "plain", "lp", "bits", "analog")
 PART: Final = 0.25
 """Weight of each corrupted loss where a recipe has two: half of the loss is the clean one's."""
+L1_EPS: Final = 0.01
+"""λ of gradient_l1, in units of the weights' RMS: every weight moves by as much at once, and 3 % of each is a lot."""
 LOSSES: Final = ("plain", "l_a", "l_star", "sam", "noise", "randbet", "clip", "negative_bias", "gradient_l1",
                   "bit_slice_l1")  # fmt: skip
 
@@ -130,7 +132,7 @@ def named_loss(
         elif name == "negative_bias":
             found.append(NegativeBiases())
         elif name == "gradient_l1":
-            found.append(GradientL1(ball=ball or Ball(p=math.inf, eps=0.01, relative=True)))
+            found.append(GradientL1(ball=ball or Ball(p=math.inf, eps=L1_EPS, relative=True)))
         elif name == "bit_slice_l1":
             found.append(BitSliceL1())
         else:

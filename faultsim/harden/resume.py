@@ -1,6 +1,7 @@
 """What of a training a checkpoint holds, and how it goes on from there. The file's format lives in `state.py`."""
 
 import hashlib
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,7 @@ def resume_at(run: "_Run", place: Path) -> None:
     arrays, meta = state.load(place)
     try:
         _restore(run, arrays, meta, place)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise DataError(
             f"{place}: this checkpoint is not whole ({reason}); delete it, and the training starts again"
@@ -71,6 +72,7 @@ def _restore(run: "_Run", arrays: dict[str, Array], meta: dict[str, Any], place:
             f"{place}: this checkpoint is of another model, loss, data or seed; "
             "give the options of that training, another --out, or leave --resume out"
         )
+    step = _check(run, arrays, meta)
     device = run.trainable.model.device
     with torch.no_grad():
         for name, leaf in run.leaves.items():
@@ -83,11 +85,52 @@ def _restore(run: "_Run", arrays: dict[str, Array], meta: dict[str, Any], place:
             field, _, name = rest.partition("/")
             value = torch.from_numpy(array)
             run.optimizer.state[run.leaves[name]][field] = value if field == "step" else value.to(device)
-    run.step, run.spent = int(meta["step"]), float(meta["spent"])
+    run.step, run.spent = step, float(meta["spent"])
     run.judging, run.judged_at = float(meta.get("judging", 0.0)), run.spent
     run.sum, run.count = float(meta["sum"]), int(meta["count"])
     run.dropped = int(meta.get("dropped", 0))
     run.curve = [Point.of(row) for row in meta["curve"]]
+
+
+def _check(run: "_Run", arrays: dict[str, Array], meta: dict[str, Any]) -> int:
+    """Return the step that a checkpoint is of, after a look at everything in it.
+
+    Raises:
+        ValueError: If something is missing, is of another shape or type, or is out of range.
+    """
+    step, curve = meta["step"], meta["curve"]
+    if type(step) is not int or not 0 <= step <= run.planned:
+        raise ValueError(f"step {step!r} of {run.planned}")
+    if not isinstance(curve, list) or not curve:
+        raise ValueError("no validation in it")
+    for key in ("spent", "judging", "count", "dropped", "sum"):
+        value = float(meta.get(key, 0.0) if key in ("judging", "dropped") else meta[key])
+        if not math.isfinite(value) or (value < 0 and key != "sum"):
+            raise ValueError(f"{key} {value:g}")
+    wanted: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+    for name, leaf in run.leaves.items():
+        like = np.dtype(str(leaf.dtype).removeprefix("torch.")), tuple(leaf.shape)
+        wanted |= {f"{part}/{name}": like for part in ("leaf", "mean", "best")}
+        if step:
+            wanted |= {f"optimizer/{key}/{name}": like for key in _moments(run)}
+        if step and isinstance(run.optimizer, torch.optim.Adam):
+            wanted[f"optimizer/step/{name}"] = np.dtype(np.float32), ()
+    if arrays.keys() != wanted.keys():
+        raise ValueError(f"{min(arrays.keys() ^ wanted.keys())!r} is missing, or too much")
+    for key, (kind, shape) in wanted.items():
+        array = arrays[key]
+        if array.dtype != kind or array.shape != shape:
+            raise ValueError(f"{key!r} is {array.dtype}{list(array.shape)}, not {kind}{list(shape)}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{key!r} is not finite")
+    return step
+
+
+def _moments(run: "_Run") -> tuple[str, ...]:
+    """Return what the optimizer keeps beside every leaf, in its shape."""
+    if isinstance(run.optimizer, torch.optim.Adam):
+        return "exp_avg", "exp_avg_sq"
+    return ("momentum_buffer",) if run.options.momentum else ()
 
 
 def _fingerprint(run: "_Run") -> str:

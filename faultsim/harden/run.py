@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from faultsim.assessment import assess
+from faultsim.assessment.run import Interrupted
 from faultsim.assessment.setting import make_setting
 from faultsim.data.spec import DataSet
 from faultsim.device import Device
 from faultsim.engine.evaluate import Progress
-from faultsim.errors import OptionError
-from faultsim.harden import state
+from faultsim.errors import ModelError, OptionError
 from faultsim.harden.assemble import assemble
-from faultsim.harden.choose import TRIED, choose, train_part
+from faultsim.harden.choose import choose, forget, train_part
 from faultsim.harden.curve import Told, Trained
 from faultsim.harden.export import Exported, check_target
 from faultsim.harden.export import export as write
@@ -26,7 +26,8 @@ from faultsim.harden.hardening import Hardening
 from faultsim.harden.module import into_module
 from faultsim.harden.prepare import BY_ORIGINAL, Prepared, beside, feeds_of, prepare
 from faultsim.harden.radii import MOST_SEARCHES, Ladder, Radii, side_by_side
-from faultsim.model import load_model
+from faultsim.model import Model, load_model
+from faultsim.model.proto import data_beside, lies_apart, read
 from faultsim.results import Result
 from faultsim.results.hardening import HardenResult
 
@@ -119,6 +120,7 @@ def harden(
     tell: Progress = progress or (lambda phase, done, total: None)
     tell("load and check", 0, 1)
     data, options = beside(model, data, options)
+    _check_apart(target, out, options)
     ready = prepare(model, device, data, options, torch_device=torch_device)
     made = out is None and not target.parent.exists()
     place = (out or target.parent) / (CANDIDATE if out is not None else f"{target.name}.candidate")
@@ -127,16 +129,16 @@ def harden(
     for path in (place, *(() if out is None else (out / QUANTIZED,))):
         check_target(given, path, option="-o" if out is None else "--out")
     if out is not None and not options.resume:
-        _forget(out)
+        forget(out)
     tell("load and check", 1, 1)
     original, chip = ready.setting.model, ready.setting.device
-    before = assess(original, chip, ready.test, options=_of_test(options), progress=_named(tell, "before"))
+    before = _assessed(original, chip, ready.test, options, tell, "before")
     floats = None
     if ready.floats is not None:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
             original.write(out / QUANTIZED)
-        floats = assess(ready.floats, chip, ready.test, options=_of_test(options), progress=_named(tell, "float"))
+        floats = _assessed(ready.floats, chip, ready.test, options, tell, "float")
     began = time.monotonic()
     options, loss, tried, said, searched = choose(ready, options, out, tell)
     trained = train_part(ready, options, loss, out, "final", told, tell, before=searched)
@@ -148,8 +150,7 @@ def harden(
             ready.trainable, numbers, place, feeds_of(ready.test, ready.batch_size if _fixed(ready) else CHECKED)
         )
         written = True
-        judged = _as_labels(ready.test)
-        after = assess(exported.model, chip, judged, options=_of_test(options), progress=_named(tell, "after"))
+        after = _assessed(exported.model, chip, _as_labels(ready.test), options, tell, "after")
         radii = _radii(ready, exported, options, tell) if options.radii else Radii((), ())
         result = assemble(
             ready,
@@ -168,11 +169,11 @@ def harden(
         )
         if result.helped:
             kept = True
-            final, missed = _moved(place, target)
+            final, sha256, missed = _moved(exported.model, place, target)
             exported = exported._replace(path=final)
-            lies = result.after.model.model_copy(update={"path": str(final)})
+            lies = result.after.model.model_copy(update={"path": str(final), "sha256": sha256})
             here = {"hardened": str(final), "after": result.after.model_copy(update={"model": lies})}
-            result = result.model_copy(update={**here, "notes": (*result.notes, *missed)})
+            result = result.model_copy(update={**here, "hardened_sha256": sha256, "notes": (*result.notes, *missed)})
     except BaseException as error:
         if written and place.exists():
             kept = True
@@ -210,10 +211,34 @@ def _of_test(options: Hardening) -> Any:
     return replace(options.assess, limit=None, preprocess=None, input_shape=())
 
 
-def _moved(place: Path, target: Path) -> tuple[Path, tuple[str, ...]]:
-    """Move the model to where it was asked for; where that cannot be written, it stays, and a sentence says so."""
+def _assessed(model: Model, chip: Device, data: DataSet, options: Hardening, tell: Progress, when: str) -> Result:
+    """Assess; Ctrl-C ends the hardening, since nothing is judged by a part of an assessment."""
+    try:
+        return assess(model, chip, data, options=_of_test(options), progress=_named(tell, when))
+    except Interrupted:
+        raise KeyboardInterrupt from None
+
+
+def _check_apart(target: Path, out: Path | None, options: Hardening) -> None:
+    """Refuse the place of the plainly quantized model for the hardened one, which would lie there in any case."""
+    if out is not None and options.quantize is not None and target.resolve() == (out / QUANTIZED).resolve():
+        raise OptionError(
+            f"-o {target}: that is where --out puts the plainly quantized model; give another name than {QUANTIZED}"
+        )
+
+
+def _moved(model: Model, place: Path, target: Path) -> tuple[Path, str, tuple[str, ...]]:
+    """Move the model to where it was asked for, and return where it lies and its hash.
+
+    Where that cannot be written, it stays, and a sentence says so. Weights that lie in a file of their own are written
+    anew: the graph names that file.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        if lies_apart(model.proto) and place.resolve() != target.resolve():
+            model.write(target)
+            _discard(place, folder=False)
+            return target, read(target).sha256, ()
         try:
             place.replace(target)
         except OSError:  # on another disk
@@ -221,32 +246,20 @@ def _moved(place: Path, target: Path) -> tuple[Path, tuple[str, ...]]:
             shutil.copyfile(place, partial)
             partial.replace(target)
             place.unlink()
+    except ModelError as error:
+        return place, model.sha256, (f"{str(error).partition(';')[0]}: the hardened model is {place}.",)
     except OSError as error:
-        return place, (f"{target} cannot be written ({error.strerror}): the hardened model is {place}.",)
-    return target, ()
+        return place, model.sha256, (f"{target} cannot be written ({error.strerror}): the hardened model is {place}.",)
+    return target, model.sha256, ()
 
 
 def _discard(place: Path, *, folder: bool) -> None:
-    """Delete a candidate that is not kept, and the folder that was made for it."""
+    """Delete a candidate that is not kept, with the weights beside it, and the folder that was made for it."""
     with contextlib.suppress(OSError):  # never written, or something else is in the folder by now
         place.unlink(missing_ok=True)
+        data_beside(place).unlink(missing_ok=True)
         if folder:
             place.parent.rmdir()
-
-
-def _forget(out: Path) -> None:
-    """Delete what an earlier hardening would go on from: a later ``--resume`` is to find this one alone."""
-    stale = [out / TRIED, *(folder / state.NAME for folder in (out / "final", *out.glob("strength-*")))]
-    for path in stale:
-        try:
-            path.unlink(missing_ok=True)
-        except NotADirectoryError:
-            continue
-        except OSError as error:
-            raise OptionError(
-                f"--out {out}: {path.name} of an earlier hardening cannot be deleted ({error.strerror}); "
-                "give another folder"
-            ) from None
 
 
 def _as_labels(data: DataSet) -> DataSet:

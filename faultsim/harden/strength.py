@@ -1,9 +1,14 @@
-"""The search for a loss's strength on validation scores, which rise and then fall with it. No training lives here."""
+"""The search for a loss's strength on validation scores, which rise and then fall with it, and what it turns.
+
+No training lives here.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from faultsim.errors import OptionError
+from faultsim.harden.losses import CorruptionResistant, Loss, Together
+from faultsim.harden.noise import NoiseAware, RandomBitErrors
 
 FACTOR = 2.0
 """Between neighbouring strengths."""
@@ -27,7 +32,37 @@ def weakest(tried: list[Tried], slack: float) -> Tried:
     return min((one for one in tried if one.score >= best - slack), key=lambda one: one.strength)
 
 
-def search_strength(start: float, score: Callable[[float], float], *, most: int, factor: float = FACTOR) -> list[Tried]:
+def parts(loss: Loss) -> tuple[Loss, ...]:
+    """Return the losses that are trained: of several each at its strength, whatever factor brought it there."""
+    return tuple(loss._scaled()) if isinstance(loss, Together) else (loss,)
+
+
+def has_knob(loss: Loss) -> bool:
+    """Return whether another strength is another loss: `negative_bias` has none, nor has `plain`."""
+    own = parts(loss)
+    return any(parts(loss.with_strength(loss.strength * part)) != own for part in (FACTOR, 1.0 / FACTOR))
+
+
+def splits(loss: Loss) -> bool:
+    """Return whether clean weights would see one half of a split batch and corrupted ones the other.
+
+    Corrupted losses that weigh one together leave nothing for the clean pass, so that its half is thrown away; l_star,
+    sam and losses of the gradient need it in any case.
+    """
+    own = parts(loss)
+    weights = [one.alpha for one in own if isinstance(one, CorruptionResistant | NoiseAware | RandomBitErrors)]
+    needed = any(isinstance(one, CorruptionResistant) or one.needs_graph for one in own)
+    return bool(weights) and (needed or sum(weights) < 1)
+
+
+def search_strength(
+    start: float,
+    score: Callable[[float], float],
+    *,
+    most: int,
+    factor: float = FACTOR,
+    allowed: Callable[[float], bool] | None = None,
+) -> list[Tried]:
     """Climb from *start* in steps of *factor* to the strength of the best score; the scores are taken as unimodal.
 
     The first step goes up; where that is worse, it goes down. A worse score ends the climb: behind it all are.
@@ -37,6 +72,7 @@ def search_strength(start: float, score: Callable[[float], float], *, most: int,
         score: Its validation score; more is better.
         most: Most strengths that are tried, at least 1.
         factor: Above 1.
+        allowed: Says of each further strength whether it may be tried; the climb ends before one that may not.
 
     Returns:
         Every strength tried, in order.
@@ -58,6 +94,8 @@ def search_strength(start: float, score: Callable[[float], float], *, most: int,
         best = tried[0].score
         while len(tried) < most:
             strength *= step
+            if allowed is not None and not allowed(strength):
+                break
             tried.append(Tried(strength, score(strength)))
             if tried[-1].score <= best:
                 break

@@ -75,6 +75,7 @@ def read(path: str | Path) -> LoadedProto:
         data = load_external(tensor, path, room)
         room -= len(data)
         digest.update(data)
+        tensor.ClearField("data_location")  # read in, it is like any other: written graphs are compared by their bytes
     return LoadedProto(proto, digest.hexdigest(), path)
 
 
@@ -171,23 +172,39 @@ def write(proto: ModelProto, path: str | Path) -> None:
         ModelError: If the file cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
+    partial, data = path.with_name(path.name + ".partial"), data_beside(path)
+    weights = data.with_name(data.name + ".partial")
     try:
-        if proto.ByteSize() > PROTOBUF_LIMIT:
-            proto = _externalised(proto, path.name + ".data", path.parent)
+        apart = lies_apart(proto)
+        if apart:
+            proto = _externalised(proto, data.name, weights)
         partial.write_bytes(proto.SerializeToString(deterministic=True))
+        if apart:
+            os.replace(weights, data)
         os.replace(partial, path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+        for one in (partial, weights):
+            with contextlib.suppress(OSError):
+                one.unlink()
         raise ModelError(f"{path}: cannot be written ({error.strerror}); choose another place with -o") from None
 
 
-def _externalised(proto: ModelProto, location: str, folder: Path) -> ModelProto:
+def lies_apart(proto: ModelProto) -> bool:
+    """Return whether `write` puts the weights of *proto* into a file of their own."""
+    return bool(proto.ByteSize() > PROTOBUF_LIMIT)
+
+
+def data_beside(path: Path) -> Path:
+    """Return the file that holds the weights of the model at *path*, where they lie apart."""
+    return path.with_name(path.name + ".data")
+
+
+def _externalised(proto: ModelProto, location: str, place: Path) -> ModelProto:
+    """Return a copy of *proto* whose weights lie in the file *location*; they are written to *place* for now."""
     copy = ModelProto()
     copy.CopyFrom(proto)
     offset = 0
-    with (folder / location).open("wb") as file:
+    with place.open("wb") as file:
         for tensor in tensors(copy):
             data = tensor.raw_data
             if len(data) < 1024:

@@ -1,10 +1,19 @@
 """Augmented batches hold the same pixels, moved; the same step moves them the same way."""
 
+from dataclasses import replace
+
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from faultsim.errors import OptionError
-from faultsim.harden.augment import augmented, images
+from faultsim.harden import Training, harden
+from faultsim.harden import run as running
+from faultsim.harden.augment import augmented, check_answers, images
+from faultsim.metrics import ClassIds, Classification, Custom, GoldenAgreement, Regression, TokenClassification
+from tests.harden.conftest import Arrays
+from tests.harden.test_leavings import SHORT
 
 
 @pytest.mark.parametrize("kind", ["shift", "flip-shift"])
@@ -50,3 +59,62 @@ def test_channels_last_are_refused(channels):
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 5, 3), (4, 4, 1), (8, 6, 2)])
 def test_channels_first_are_taken(shape):
     assert images({"x": np.zeros((2, *shape), np.float32), "n": np.zeros(2)}, "shift") == ("x",)
+
+
+def test_all_images_of_a_sample_move_alike():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(16, 1, 16, 16)).astype(np.float32)
+    found = augmented({"x": x, "y": 2 * x, "small": x[:, :, ::2, ::2]}, "flip-shift", seed=1, step=2)
+    assert not np.array_equal(found["x"], x)
+    assert np.array_equal(found["y"], 2 * found["x"])
+    assert np.array_equal(augmented({"x": x}, "flip-shift", seed=1, step=2)["x"], found["x"])  # as it does alone
+    assert found["small"].shape == (16, 1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("task", "shape"),
+    [
+        (Classification(), (4, 10)),
+        (GoldenAgreement(Classification()), (4, 10, 1, 1)),
+        (Regression(), (4, 3)),
+        (Custom("module:function"), (4, 2, 8, 8)),
+        (ClassIds(), (4,)),
+    ],
+)
+def test_one_answer_a_sample_is_taken(task, shape):
+    check_answers(task, np.zeros(shape), "shift")
+
+
+@pytest.mark.parametrize(
+    ("task", "shape"),
+    [
+        (TokenClassification(), (4, 2, 8, 8)),
+        (GoldenAgreement(Regression()), (4, 1, 8, 8)),
+        (Regression(), (1, 8, 8)),
+        (ClassIds(), (4, 8, 8)),
+    ],
+)
+def test_answers_for_every_pixel_are_refused(task, shape):
+    with pytest.raises(OptionError, match=r"moves the images and not .* is N×.*8×8; use none"):
+        check_answers(task, np.zeros(shape), "shift")
+
+
+def test_segmentation_is_refused_before_anything_is_assessed(tmp_path, monkeypatch):
+    def assessed(*_, **__):
+        raise AssertionError("it was assessed before the refusal")
+
+    monkeypatch.setattr(running, "assess", assessed)
+    rng = np.random.default_rng(0)
+    graph = helper.make_graph(
+        [helper.make_node("Conv", ["x", "k"], ["y"], "conv")],
+        "pixels",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 2, 8, 8])],
+        [numpy_helper.from_array(rng.normal(size=(2, 1, 1, 1)).astype(np.float32), "k")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "m.onnx")
+    x = rng.normal(size=(60, 1, 8, 8)).astype(np.float32)
+    options = replace(SHORT, training=Training(steps=2, augment="flip-shift"))
+    for labels in ((x[:, 0] > 0).astype(np.int64), None):
+        with pytest.raises(OptionError, match=r"augment 'flip-shift' moves the images .* is N×2×8×8; use none"):
+            harden(tmp_path / "m.onnx", "reram", Arrays("x", x, labels), target=tmp_path / "h.onnx", options=options)

@@ -221,3 +221,36 @@ def test_a_diverged_short_training_does_not_win():
     lost = replace(start, step=1, loss=float("inf"), score=LOST)
     assert validator.promise((start, lost)) == LOST
     assert validator.promise((start, replace(lost, loss=1e12))) == LOST
+
+
+GIVEN = replace(QUICK, training=replace(QUICK.training, lr=1e-3), losses=("noise",), resume=False)
+
+
+def test_an_alpha_that_was_given_to_noise_is_the_one_that_is_trained_with(tmp_path):
+    training = _harden(tmp_path, replace(GIVEN, alpha=1.0)).result.training
+    assert (training.strength, training.strengths) == (1.0, ())
+
+
+def test_a_strength_past_the_end_of_the_knob_is_no_other_loss(tmp_path, monkeypatch):
+    rising = iter((0.5, 0.6, 0.7, 0.8))
+    monkeypatch.setattr(Validator, "promise", lambda self, curve: next(rising))
+    tried = _harden(tmp_path, replace(GIVEN, search=4)).result.training.strengths
+    assert [(one.strength, one.score) for one in tried] == [(0.5, 0.5), (1.0, 0.6)]
+
+
+@pytest.mark.parametrize(("losses", "options"), [(("negative_bias",), {}), (("plain", "negative_bias"), {})])
+def test_what_has_no_knob_is_not_searched(tmp_path, losses, options):
+    options = replace(GIVEN, losses=losses, **options)
+    found = harden("digits_int8", "sram", target=tmp_path / "h.onnx", out=tmp_path / "out", options=options).result
+    assert found.training.strengths == ()
+    assert not list((tmp_path / "out").glob("strength*"))
+
+
+@pytest.mark.parametrize("score", ["NaN", "Infinity", "1e999"])
+def test_scores_that_are_no_numbers_are_refused(tmp_path, score):
+    _harden(tmp_path, QUICK)
+    place = tmp_path / "out" / TRIED
+    text = json.dumps({**json.loads(place.read_text()), "scores": {"0.03": 0.5}})
+    place.write_text(text.replace('{"0.03": 0.5}', f'{{"0.03": {score}}}'))
+    with pytest.raises(DataError, match=r"strengths.json: cannot be read; delete it"):
+        _harden(tmp_path, QUICK)

@@ -7,7 +7,10 @@ import sys
 import pytest
 
 from faultsim.cli import main
+from faultsim.device import load_device
 from faultsim.errors import OptionError
+from faultsim.harden import Ball
+from faultsim.harden.recipes import L1_EPS, named_loss
 
 FAST = ("--steps", "4", "--strength", "0.05", "--trials", "2", "--search-gradients", "2", "--no-radii", "--quiet",
         "--limit", "200")  # fmt: skip
@@ -111,6 +114,8 @@ def test_an_option_without_an_effect_is_refused(faultsim, tmp_path, words, messa
         (("--loss", "gradient_l1", "--loss", "clip", "--eps", "0.001"), (math.inf, 0.001, False)),
         (("--loss", "l_star", "--eps", "0.001"), (2.0, 0.001, False)),
         (("--loss", "l_star", "--p", "1"), (1.0, 0.03, True)),
+        (("--loss", "gradient_l1", "--p", "inf"), (math.inf, 0.01, True)),
+        (("--loss", "l_a", "--p", "inf"), (math.inf, 0.03, True)),
     ],
 )
 def test_the_norm_is_that_of_the_loss_where_none_is_given(faultsim, tmp_path, monkeypatch, words, found):
@@ -124,3 +129,11 @@ def test_the_norm_is_that_of_the_loss_where_none_is_given(faultsim, tmp_path, mo
     faultsim("harden", "digits", "-d", "reram", "-o", tmp_path / "h.onnx", *words)
     [ball] = seen
     assert (ball.p, ball.eps, ball.relative) == found
+
+
+def test_the_norm_of_gradient_l1_may_be_named_without_another_radius():
+    usual, named = (
+        named_loss(("gradient_l1",), load_device("sram"), ball=ball).loss.strength
+        for ball in (None, Ball(p=math.inf, eps=L1_EPS, relative=True))
+    )
+    assert usual == named == 0.01

@@ -15,11 +15,13 @@ from faultsim.harden.curve import Judged
 from faultsim.harden.losses import CorruptionResistant, GradientRegularised, Plain, SharpnessAware, Together, evaluate
 from faultsim.harden.noise import NoiseAware, RandomBitErrors, WeightClipping
 from faultsim.harden.samples import Samples
+from faultsim.harden.strength import splits
 from faultsim.harden.target import Target
 from faultsim.harden.train import train
 from faultsim.harden.trainable import Trainable
 from faultsim.metrics import Classification
-from tests.harden.conftest import Arrays
+from faultsim.model import load_model
+from tests.harden.conftest import DIGITS, Arrays, batch_of
 from tests.harden.test_harden import QUICK
 
 SHORT = replace(QUICK, radii=False, training=Training(steps=2, batch_size=32, split_batch=True))
@@ -98,6 +100,9 @@ def test_only_losses_with_both_passes_split(loss, both):
     [
         (("l_a",), {}, "a clean loss and a corrupted one, and l_a has one of them alone; leave it out, or use l_star"),
         (("clip", "randbet"), {"alpha": 1.0}, r"and clip\+randbet has one of them alone"),
+        (("noise",), {"strength": 1.0}, "and noise at strength 1 has one of them alone"),
+        (("noise", "randbet"), {"strength": 1.0}, r"noise\+randbet has one .* below 1 in all"),
+        (("noise", "randbet"), {"strength": None}, r"and noise\+randbet has one of them alone"),
     ],
 )
 def test_what_cannot_be_split_is_refused(tmp_path, losses, changes, message):
@@ -105,6 +110,40 @@ def test_what_cannot_be_split_is_refused(tmp_path, losses, changes, message):
         harden("digits", "sram", target=tmp_path / "h.onnx", options=replace(SHORT, losses=losses, **changes))
     with pytest.raises(OptionError, match="a batch of 1 cannot be split"):
         Training(batch_size=1, split_batch=True)
+
+
+@pytest.mark.parametrize(
+    ("loss", "both"),
+    [
+        (Plain(), False),
+        (GradientRegularised(), False),
+        (SharpnessAware(), True),
+        (RandomBitErrors(alpha=0.9), True),
+        (NoiseAware(device=load_device("sram"), alpha=0.5).with_strength(1.0), False),
+        (Together(losses=(NoiseAware(device=load_device("sram")), WeightClipping())), True),
+        (Together(losses=(NoiseAware(device=load_device("sram")), WeightClipping()), factor=2.0), False),
+        (Together(losses=(RandomBitErrors(), NoiseAware(device=load_device("sram")))), False),
+        (Together(losses=(RandomBitErrors(), NoiseAware(device=load_device("sram"), alpha=0.4))), True),
+        (Together(losses=(RandomBitErrors(), NoiseAware(device=load_device("sram")), CorruptionResistant())), True),
+    ],
+)
+def test_both_halves_are_used_or_none_is_made(digits, loss, both):
+    """The law: a batch is split where clean and corrupted weights both see a part of it."""
+    assert splits(loss) is both
+    at = batch_of(load_model(DIGITS / "digits_float.onnx"), digits[0][:8], digits[1][:8])
+    asked = set()
+    whole, graph = at.at, at.graph
+    at.at = lambda deltas: asked.add(deltas is None) or whole(deltas)  # type: ignore[method-assign]
+    at.graph = lambda: asked.add(True) or graph()  # type: ignore[method-assign]
+    evaluate(loss, at)
+    assert (asked == {True, False}) is both
+
+
+def test_a_search_ends_before_the_clean_half_would_be_thrown_away(tmp_path):
+    options = replace(SHORT, losses=("noise",), strength=None, search=3)
+    options = replace(options, training=replace(SHORT.training, lr=1e-4))
+    tried = harden("digits", "sram", target=tmp_path / "h.onnx", options=options).result.training.strengths
+    assert [one.strength for one in tried] == [0.5, 0.25]
 
 
 def test_a_split_training_is_stated_and_repeats_itself(tmp_path):

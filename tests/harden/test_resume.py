@@ -1,0 +1,91 @@
+"""A checkpoint is looked at before anything goes on from it: every number of it is there, fits and is finite."""
+
+import math
+
+import numpy as np
+import pytest
+
+from faultsim.errors import DataError
+from faultsim.harden import state
+from tests.harden.test_train import _job
+
+
+@pytest.fixture(scope="module", params=["adam", "sgd"])
+def kept(request, tmp_path_factory):
+    """A checkpoint of a training that is at its end."""
+    place = tmp_path_factory.mktemp("kept") / state.NAME
+    _job(checkpoint=place, steps=6, optimizer=request.param)
+    return request.param, *state.load(place)
+
+
+def _without(start):
+    return lambda arrays: {name: array for name, array in arrays.items() if not name.startswith(start)}
+
+
+def _changed(start, change):
+    def made(arrays):
+        name = next(name for name in arrays if name.startswith(start))
+        return {**arrays, name: change(arrays[name])}
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_without("optimizer/"), "is missing, or too much"),
+        (_without("best/"), "'best/.*' is missing"),
+        (lambda arrays: {**arrays, "optimizer/step/none": np.zeros((), np.float32)}, "'optimizer/step/none' is"),
+        (_changed("leaf/", lambda array: array.reshape(-1)[:1]), r"'leaf/.*' is float32\[1\], not float32\["),
+        (_changed("mean/", lambda array: array.reshape(-1)[:1]), r"'mean/.*' is float32\[1\], not float32\["),
+        (_changed("best/", lambda array: array.astype(np.float64)), r"'best/.*' is float64\["),
+        (_changed("leaf/", lambda array: np.full_like(array, np.nan)), "'leaf/.*' is not finite"),
+        (_changed("optimizer/", lambda array: np.full_like(array, np.inf)), "'optimizer/.*' is not finite"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(kept, tmp_path, change, reason):
+    optimizer, arrays, meta = kept
+    place = tmp_path / state.NAME
+    state.save(place, change(arrays), meta)
+    with pytest.raises(DataError, match=rf"this checkpoint is not whole \(.*{reason}.*delete it"):
+        _job(checkpoint=place, resume=True, steps=6, optimizer=optimizer)
+
+
+def test_adams_moments_are_all_there(kept, tmp_path):
+    optimizer, arrays, meta = kept
+    if optimizer != "adam":
+        return
+    place = tmp_path / state.NAME
+    state.save(place, _without("optimizer/exp_avg/")(arrays), meta)
+    with pytest.raises(DataError, match=r"'optimizer/exp_avg/.*' is missing"):
+        _job(checkpoint=place, resume=True, steps=6)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"step": -5}, "step -5 of 6"),
+        ({"step": 7}, "step 7 of 6"),
+        ({"step": math.inf}, "step inf of 6"),
+        ({"step": 2.5}, "step 2.5 of 6"),
+        ({"curve": []}, "no validation in it"),
+        ({"curve": [[math.inf, *[0.0] * 7]]}, "infinity"),
+        ({"spent": -1.0}, "spent -1"),
+        ({"sum": math.nan}, "sum nan"),
+        ({"count": math.inf}, "count inf"),
+    ],
+)
+def test_figures_out_of_range_are_refused(kept, tmp_path, change, reason):
+    optimizer, arrays, meta = kept
+    place = tmp_path / state.NAME
+    state.save(place, arrays, {**meta, **change})
+    with pytest.raises(DataError, match=rf"this checkpoint is not whole \(.*{reason}.*delete it"):
+        _job(checkpoint=place, resume=True, steps=6, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("options", [{"optimizer": "sgd", "momentum": 0.0}, {"optimizer": "sgd"}, {}])
+def test_a_whole_checkpoint_is_gone_on_from(tmp_path, options):
+    place = tmp_path / state.NAME
+    whole = _job(checkpoint=place, steps=6, **options)
+    again = _job(checkpoint=place, resume=True, steps=6, **options)
+    assert all(np.array_equal(whole.numbers[name], again.numbers[name]) for name in whole.numbers)
