@@ -24,6 +24,8 @@ FIRST_LOOK = 256
 """Trials before the first look at a stop rule; later looks are a twentieth apart, in steps of as many."""
 LEAST = 1
 """Trials that each stratum gets at least."""
+MOST_TRIALS = 100_000_000
+"""Trials that a campaign has at most: their order is held in memory, some 40 bytes each."""
 
 
 class Ended(NamedTuple):
@@ -51,6 +53,9 @@ class Design(Protocol):
 
     most: int
     """Trials that it can ask for at most."""
+
+    def shares(self, trials: Ints) -> bool:
+        """Return whether any of *trials* is one that it may ask for."""
 
     def wave(self, rows: Table) -> Ints | None:
         """Return trials that are needed beside or among those in *rows* (sorted by trial); None: that is all."""
@@ -89,6 +94,10 @@ class Fixed:
         self._pilot = np.zeros(len(sizes), np.int64)
         self._asked = False
         self.most = len(self._order)
+
+    def shares(self, trials: Ints) -> bool:
+        """See `Design`."""
+        return bool(np.isin(self._order, trials).any())
 
     def wave(self, rows: Table) -> Ints | None:
         """See `Design`."""
@@ -133,6 +142,10 @@ class TwoPhase:
         self._rest = trials - asked
         self._asked = False
         self.most = trials
+
+    def shares(self, trials: Ints) -> bool:
+        """See `Design`; which trials the second phase takes is not known yet."""
+        return len(trials) > 0
 
     def wave(self, rows: Table) -> Ints | None:
         """See `Design`."""
@@ -185,6 +198,10 @@ class Sequential:
         self._run = make_sequence(rule, None if draws.replacement else draws.population.faults)
         self._upto, self._looks, self._met = 0, 0, False
 
+    def shares(self, trials: Ints) -> bool:
+        """See `Design`."""
+        return bool((trials < self.most).any())
+
     def wave(self, rows: Table) -> Ints | None:
         """See `Design`."""
         if self._upto:
@@ -225,13 +242,18 @@ def check_trials(draws: Draws, trials: int) -> None:
     """Refuse a number of trials that the population does not have, or that leaves a stratum without one.
 
     Raises:
-        OptionError: If so.
+        OptionError: If so, or if there are more than fit into memory.
     """
     faults, strata = draws.population.faults, len(draws.population.strata)
     if not draws.replacement and trials > faults:
         raise OptionError(
             f"--trials is {trials:,}, the population holds {faults:,} different faults; give at most as many "
             "(all of them: a census)"
+        )
+    if trials > MOST_TRIALS:
+        raise OptionError(
+            f"--trials is {trials:,}, asked for or planned for --margin, and a campaign has at most {MOST_TRIALS:,}; "
+            "give fewer, or a wider --margin"
         )
     if trials < strata:
         raise OptionError(

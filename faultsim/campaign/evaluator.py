@@ -28,7 +28,8 @@ COLUMNS = Columns(
 """Of each trial: stratum, then the flipped bit (the first one of several), then the counts over all samples.
 
 ``n … nonfinite`` count units (predictions); ``masked … broken`` count samples by outcome, each in one: ``broken`` ones
-have an output that is not finite. ``loss`` is the mean over finite units, NaN where there is none.
+have an output that is not finite. ``loss`` is the mean over finite units: inf where no unit is
+finite, NaN where the task has no loss.
 """
 
 

@@ -1,29 +1,36 @@
 """The identity of a campaign: exactly what is sampled and who judges it, as the journal's header has it."""
 
 import hashlib
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from faultsim.assessment.setting import Setting
 from faultsim.campaign.draw import DRAW_VERSION
-from faultsim.campaign.judging import scales_of_batch, task_facts
+from faultsim.campaign.judging import task_facts
+from faultsim.campaign.mixing import mixes_batch
 from faultsim.campaign.recipe import Prepared
 from faultsim.campaign.screened import screen_facts
 from faultsim.campaign.storage import Storage
+from faultsim.errors import OptionError
 from faultsim.journal import Identity, identity
+from faultsim.journal.errors import shown
 from faultsim.journal.identity import Json
 from faultsim.metrics import GoldenAgreement
 
 KIND = "bit_flip_campaign"
+_TEXT = "UO"
+"""Kinds of arrays of texts, whose type is as wide as the longest of the batch."""
 
 
 def campaign_identity(prepared: Prepared, *, screen: bool = False) -> Identity:
     """Return what is sampled: model, storage, data, task in full, seed, sites with their formats, flips, strata.
 
     How many trials, in which strata how many, and who computes them is no part: the rows serve any of these. The batch
-    size is one for graphs that quantize with scales of their batch alone.
+    size is one for graphs that mix the samples of a batch alone.
 
     Args:
         prepared: The campaign.
@@ -33,7 +40,7 @@ def campaign_identity(prepared: Prepared, *, screen: bool = False) -> Identity:
     device = setting.device
     as_deployed = isinstance(device, Storage) and device.as_deployed
     how: dict[str, Json] = {"screen": screen_facts()} if screen else {}
-    if scales_of_batch(setting):
+    if mixes_batch(setting):
         how["batch_size"] = min(setting.scorer.batch_size, len(setting.data))
     return identity(
         {
@@ -80,6 +87,30 @@ def data_digest(setting: Setting) -> str:
     return whole.hexdigest()
 
 
+def check_replaced(path: Path | None, what: Identity) -> None:
+    """Refuse to write over the result of another campaign; more or fewer trials of the same one are no other.
+
+    Args:
+        path: The file; what is no result of a campaign is not looked at.
+        what: The campaign that is run.
+
+    Raises:
+        OptionError: If the file holds the result of another one.
+    """
+    if path is None or not path.is_file():
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return
+    earlier = found.get("campaign") if isinstance(found, dict) else None
+    if isinstance(earlier, str) and earlier != what.id:
+        raise OptionError(
+            f"--out {path.parent}: its result.json is of another campaign ({shown(earlier[:12])}, this is "
+            f"{what.id[:12]}), which would be lost; give another folder"
+        )
+
+
 def is_earlier(parts: Mapping[str, Json]) -> bool:
     """Whether the parts are those of a campaign of a version that named the task, but did not keep its parameters."""
     return parts.get("kind") == KIND and isinstance(parts.get("task"), str)
@@ -87,9 +118,11 @@ def is_earlier(parts: Mapping[str, Json]) -> bool:
 
 def _feed(found: dict[str, Any], name: str, array: np.ndarray[Any, Any]) -> None:
     if name not in found:
-        found[name] = hashlib.sha256(f"{array.dtype.str}{array.shape[1:]}".encode())
-    plain = array if array.dtype.kind != "O" else np.array([repr(one) for one in array.ravel().tolist()])
-    if plain.dtype.kind == "U":  # the width of a text array is that of the longest in the batch
-        found[name].update("\x1f".join(plain.ravel().tolist()).encode() + b"\x1e")
-    else:
-        found[name].update(np.ascontiguousarray(plain).tobytes())
+        kind = array.dtype.kind if array.dtype.kind in _TEXT else array.dtype.str
+        found[name] = hashlib.sha256(f"{kind}{array.shape[1:]}".encode())
+    if array.dtype.kind not in _TEXT:
+        found[name].update(np.ascontiguousarray(array).tobytes())
+        return
+    for sample in array:
+        texts = [one if isinstance(one, str) else repr(one) for one in np.asarray(sample, array.dtype).ravel().tolist()]
+        found[name].update("\x1f".join(texts).encode() + b"\x1e")

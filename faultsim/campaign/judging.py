@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from faultsim.assessment.setting import Setting
 from faultsim.data.function import resolve
 from faultsim.errors import OptionError
 from faultsim.journal.identity import Json
@@ -56,11 +55,6 @@ def source_digest(function: str) -> str | None:
     parts = [_file_digest(one) for one in (sys.modules[function.partition(":")[0]], found)]
     known = [one for one in parts if one is not None]
     return hashlib.sha256("".join(known).encode()).hexdigest() if known else None
-
-
-def scales_of_batch(setting: Setting) -> bool:
-    """Whether the graph quantizes with scales of its whole batch, so that a row hangs on the batch size."""
-    return any(node.op_type.startswith("Dynamic") for node in setting.model.program.nodes())
 
 
 def comparable(parts: Mapping[str, Json], other: Mapping[str, Json]) -> dict[str, Json]:

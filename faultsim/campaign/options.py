@@ -5,10 +5,13 @@ from typing import Literal, get_args
 
 from faultsim.campaign.population import STRATIFY, Stratify
 from faultsim.errors import OptionError
+from faultsim.stats.sample_size import LEAST_MARGIN
 from faultsim.stats.stopping import StopRule, parse_until
 
 Allocation = Literal["proportional", "neyman"]
 Engine = Literal["sweep", "plain"]
+MARGIN = 0.01
+"""Half-width that trials are planned for, where none is asked for."""
 ROLES: tuple[str, ...] = ("weight", "bias", "norm", "scale", "zero_point", "constant")
 MOST_WORKERS = 1024
 MOST_SHARDS = 1_000_000
@@ -28,7 +31,8 @@ class CampaignOptions:
 
     Attributes:
         trials: Trials; the planned number for *margin* where None. With *until*: at most so many.
-        margin: Half-width that the planned number of trials is for (`stats.sample_size`), strictly between 0 and 1.
+        margin: Half-width that the planned number of trials is for (`stats.sample_size`), from 1e-6 to below 1;
+            `MARGIN` where None. It goes without *trials* and *until*, which say how many there are.
         until: Stop rule such as ``halfwidth<=0.005@0.99``.
         stratify: Strata of the population.
         allocation: How trials are split over strata.
@@ -50,7 +54,7 @@ class CampaignOptions:
     """
 
     trials: int | None = None
-    margin: float = 0.01
+    margin: float | None = None
     until: str | None = None
     stratify: Stratify = "none"
     allocation: Allocation = "proportional"
@@ -76,8 +80,10 @@ class CampaignOptions:
             if value is not None and (value < low or (high is not None and value > high)):
                 said = f"at least {low}" if high is None else f"{low} to {high}"
                 raise OptionError(f"--{name.replace('_mib', '')} is {value}, allowed is {said}")
-        if not 0 < self.margin < 1:
-            raise OptionError(f"--margin is {self.margin:g}, it must lie strictly between 0 and 1, such as 0.01")
+        if self.margin is not None and not LEAST_MARGIN <= self.margin < 1:
+            raise OptionError(
+                f"--margin is {self.margin:g}, allowed is {LEAST_MARGIN:g} to below 1; give one such as {MARGIN}"
+            )
         for name, value, allowed in (
             ("stratify", self.stratify, STRATIFY),
             ("allocation", self.allocation, get_args(Allocation)),
@@ -90,6 +96,11 @@ class CampaignOptions:
         self._check_pairs()
 
     def _check_pairs(self) -> None:
+        for name, value in (("trials", self.trials), ("until", self.until)):
+            if self.margin is not None and value is not None:
+                raise OptionError(
+                    f"--margin {self.margin:g} plans the number of trials, and --{name} {value} says it; leave one out"
+                )
         if self.until is not None:
             _ = self.rule
             if self.stratify != "none":

@@ -9,9 +9,9 @@ from faultsim.assessment.assemble import agreement_entry, data_info, device_info
 from faultsim.assessment.options import Options
 from faultsim.assessment.setting import Setting, untold
 from faultsim.campaign.design import Ended
+from faultsim.campaign.draw import Draws
 from faultsim.campaign.estimates import Domain
 from faultsim.campaign.evaluator import short_loss
-from faultsim.campaign.judging import scales_of_batch
 from faultsim.campaign.options import CampaignOptions
 from faultsim.campaign.pairing import Paired, compare
 from faultsim.campaign.population import Population
@@ -20,6 +20,7 @@ from faultsim.campaign.recipe import Prepared
 from faultsim.campaign.screen_rater import ScreenRater
 from faultsim.campaign.storage import Storage
 from faultsim.campaign.worst import worst_screened, worst_trials
+from faultsim.errors import OptionError
 from faultsim.journal import Identity, Table
 from faultsim.metrics import Tally
 from faultsim.results import Score
@@ -28,6 +29,7 @@ from faultsim.results.injection import (
     InjectionProvenance,
     InjectionResult,
     OutcomeMean,
+    PairedInfo,
     StopInfo,
     StratumRow,
     WorstTrial,
@@ -86,6 +88,7 @@ def make_result(
     assert overall is not None
     device = setting.device
     clean = _score(setting, prepared.clean)
+    paired, said = _paired(rows, other, what, options.level, draws)
     return InjectionResult(
         model=model_info(setting).model_copy(
             update={
@@ -121,11 +124,23 @@ def make_result(
         screen=None if screen is None else screen.info(),
         stop=_stop(campaign, facts.ended, len(rows)),
         stopped=f"interrupted after {len(rows):,} of {facts.planned:,} trials" if facts.interrupted else None,
-        paired=None if other is None else compare(rows, other, what, options.level, draws),
+        paired=paired,
         agreement=agreement_entry(setting),
-        notes=tuple(_notes(prepared, campaign, facts, overall.critical.unseen)),
+        notes=(*_notes(prepared, campaign, facts, overall.critical.unseen, mixed="batch_size" in what.parts), *said),
         provenance=_provenance(setting, campaign, facts),
     )
+
+
+def _paired(
+    rows: Table, other: Paired | None, what: Identity, level: float, draws: Draws
+) -> tuple[PairedInfo | None, list[str]]:
+    """Return the comparison; where it fails, what a note says of it: the trials were computed all the same."""
+    if other is None:
+        return None, []
+    try:
+        return compare(rows, other, what, level, draws), []
+    except OptionError as error:
+        return None, [f"Not compared with the other campaign: {error}."]
 
 
 def _score(setting: Setting, tally: Tally, *, stored: bool = False) -> Score:
@@ -207,7 +222,7 @@ def _stop(campaign: CampaignOptions, ended: Ended, trials: int) -> StopInfo | No
     )
 
 
-def _notes(prepared: Prepared, campaign: CampaignOptions, facts: Facts, unseen: float) -> list[str]:
+def _notes(prepared: Prepared, campaign: CampaignOptions, facts: Facts, unseen: float, *, mixed: bool) -> list[str]:
     setting, draws = prepared.setting, prepared.draws
     said = list(setting.data.notes)
     if facts.interrupted:
@@ -240,8 +255,8 @@ def _notes(prepared: Prepared, campaign: CampaignOptions, facts: Facts, unseen: 
         said.append("No labels: accuracy is agreement with the clean model's own answers.")
     if not setting.task.discrete:
         said.append("Predictions are values: any change of one counts as changed.")
-    if scales_of_batch(setting):
-        said.append("The graph quantizes with scales of its whole batch: another --batch-size gives another result.")
+    if mixed:
+        said.append("The graph mixes the samples of a batch: another --batch-size gives another result.")
     if facts.ended.pilot.any():
         said.append(
             f"The {int(facts.ended.pilot.sum()):,} pilot trials count as known faults; the rest of each stratum is "

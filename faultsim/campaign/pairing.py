@@ -9,13 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from faultsim.campaign.believable import check_rows
+from faultsim.campaign.design import Design
 from faultsim.campaign.draw import Draws
 from faultsim.campaign.evaluator import COLUMNS
 from faultsim.campaign.identify import is_earlier
 from faultsim.campaign.judging import comparable
 from faultsim.campaign.options import CampaignOptions
+from faultsim.campaign.recipe import Prepared
 from faultsim.errors import OptionError
-from faultsim.journal import Identity, Table, difference, read_journal
+from faultsim.journal import Identity, Table, difference, read_header, read_journal
 from faultsim.journal.union import unite
 from faultsim.results.injection import PairedDifferenceEntry, PairedInfo
 from faultsim.rng import generator
@@ -65,8 +68,8 @@ def read_other(path: Path, what: Identity) -> Paired:
             raise OptionError(
                 f"--paired-with {path}: there is no {JOURNAL_NAME} beside it; give the journal of that campaign"
             )
-    found = read_journal(journal)
-    parts = found.header.parts
+    header = read_header(journal)
+    parts = header.parts
     if is_earlier(parts):
         raise OptionError(
             f"--paired-with {path}: it is of an earlier version of faultsim, which did not keep the parameters of the "
@@ -78,12 +81,27 @@ def read_other(path: Path, what: Identity) -> Paired:
             f"--paired-with {path}: its faults are not the same: {said}; compare campaigns that differ in the model "
             "alone"
         )
-    if found.header.columns != COLUMNS:
+    if header.columns != COLUMNS:
         raise OptionError(f"--paired-with {path}: its rows are of another version of faultsim; run that campaign again")
     model = parts.get("model")
     sha = str(model.get("sha256", "")) if isinstance(model, dict) else ""
-    rows = unite(found.rows, lambda row: f"{journal}:{row + 2}").rows
+    rows = unite(read_journal(journal, columns=COLUMNS).rows, lambda row: f"{journal}:{row + 2}").rows
     return Paired(path, sha, rows)
+
+
+def check_shared(other: Paired, prepared: Prepared, design: Design) -> None:
+    """Refuse a campaign of which no trial could be compared, before it is run.
+
+    Raises:
+        OptionError: If none of its trials was scored by the other one.
+        JournalError: If a row of the other one is not that of its trial.
+    """
+    if not design.shares(other.rows["trial"]):
+        raise OptionError(
+            f"--paired-with {other.path}: it scored {len(other.rows):,} trials, none of them one that is asked for "
+            "here; run that campaign with as many --trials and the same --shard"
+        )
+    check_rows(other.rows, prepared, other.path)
 
 
 def compare(rows: Table, other: Paired, what: Identity, level: float, draws: Draws) -> PairedInfo:

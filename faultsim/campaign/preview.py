@@ -11,7 +11,7 @@ import torch
 from faultsim.assessment.options import Options
 from faultsim.campaign.identify import campaign_identity
 from faultsim.campaign.options import CampaignOptions
-from faultsim.campaign.pairing import check_pairing, read_other
+from faultsim.campaign.pairing import check_pairing, check_shared, read_other
 from faultsim.campaign.population import Population
 from faultsim.campaign.recipe import job_of
 from faultsim.campaign.run import plan_campaign
@@ -50,6 +50,8 @@ def preview(
             model, data, device=device, options=options, campaign=campaign, torch_device=torch_device
         )
         other = None if paired_with is None else read_other(paired_with, campaign_identity(planned.prepared))
+        if other is not None:
+            check_shared(other, planned.prepared, planned.design)
         draws, most = planned.prepared.draws, planned.design.most
         population = draws.population
         yield f"population  {population.faults:,} stored bits of {len(population.regions)} tensors"

@@ -4,7 +4,7 @@ The parent and every worker prepare the same way, so that a row is the same wher
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,8 @@ class Recipe:
         campaign: How to inject.
         torch_device: Where torch computes.
         name: What a serialized model is called.
+        axes: Which axes of its inputs and outputs count the samples, where its user had named them.
+        judged: The output that decides where axes have to be tried.
     """
 
     source: Any
@@ -87,6 +89,8 @@ class Recipe:
     campaign: CampaignOptions
     torch_device: str = "cpu"
     name: str | None = None
+    axes: Mapping[str, int | None] = field(default_factory=dict)
+    judged: str | None = None
 
     def prepare(self) -> Prepared:
         """Load and check everything, and score the model without faults.
@@ -97,6 +101,7 @@ class Recipe:
         source = self.source
         if isinstance(source, bytes):
             source = load_model(onnx.load_from_string(source), torch_device=self.torch_device, name=self.name)
+            source = source.with_batch_axes(self.axes, judged=self.judged)
         try:
             setting = make_setting(source, self.storage, self.data, self.options, torch_device=self.torch_device)
         except DeviceError as error:
@@ -130,7 +135,12 @@ class Recipe:
         if everything or not readable:
             data = HeldData(setting.data, setting.model.inputs)
         options = replace(self.options, threads=threads)
-        return replace(self, source=source, data=data, options=options, name=setting.model.name)
+        if isinstance(data, HeldData):  # what these options ask for has been done to it
+            options = replace(options, preprocess=None, input_shape=(), limit=None)
+        model = setting.model
+        return replace(
+            self, source=source, data=data, options=options, name=model.name, axes=model.given_axes, judged=model.judged
+        )
 
 
 class HeldData:
@@ -139,6 +149,7 @@ class HeldData:
     def __init__(self, data: DataSet, specs: Sequence[InputSpec]) -> None:
         self.source = data.source
         self.notes = data.notes
+        self.golden_labels = bool(getattr(data, "golden_labels", False))
         self.language_model = bool(getattr(data, "language_model", False))
         self._axes = {spec.name: spec.batch_axis for spec in specs}
         self._inputs = data.inputs(0, len(data))

@@ -10,7 +10,7 @@ import numpy as np
 from faultsim.campaign.evaluator import COLUMNS, Row
 from faultsim.campaign.identify import is_earlier
 from faultsim.campaign.population import Ints
-from faultsim.journal import Columns, Identity, Journal, JournalError, Table, open_journal, read_journal
+from faultsim.journal import Columns, Identity, Journal, JournalError, Table, open_journal, read_header
 
 
 class Rows:
@@ -90,7 +90,7 @@ def _opened(path: Path, campaign: Identity, columns: Columns) -> Journal:
 
 def _is_earlier(path: Path) -> bool:
     try:
-        return is_earlier(read_journal(path).header.parts)
+        return is_earlier(read_header(path).parts)
     except JournalError:
         return False
 

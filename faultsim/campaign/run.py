@@ -8,15 +8,16 @@ from typing import Any
 import torch
 
 from faultsim.assessment.options import Options
+from faultsim.campaign.believable import check_rows
 from faultsim.campaign.chunks import Chunker
 from faultsim.campaign.design import Design, Fixed, Sequential, TwoPhase
 from faultsim.campaign.draw import Draws
 from faultsim.campaign.evaluator import COLUMNS
 from faultsim.campaign.executor import open_executor
-from faultsim.campaign.identify import campaign_identity
-from faultsim.campaign.options import CampaignOptions
+from faultsim.campaign.identify import campaign_identity, check_replaced
+from faultsim.campaign.options import MARGIN, CampaignOptions
 from faultsim.campaign.outcome import Facts, make_result
-from faultsim.campaign.pairing import Paired, check_pairing, read_other
+from faultsim.campaign.pairing import JOURNAL_NAME, Paired, check_pairing, check_shared, read_other
 from faultsim.campaign.recipe import Prepared, Recipe
 from faultsim.campaign.rows import Rows, of_trials
 from faultsim.campaign.screened import SCREEN_COLUMNS
@@ -34,11 +35,14 @@ MOST_SEQUENTIAL = 1_000_000
 
 
 class Interrupted(Exception):  # noqa: N818  (an outcome, not a failure)
-    """Ctrl-C in the middle; `result` holds what was computed until then, None where that is not a result yet."""
+    """Ctrl-C in the middle; `result` holds what was computed until then, None where that is not a result yet.
 
-    def __init__(self, result: InjectionResult | None) -> None:
+    `kept` tells how many trials the journal holds; 0 without one.
+    """
+
+    def __init__(self, result: InjectionResult | None, kept: int = 0) -> None:
         super().__init__("interrupted")
-        self.result = result
+        self.result, self.kept = result, kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +106,7 @@ def run_campaign(
     campaign: CampaignOptions | None = None,
     journal: Path | None = None,
     paired_with: Path | None = None,
+    replaces: Path | None = None,
     progress: Progress | None = None,
     torch_device: str = "cpu",
     command: str = "faultsim.run_campaign(…)",
@@ -109,7 +114,7 @@ def run_campaign(
     """Inject bit flips drawn at random into a deployed model, and estimate what they do.
 
     The result depends on model, data, storage, task, seed, sites, flips, strata and the number of trials (or the stop
-    rule) alone: not on batch size (unless the graph quantizes with scales of its batch), engine, workers, or how often
+    rule) alone: not on batch size (unless the graph mixes the samples of a batch), engine, workers, or how often
     the run was interrupted.
 
     Args:
@@ -121,6 +126,7 @@ def run_campaign(
         journal: File that rows are appended to, and from which an earlier run goes on; None: memory alone.
         paired_with: Journal, or result beside its journal, of another campaign on the same faults; neither of them in
             strata.
+        replaces: Result of an earlier run that the caller will write over; one of another campaign is refused.
         progress: Told of every chunk.
         torch_device: As for `plan_campaign`.
         command: The command that the result names.
@@ -142,7 +148,11 @@ def run_campaign(
         )
         tell("load and check", 1, 1)
         what = campaign_identity(planned.prepared, screen=campaign.screen)
+        if replaces is None or journal != replaces.with_name(JOURNAL_NAME) or not journal.exists():
+            check_replaced(replaces, what)  # else the journal beside it says more of what differs
         other = None if paired_with is None else read_other(paired_with, what)
+        if other is not None:
+            check_shared(other, planned.prepared, planned.design)
         return _run(planned, what, options, campaign, journal, other, tell, command, started)
     finally:
         torch.set_num_threads(threads)  # the caller's own
@@ -165,35 +175,49 @@ def _run(
     loaded_s = time.perf_counter() - started
     with Rows(journal, what, SCREEN_COLUMNS if campaign.screen else COLUMNS) as rows:
         begun = len(rows.table())
-        opened = open_executor(planned.recipe, prepared, options, campaign)
+        if journal is not None:
+            check_rows(rows.table(), prepared, journal)
+        opened: Executor | None = None
         try:
+            opened = open_executor(planned.recipe, prepared, options, campaign)
             with opened as executor:
                 _inject(design, executor, rows, ways, tell, screened=campaign.screen)
         except KeyboardInterrupt:
             interrupted = True
-        rows.sync()
-        table = rows.table()
-        ended = design.ended(table if interrupted else None)
-        used = of_trials(table, ended.trials)
-        facts = Facts(
-            ended=ended,
-            planned=design.most,
-            plan=planned.plan,
-            interrupted=interrupted,
-            computed=len(table) - begun,
-            ways=ways,
-            executor=opened.name,
-            journal=None if journal is None else str(journal),
-            command=command,
-            wall_s=time.perf_counter() - started,
-            loaded_s=loaded_s,
-            notes=rows.notes,
-        )
-        if not len(used):
-            raise Interrupted(None)
-        result = make_result(prepared, what, used, options, campaign, facts, other)
-    if interrupted:
-        raise Interrupted(result)
+
+        def concluded() -> InjectionResult | None:
+            rows.sync()
+            table = rows.table()
+            ended = design.ended(table if interrupted else None)
+            used = of_trials(table, ended.trials)
+            facts = Facts(
+                ended=ended,
+                planned=design.most,
+                plan=planned.plan,
+                interrupted=interrupted,
+                computed=len(table) - begun,
+                ways=ways,
+                executor="none" if opened is None else opened.name,
+                journal=None if journal is None else str(journal),
+                command=command,
+                wall_s=time.perf_counter() - started,
+                loaded_s=loaded_s,
+                notes=rows.notes,
+            )
+            return make_result(prepared, what, used, options, campaign, facts, other) if len(used) else None
+
+        stopped = interrupted
+        try:
+            result = concluded()
+        except KeyboardInterrupt:  # the trials are there: once more, a second Ctrl-C goes without a result
+            stopped = True
+            try:
+                result = concluded()
+            except KeyboardInterrupt:
+                result = None
+        kept = 0 if journal is None else len(rows.table())
+    if stopped or result is None:
+        raise Interrupted(result, kept)
     return result
 
 
@@ -222,8 +246,9 @@ def _design(draws: Draws, options: Options, campaign: CampaignOptions) -> tuple[
         return Sequential(draws, campaign.rule, most), f"until {campaign.rule}, at most {most:,}"
     trials, plan = campaign.trials, "as asked for"
     if trials is None:
-        trials = sample_size(campaign.margin, population=None if draws.replacement else faults, level=options.level)
-        plan = f"planned for a half-width of {campaign.margin:g} at {100 * options.level:g} % (Leveugle 2009, p = 0.5)"
+        margin = MARGIN if campaign.margin is None else campaign.margin
+        trials = sample_size(margin, population=None if draws.replacement else faults, level=options.level)
+        plan = f"planned for a half-width of {margin:g} at {100 * options.level:g} % (Leveugle 2009, p = 0.5)"
         strata = len(draws.population.strata)
         if trials < strata:
             trials, plan = strata, f"{plan}, raised to one a stratum"

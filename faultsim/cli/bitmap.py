@@ -15,6 +15,9 @@ from faultsim.cli.files import PLACE
 if TYPE_CHECKING:
     from faultsim.results.bitmap import BitMapResult
 
+_MAPPED = ("weight", "bias", "norm")
+"""Roles of the tensors that are mapped, whatever else a device stores."""
+
 
 @click.command("bitmap")
 @click.argument("model")
@@ -112,19 +115,26 @@ def _run(
         raise OptionError(f"--images is {images}, it must be at least 1")
     started = time.perf_counter()
     options = Options(**given)
-    chip = deployed_storage(("weight", "bias", "norm")) if device is None else device_storage(device)
+    chip = deployed_storage(_MAPPED) if device is None else device_storage(device)
     chosen = MapOptions(seed=options.seed, rivals=rivals, elements=elements)
     tell("load and check", 0, 1)
     setting = make_setting(model, chip, data, options, torch_device="cpu")
+    stored = {name: one for name, one in setting.stored.items() if one.site.role in _MAPPED}
+    if not stored:
+        roles = ", ".join(sorted({one.site.role for one in setting.stored.values()}))
+        raise OptionError(
+            f"the chosen tensors have the roles {roles}, of which none is mapped: a bit map has those of "
+            f"{', '.join(_MAPPED)}; choose others with --sites and --exclude"
+        )
     units: Counter[int] = Counter()
-    for name, count in mapped_numbers(setting.stored, chosen).items():
-        units[setting.stored[name].format.bits] += count * setting.stored[name].format.bits
+    for name, count in mapped_numbers(stored, chosen).items():
+        units[stored[name].format.bits] += count * stored[name].format.bits
     check_flips(units, audit)
     scorer = setting.subset(images)
     scorer.set_golden(setting.fault_free())
     sweep = Sweep(scorer, setting.fault_free())
     tell("load and check", 1, 1)
-    mapped = bit_map(scorer, setting.stored, sweep, chosen, tell)
+    mapped = bit_map(scorer, stored, sweep, chosen, tell)
     found = audited(mapped, sweep, flips=audit, seed=options.seed, level=options.level)
     command_line = shlex.join(["faultsim", *sys.argv[1:]])
     result = as_result(

@@ -26,7 +26,7 @@ _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output",
 @click.option("--batch-axis", multiple=True, metavar="NAME=AXIS", help="As for 'faultsim assess' (repeatable).")
 @click.option("--limit", type=int, help="Use the first so many samples only.")
 @click.option("--trials", type=int, help="Trials; with --until at most so many. Default: the number for --margin.")
-@click.option("--margin", type=float, default=0.01, show_default=True, help="Half-width that trials are planned for.")
+@click.option("--margin", type=float, help="Half-width that trials are planned for.  [default: 0.01]")
 @click.option("--until", metavar="RULE", help="Stop when this narrow: 'halfwidth<=0.005@0.99'; looking is allowed.")
 @click.option(
     "--stratify",
@@ -99,6 +99,7 @@ def command(model: str, out: Path | None, journal: Path | None, dry_run: bool, q
 
     if not dry_run:
         check_result(out, "campaign")
+        _check_journal(out, journal)
         _check_other(out, given["paired_with"])
     options = Options(**{name: given[name] for name in _OPTIONS})
     campaign = CampaignOptions(
@@ -135,13 +136,18 @@ def command(model: str, out: Path | None, journal: Path | None, dry_run: bool, q
                 campaign=campaign,
                 journal=journal,
                 paired_with=given["paired_with"],
+                replaces=None if out is None else out / "result.json",
                 progress=tell,
                 torch_device=given["torch_device"],
                 command=_command_line(),
             )
         except Interrupted as stop:
-            if stop.result is None:
+            if stop.result is None and not stop.kept:
                 raise click.Abort from None
+            if stop.result is None:
+                said = f"faultsim: interrupted; {stop.kept:,} trials are in {journal}, and the same command goes on"
+                click.echo(said, err=True)
+                return 130
             result, interrupted = stop.result, True
         except KeyboardInterrupt:
             raise click.Abort from None
@@ -157,6 +163,14 @@ def command(model: str, out: Path | None, journal: Path | None, dry_run: bool, q
         click.echo(f"faultsim: interrupted; what was computed until then stands above{kept}", err=True)
         return 130
     return 0
+
+
+def _check_journal(out: Path | None, journal: Path | None) -> None:
+    """Refuse a journal that the result would replace."""
+    from faultsim.errors import OptionError
+
+    if out is not None and journal is not None and journal.resolve() == (out / "result.json").resolve():
+        raise OptionError(f"--journal {journal}: is where --out writes the result; give the journal another name")
 
 
 def _check_other(out: Path | None, other: Path | None) -> None:

@@ -35,7 +35,7 @@ from faultsim.journal.columns import Columns, Row, Table
 from faultsim.journal.errors import JournalError
 from faultsim.journal.identity import LAWS_VERSION, Identity, campaign_id, difference, identity
 from faultsim.journal.journal import Journal
-from faultsim.journal.merge import Contents, Merged, merge, read_journal
+from faultsim.journal.merge import Contents, Merged, merge, read_header, read_journal
 from faultsim.journal.opening import open_journal
 
 __all__ = [
@@ -53,5 +53,6 @@ __all__ = [
     "identity",
     "merge",
     "open_journal",
+    "read_header",
     "read_journal",
 ]

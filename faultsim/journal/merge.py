@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from faultsim.journal.columns import Table
+from faultsim.journal.columns import Columns, Table
 from faultsim.journal.errors import JournalError, cannot, shown
 from faultsim.journal.format import Header, first_chain, header_line, seal
 from faultsim.journal.identity import Identity, difference
@@ -16,6 +16,8 @@ from faultsim.journal.opening import check_regular, header_of, sync_folder
 from faultsim.journal.scan import Scan
 from faultsim.journal.union import gaps, unite
 
+MOST_BYTES: Final = 2**32
+"""Rows that `merge` holds, unpacked: a small file can hold packed columns of any size."""
 _ROWS_A_WRITE: Final = 10_000
 
 
@@ -45,25 +47,55 @@ class Merged(NamedTuple):
     """What was passed over in the shards."""
 
 
-def read_journal(path: Path | str) -> Contents:
-    """Return what a journal holds, even while another process writes it.
+def read_header(path: Path | str) -> Header:
+    """Return what the first line of a journal says; no row is read.
 
     Raises:
-        JournalError: If it is no journal, is damaged, or cannot be read.
+        JournalError: If it is no journal, its header is damaged, or it cannot be read.
+    """
+    with _opened(Path(path)) as file:
+        return Scan(file, Path(path)).header
+
+
+def read_journal(path: Path | str, *, columns: Columns | None = None, most_bytes: int | None = None) -> Contents:
+    """Return what a journal holds, even while another process writes it.
+
+    Args:
+        path: The file.
+        columns: The only columns that are taken; None: whatever its header declares.
+        most_bytes: Most bytes that its rows may take, unpacked; None: any number. No more than these are unpacked.
+
+    Raises:
+        JournalError: If it is no journal, is damaged, has other columns or larger rows, or cannot be read.
     """
     path = Path(path)
-    check_regular(path)
-    try:
-        file = io.FileIO(path, "rb")
-    except OSError as error:
-        raise cannot(path, "read", error) from None
-    with file:
+    with _opened(path) as file:
         scan = Scan(file, path)
-        columns = scan.header.columns
-        tables = [block.table(columns, path) for block in scan.blocks()]
-    rows = np.concatenate([np.empty(0, columns.dtype), *tables])
+        found = scan.header.columns
+        if columns is not None and found != columns:
+            raise JournalError(
+                f"{shown(path)}: this journal has other columns, {', '.join(found.names)}, not "
+                f"{', '.join(columns.names)}; use the version that made it"
+            )
+        tables = []
+        for block in scan.blocks():
+            if most_bytes is not None and block.tail.rows * found.dtype.itemsize > most_bytes:
+                raise JournalError(
+                    f"{shown(path)}: its rows take more than {most_bytes:,} bytes, at {found.dtype.itemsize:,} a row; "
+                    f"allowed are {MOST_BYTES:,} over all journals: merge fewer of them at a time"
+                )
+            tables.append(block.table(found, path))
+    rows = np.concatenate([np.empty(0, found.dtype), *tables])
     torn = f"{shown(path)}: {scan.torn_bytes} bytes at the end are no whole row and were passed over"
     return Contents(scan.header, rows, (torn,) if scan.torn_bytes else ())
+
+
+def _opened(path: Path) -> io.FileIO:
+    check_regular(path)
+    try:
+        return io.FileIO(path, "rb")
+    except OSError as error:
+        raise cannot(path, "read", error) from None
 
 
 def merge(paths: Sequence[Path | str], out: Path | str, *, total: int | None = None) -> Merged:
@@ -89,10 +121,13 @@ def merge(paths: Sequence[Path | str], out: Path | str, *, total: int | None = N
         raise JournalError("no journal to merge; give at least one")
     if target.exists() or target.is_symlink():
         raise JournalError(f"{shown(target)}: is there already; give the name of a new file for the merged journal")
-    shards = [read_journal(source) for source in sources]
-    first = shards[0].header
-    for source, shard in zip(sources[1:], shards[1:], strict=True):
-        _check_shard(source, shard.header, sources[0], first)
+    first = read_header(sources[0])
+    for source in sources[1:]:
+        _check_shard(source, read_header(source), sources[0], first)
+    shards: list[Contents] = []
+    for source in sources:
+        left = MOST_BYTES - sum(shard.rows.nbytes for shard in shards)
+        shards.append(read_journal(source, columns=first.columns, most_bytes=left))
     starts = np.cumsum([0, *(len(shard.rows) for shard in shards)])
 
     def place(row: int) -> str:

@@ -12,14 +12,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from faultsim.journal.columns import Columns
+from faultsim.journal.columns import Columns, Table
 from faultsim.journal.errors import JournalError, cannot, shown
 from faultsim.journal.format import SEAL_BYTES, Header, first_chain, header_line
 from faultsim.journal.identity import Identity, difference
 from faultsim.journal.index import TrialIndex
 from faultsim.journal.journal import SYNC_ROWS, SYNC_S, Journal
 from faultsim.journal.lock import lock, say_owner
-from faultsim.journal.scan import Scan, Tail, is_torn_header
+from faultsim.journal.scan import Scan, Tail, is_torn_header, no_row
 from faultsim.journal.union import conflict
 
 _TRIES: Final = 3
@@ -204,12 +204,20 @@ def _index(
     again = np.flatnonzero(trials[order][1:] == trials[order][:-1])
     for position in again.tolist():
         pair = [int(offsets[order[position]]), int(offsets[order[position + 1]])]
-        one, other = (columns.decode([_line(fd, offset, columns)[:-SEAL_BYTES]]) for offset in pair)
+        lines = [int(order[position]) + 2, int(order[position + 1]) + 2]
+        one, other = (_row(fd, path, columns, *place) for place in zip(lines, pair, strict=True))
         if one.tobytes() != other.tobytes():
             here, there = (f"{path}, byte {offset}" for offset in pair)
             raise conflict(one[0], other[0], here, there)
     first = np.delete(order, again + 1)
     return TrialIndex(trials[first], offsets[first])
+
+
+def _row(fd: int, path: Path, columns: Columns, number: int, offset: int) -> Table:
+    try:
+        return columns.decode([_line(fd, offset, columns)[:-SEAL_BYTES]])
+    except ValueError as error:
+        raise no_row(path, number, offset, str(error)) from None
 
 
 def _line(fd: int, offset: int, columns: Columns) -> bytes:

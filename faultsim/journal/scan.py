@@ -1,8 +1,10 @@
 """Reading a journal block by block: its good rows, then a torn tail, or the place of the damage. Nothing is written."""
 
+import contextlib
 import io
 import itertools
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +29,10 @@ from faultsim.journal.format import (
 
 BLOCK_BYTES: Final = 2**18
 """Fits the cache: larger blocks are slower."""
+_TRIAL_DIGITS: Final = 19
+"""Of 2^63 - 1."""
+_PADDED: Final = re.compile(rb"0.").match
+"""Whether zeros stand before a number."""
 
 
 class Tail(NamedTuple):
@@ -68,7 +74,7 @@ class Block(NamedTuple):
                 try:
                     columns.decode([line[:-SEAL_BYTES]])
                 except ValueError as error:
-                    raise _no_row(path, number, int(offset), str(error)) from None
+                    raise no_row(path, number, int(offset), str(error)) from None
             raise
 
     def trials(self, path: Path) -> NDArray[np.int64]:
@@ -77,17 +83,13 @@ class Block(NamedTuple):
         Raises:
             JournalError: If a line, though its checksum fits, does not start with a trial.
         """
-        try:
-            found = np.array([int(line[1 : line.index(b",")]) for line in self.lines], dtype=np.int64)
-        except (ValueError, OverflowError):
-            found = None
-        if found is None or (len(found) and int(found.min()) < 0):
-            for position, line in enumerate(self.lines):
-                word = line[1:].split(b",")[0]
-                if not word.isdigit() or int(word[:20]) >= 2**63:
-                    number = self.tail.rows - len(self.lines) + position + 2
-                    raise _no_row(path, number, int(self.offsets[position]), "it does not start with a trial")
-        return np.array([int(line[1 : line.index(b",")]) for line in self.lines]) if found is None else found
+        words = [line[1 : line.index(b",")] for line in self.lines]
+        with contextlib.suppress(ValueError, OverflowError):
+            if b"".join(words).isdigit() and max(map(len, words)) <= _TRIAL_DIGITS and not any(map(_PADDED, words)):
+                return np.array([*map(int, words)], dtype=np.int64)
+        position = next(i for i, word in enumerate(words) if not _is_trial(word))
+        number = self.tail.rows - len(self.lines) + position + 2
+        raise no_row(path, number, int(self.offsets[position]), "it does not start with a trial")
 
 
 class Scan:
@@ -201,6 +203,11 @@ def is_torn_header(file: io.FileIO) -> bool:
     return b"\n" not in start and (start.startswith(MAGIC) or MAGIC.startswith(start))
 
 
+def _is_trial(word: bytes) -> bool:
+    """Tell whether a word is a whole number as `Columns.encode` writes trials; a long one is never made a number."""
+    return word.isdigit() and len(word) <= _TRIAL_DIGITS and not _PADDED(word) and int(word) < 2**63
+
+
 def _fitting(lines: list[bytes], chain: int) -> tuple[int, int]:
     """Return how many lines fit, and the last one's checksum: the loop that reading a journal spends its time in."""
     count = 0
@@ -222,7 +229,8 @@ def _no_header(path: Path, start: bytes, reason: str) -> JournalError:
     )
 
 
-def _no_row(path: Path, number: int, offset: int, reason: str) -> JournalError:
+def no_row(path: Path, number: int, offset: int, reason: str) -> JournalError:
+    """Return the error that a line, though its checksum fits, is no row."""
     return JournalError(
         f"{shown(path)}:{number}: no row of this journal's columns at byte {offset} ({shown(reason)}), though its "
         f"checksum fits; no version of faultsim wrote it, use another --journal"

@@ -6,6 +6,9 @@ from scipy.special import ndtri
 
 from faultsim.stats.estimate import check_level
 
+LEAST_MARGIN = 1e-6
+"""Smallest half-width that can be planned for: 10^12 faults."""
+
 
 def sample_size(
     margin: float,
@@ -25,7 +28,7 @@ def sample_size(
     ``t²·p(1-p)/margin²``. Never more than the population, at least 1.
 
     Args:
-        margin: Half-width of the planned interval, a fraction, strictly between 0 and 1.
+        margin: Half-width of the planned interval, a fraction, from 1e-6 to below 1.
         population: Number of different faults, at least 1; None: infinitely many.
         level: Two-sided confidence, dimensionless, strictly between 0 and 1.
         p: Expected proportion, strictly between 0 and 1.
@@ -47,8 +50,8 @@ def sample_size(
         .. [Leveugle2009] R. Leveugle, A. Calvez, P. Maistri, P. Vanhauwaert. Statistical fault injection:
            quantified error and confidence. DATE 2009.
     """
-    if not 0.0 < margin < 1.0:
-        raise ValueError(f"margin = {margin!r} is out of range: give a fraction strictly between 0 and 1")
+    if not LEAST_MARGIN <= margin < 1.0:
+        raise ValueError(f"margin = {margin!r} is out of range: give a fraction from {LEAST_MARGIN:g} to below 1")
     infinite = _spread(level, p, cut_off) / margin**2
     if population is None:
         return max(1, math.ceil(infinite - 1e-9))

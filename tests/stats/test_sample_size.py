@@ -44,7 +44,8 @@ def test_a_census_has_no_margin_and_a_lone_unit_is_one():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: sample_size(0.0), "margin = 0.0 is out of range: give a fraction strictly between 0 and 1"),
+        (lambda: sample_size(0.0), "margin = 0.0 is out of range: give a fraction from 1e-06 to below 1"),
+        (lambda: sample_size(1e-200), "margin = 1e-200 is out of range: give a fraction from 1e-06 to below 1"),
         (lambda: sample_size(0.1, p=1.0), "p = 1.0 is out of range: give a proportion strictly between 0 and 1"),
         (lambda: sample_size(0.1, level=1.0), "confidence level 1.0 is out of range"),
         (lambda: sample_size(0.1, population=0), "population = 0 is out of range: give at least 1, or None"),

@@ -99,7 +99,7 @@ def bit_map(
     Args:
         scorer: The task, a classification, on the images to map with.
         stored: The tensors to map, as the fault-free chip holds them.
-        sweep: Evaluates flips on the same images.
+        sweep: Evaluates flips on the same images, under the numbers of the whole fault-free chip.
         options: How to map.
         progress: Told of every image.
 
@@ -110,7 +110,7 @@ def bit_map(
     if classification_of(scorer.task) is None:
         raise OptionError(f"task {scorer.task.name!r} has no margin between classes; a bit map needs a classification")
     model = scorer.runner.model
-    values = {name: one.values for name, one in stored.items()}
+    values = {**(sweep.numbers or {}), **{name: one.values for name, one in stored.items()}}
     same = all(np.array_equal(array, model.numbers[name]) for name, array in values.items())
     program = model.program if same else compile_model(model.with_numbers(values))
     chosen = _choose(stored, options)

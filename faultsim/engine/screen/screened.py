@@ -86,14 +86,14 @@ class ScreenedSweep:
 
     def __post_init__(self) -> None:
         """Look at the graph."""
-        own = replace(self.scorer, batch_size=min(BATCH, len(self.scorer.data)))
+        own = replace(self.scorer)
         self._waiting_bytes = self.memory_bytes // WAITING_SHARE
         room = (self.memory_bytes - self._waiting_bytes) // (1 + self.options.rivals)
         self._sweep = Sweep(own, self.numbers, room, side_by_side=False)
         router = self._sweep._router
         self._program: Program | None = None
         self._verdicts = Verdicts(self.scorer, self.numbers)
-        if router is not None and classification_of(own.task) is not None:
+        if router is not None and classification_of(own.task) is not None:  # else a graph may mix a batch, or fix it
             self._program = compile_model(router.flow.proto)
             own.batch_size = _batch_size(router, self.scorer, self._sweep.memory_bytes // 2)
             own._kept = []

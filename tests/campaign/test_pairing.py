@@ -1,0 +1,89 @@
+"""Pairs that cannot be compared are refused before anything is injected; what was computed outlives the rest."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from campaign_nets import Tiny
+
+from faultsim.assessment import Options
+from faultsim.campaign import CampaignOptions, Interrupted, Shard, outcome, plan_campaign, run_campaign
+from faultsim.campaign.evaluator import COLUMNS
+from faultsim.campaign.identify import campaign_identity
+from faultsim.errors import OptionError
+from faultsim.journal import Columns, open_journal
+from faultsim.journal.scan import Block
+
+
+def injected(net: Tiny, journal: Path | None = None, other: Path | None = None, **given: Any) -> Any:
+    extra = {name: given.pop(name) for name in ("progress",) if name in given}
+    return run_campaign(
+        net.path,
+        net.data,
+        options=Options(threads=1),
+        campaign=CampaignOptions(**given),
+        journal=journal,
+        paired_with=other,
+        **extra,
+    )
+
+
+@pytest.mark.parametrize("trials", [2, 90])
+def test_campaigns_without_a_common_trial_are_refused_before_one_is_run(net: Tiny, tmp_path: Path, trials: int) -> None:
+    injected(net, tmp_path / "a", trials=90, shard=Shard(number=1, of=2))
+    with pytest.raises(OptionError, match=r"a: it scored 45 trials, none of them one that is asked for here"):
+        injected(net, tmp_path / "b", tmp_path / "a", trials=trials, shard=Shard(number=2, of=2))
+    assert not (tmp_path / "b").exists()
+
+
+def test_trials_of_a_stop_rule_that_no_other_campaign_has_are_refused(net: Tiny, tmp_path: Path) -> None:
+    found = plan_campaign(net.path, net.data, options=Options(threads=1), campaign=CampaignOptions(trials=5))
+    with open_journal(tmp_path / "a", campaign_identity(found.prepared), COLUMNS):
+        pass
+    with pytest.raises(OptionError, match="it scored 0 trials, none of them one that is asked for here"):
+        injected(net, None, tmp_path / "a", until="halfwidth<=0.2@0.9")
+
+
+def test_an_interrupted_campaign_that_cannot_be_compared_yet_has_a_result(net: Tiny, tmp_path: Path) -> None:
+    injected(net, tmp_path / "a", trials=96, shard=Shard(number=96, of=96))
+
+    def stop(phase: str, done: int, total: int) -> None:
+        if phase == "trials" and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as caught:
+        injected(net, None, tmp_path / "a", trials=96, progress=stop)
+    result = caught.value.result
+    assert result is not None
+    assert 0 < result.trials < 96
+    assert result.paired is None
+    assert any("Not compared with the other campaign: " in note for note in result.notes)
+
+
+def test_a_comparison_that_fails_at_the_end_leaves_the_result(
+    net: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    injected(net, tmp_path / "a", trials=20)
+
+    def fails(*given: Any) -> None:
+        raise OptionError("it cannot be")
+
+    monkeypatch.setattr(outcome, "compare", fails)
+    result = injected(net, None, tmp_path / "a", trials=20)
+    assert result.paired is None
+    assert "Not compared with the other campaign: it cannot be." in result.notes
+
+
+def test_a_journal_with_other_columns_is_refused_before_a_row_is_unpacked(
+    net: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = plan_campaign(net.path, net.data, options=Options(threads=1), campaign=CampaignOptions(trials=5))
+    large = Columns(byte_arrays=(("b", 2**20),))
+    with open_journal(tmp_path / "a", campaign_identity(found.prepared), large) as journal:
+        journal.append([(trial, np.zeros(2**20, np.uint8)) for trial in range(3)])
+    unpacked: list[Path] = []
+    monkeypatch.setattr(Block, "table", lambda self, columns, path: unpacked.append(path))
+    with pytest.raises(OptionError, match="its rows are of another version of faultsim; run that campaign again"):
+        injected(net, None, tmp_path / "a", trials=5)
+    assert unpacked == []
