@@ -11,6 +11,8 @@ from faultsim.assessment.given import IN_MEMORY
 from faultsim.assessment.replay import replay
 from faultsim.harden import Hardening, Training, harden
 from faultsim.harden import run as run_module
+from faultsim.library import find_model
+from faultsim.model import load_model
 from tests.harden.conftest import DIGITS
 
 TRAIN, TEST = DIGITS / "digits_float_train.npz", DIGITS / "digits_float.npz"
@@ -85,7 +87,9 @@ def test_a_folder_on_another_disk_gets_the_model_too(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", other_disk)
     place, target = tmp_path / "candidate.onnx", tmp_path / "other" / "h.onnx"
-    place.write_bytes(b"model")
-    assert run_module._moved(place, target) == (target, ())
-    assert target.read_bytes() == b"model"
+    model = load_model(find_model("digits"))
+    model.write(place)
+    written = place.read_bytes()
+    assert run_module._moved(model, place, target) == (target, model.sha256, ())
+    assert target.read_bytes() == written
     assert sorted(one.name for one in tmp_path.rglob("*")) == ["h.onnx", "other"]
