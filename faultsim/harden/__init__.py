@@ -15,12 +15,12 @@ from faultsim.harden.losses import (
     GradientRegularised,
     Plain,
     SharpnessAware,
-    Together,
 )
 from faultsim.harden.module import Written, into_module
 from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors, WeightClipping
 from faultsim.harden.options import Training
 from faultsim.harden.run import Hardened, harden
+from faultsim.harden.together import Together
 from faultsim.harden.trainable import Trainable
 
 __all__ = [

@@ -15,10 +15,9 @@ from faultsim.formats import IntFormat
 from faultsim.model import Model
 from faultsim.model.inline import written_out
 from faultsim.model.nodes import Graph, Node
-from faultsim.model.roles import CARRIERS, SCALES
+from faultsim.model.roles import CARRIERS, CODES
+from faultsim.model.values import to_numpy
 
-WEIGHTS = {"DequantizeLinear": 0, "QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3, "MatMulIntegerToFloat": 1,
-           "DynamicQuantizeMatMul": 1}  # fmt: skip
 _PICKS = frozenset({"Gather", "GatherND", "GatherElements"})
 """Ops that hand out some of a table's codes, before they are dequantized."""
 QUANTIZERS = frozenset({"Quant", "IntQuant", "BipolarQuant"})
@@ -54,14 +53,22 @@ def coding_of(model: Model, site: Site) -> Coding | None:
     zero = np.zeros(()) if site.zero is None else site.zero
     if zero.size > 1 and zero.shape != site.scale.shape:
         return None
-    graph, scale_key = _flat(model), None
-    reader = _reader(graph, site.name)
-    if reader is not None and WEIGHTS.get(reader[0].op_type) == reader[1]:
-        scale_key = _key(graph, reader[0], SCALES[reader[0].op_type])
     low, high = site.format.lowest, site.format.highest
     if low < 0 and codes.size and int(codes.min()) > low:
         low = -high
-    return Coding(np.asarray(site.scale, dtype=np.float64), zero, low, high, scale_key)
+    step = np.asarray(site.scale, dtype=np.float64)
+    return Coding(step, zero, low, high, _scale_key(model, site, step.size))
+
+
+def _scale_key(model: Model, site: Site, size: int) -> str | None:
+    """The initializer that holds the scale of codes, of so many numbers: one of blocks is laid out wider."""
+    graph = _flat(model)
+    reader = _reader(graph, site.name)
+    at = None if reader is None else CODES[reader[0].op_type].get(reader[1])
+    if reader is None or at is None or at.scale is None:
+        return None
+    key = _key(graph, reader[0], at.scale)
+    return key if key in model.program.tensors and np.size(to_numpy(model.program.tensors[key])) == size else None
 
 
 def quantizer_output(model: Model, site: Site) -> str | None:
@@ -149,7 +156,7 @@ def _reader(graph: Graph, name: str) -> tuple[Node, int] | None:
         for position, read in enumerate(node.inputs):
             if read not in names:
                 continue
-            if node.op_type in SCALES:
+            if node.op_type in CODES:
                 return node, position
             if position == 0 and (node.op_type in CARRIERS or node.op_type in _PICKS):
                 names.update(output for output in node.outputs if output)

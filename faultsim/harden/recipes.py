@@ -19,9 +19,9 @@ from faultsim.harden.losses import (
     Loss,
     Plain,
     SharpnessAware,
-    Together,
 )
 from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors, WeightClipping
+from faultsim.harden.together import Together
 from faultsim.library import closest
 from faultsim.specs.storage import AnalogStorage
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from faultsim.errors import OptionError
-from faultsim.harden.losses import CorruptionResistant, Loss, Together
+from faultsim.harden.losses import CorruptionResistant, Loss
 from faultsim.harden.noise import NoiseAware, RandomBitErrors
+from faultsim.harden.together import Together
 
 FACTOR = 2.0
 """Between neighbouring strengths."""

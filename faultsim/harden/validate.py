@@ -100,7 +100,7 @@ class Validator:
         self._original: Judged | None = None
         if self.constraint is not None and self.counts and not self.lossless:
             objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
-            worst = self._direction(setting.model, setting.stored)
+            worst = self._direction(self._runner(setting.model), setting.stored)
             least = 1.0 / 2**HALVINGS
             while worst is not None and self.scale > least and _at(objective, worst, self.scale) < 0.5 * self.clean:
                 self.scale *= 0.5
@@ -136,7 +136,7 @@ class Validator:
         What may be lost here is the tolerance less a standard error of the difference, sample by sample; where these
         are too few for that, nothing. Without an accuracy it is half of the tolerance, as a part of the loss.
         """
-        scorer = self._scorer(renewed(self.setting.model, self.settled(numbers)))
+        scorer = self._scorer(self._runner(renewed(self.setting.model, self.settled(numbers))))
         if not self.counts:
             tally = scorer.score()
             allowed = HELD * self.asked * abs(self.clean)
@@ -148,7 +148,7 @@ class Validator:
 
     @cached_property
     def _clean_right(self) -> NDArray[np.float64]:
-        return _right(self._scorer(self.setting.model))[0]
+        return _right(self._scorer(self._runner(self.setting.model)))[0]
 
     def promise(self, curve: Sequence[Point]) -> float:
         """Return the best score of a short training: that of its own points, with a milder penalty.
@@ -166,7 +166,8 @@ class Validator:
 
     def _judged(self, numbers: Mapping[str, Array]) -> Judged:
         model = renewed(self.setting.model, numbers)
-        scorer = self._scorer(model)
+        runner = self._runner(model)
+        scorer = self._scorer(runner)
         tally = scorer.score()
         clean = self._value(tally)
         stored = self.setting.device.store(
@@ -174,11 +175,11 @@ class Validator:
         )
         scores: list[float] = []
         if self.chips:
-            parts = [self._scorer(model, part) for part in self._parts] or [scorer]
+            parts = [self._scorer(runner, part) for part in self._parts] or [scorer]
             drawn = [parts[trial % len(parts)].score(self._chip(stored, trial)) for trial in range(self.chips)]
             scores.append(float(np.mean([self._value(one) - self._tie(one.mean_loss) for one in drawn])))
         if self.constraint is not None and not self.lossless:
-            worst = self._direction(model, stored)
+            worst = self._direction(runner, stored)
             if worst is not None:
                 objective = NetworkObjective(model, stored, scorer)
                 found = objective.score({name: self.scale * delta for name, delta in worst.items()})
@@ -188,9 +189,12 @@ class Validator:
         accuracy = tally.counts.accuracy if self.counts else math.nan
         return Judged(tally.mean_loss, accuracy, max(score, LOST) if math.isfinite(score) else LOST)
 
-    def _scorer(self, model: Model, part: Samples | None = None) -> Scorer:
+    def _runner(self, model: Model) -> Runner:
         full = self.setting.scorer
-        runner = Runner(model, full.output.name, threads=full.runner.threads, prefer=_prefer(full.runner))
+        return Runner(model, full.output.name, threads=full.runner.threads, prefer=_prefer(full.runner))
+
+    def _scorer(self, runner: Runner, part: Samples | None = None) -> Scorer:
+        full = self.setting.scorer
         labels = full.labels if part is None or full.labels is None else full.labels[part.picks]
         data = full.data if part is None else part
         return Scorer(runner, full.output, full.task, data, full.batch_size, labels=labels)
@@ -200,10 +204,10 @@ class Validator:
         edits = self.setting.device.draw(stored, self.seed, trial, conditions=conditions).corruption
         return {name: apply_edit(edits[name], one) if name in edits else one.values for name, one in stored.items()}
 
-    def _direction(self, model: Model, stored: Mapping[str, Stored]) -> dict[str, NDArray[np.float64]] | None:
+    def _direction(self, runner: Runner, stored: Mapping[str, Stored]) -> dict[str, NDArray[np.float64]] | None:
         """The first-order worst corruption of the set; None where there is no direction."""
-        scorer = self._scorer(model, self._parts[0] if self._parts else None)
-        gradient = NetworkObjective(model, stored, scorer).gradient(None, "cross_entropy")
+        scorer = self._scorer(runner, self._parts[0] if self._parts else None)
+        gradient = NetworkObjective(runner.model, stored, scorer).gradient(None, "cross_entropy")
         if self.constraint is None or not gradient.usable:
             return None
         try:

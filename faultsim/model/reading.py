@@ -1,4 +1,4 @@
-"""How the graph stores and reads the numbers of one constant: format, real bits, step between codes, channel axis."""
+"""How the graph stores and reads the numbers of one constant: format, real bits, channel axis."""
 
 import math
 from collections.abc import Collection
@@ -11,7 +11,7 @@ from onnx import TensorProto
 from faultsim.formats import BinaryFormat, IntFormat, parse_format
 from faultsim.formats.base import NumberFormat
 from faultsim.model.graph import Graph, Node, Program
-from faultsim.model.roles import POSITIONS, PRODUCTS, SCALES
+from faultsim.model.roles import POSITIONS, PRODUCTS
 from faultsim.model.values import CODE_BITS, SIGNED, elem_type_of, to_numpy
 
 
@@ -214,43 +214,3 @@ def axis_before(chain: list[Node], axis: int, rank: int) -> int:
             permutation = node.attributes.get("perm") or list(range(rank))[::-1]
             axis = int(permutation[axis]) if axis < len(permutation) else 0
     return min(axis, max(rank - 1, 0))
-
-
-def scale_of(
-    chain: list[Node], use: Use, program: Program, graph: Graph, shape: tuple[int, ...]
-) -> NDArray[np.float64] | None:
-    """Step between two codes, of a shape that broadcasts against the tensor; None where the graph does not tell."""
-    for node in [*chain, use.node]:
-        position = SCALES.get(node.op_type)
-        if position is None or position >= len(node.inputs):
-            continue
-        scale = constant(node.inputs[position], program, graph)
-        if scale is None:
-            return None
-        step = np.asarray(scale, dtype=np.float64)
-        if (node.op_type, use.position) in (("QLinearConv", 8), ("QGemm", 6)):  # a bias: in steps of input times weight
-            inputs = constant(node.inputs[1], program, graph)
-            return None if inputs is None else np.asarray(inputs, dtype=np.float64) * step
-        if step.size == 1:
-            return step.reshape(())
-        axis = (
-            int(node.attributes.get("axis", 1)) if node.op_type == "DequantizeLinear" else channel_axis([], use, shape)
-        )
-        axis %= max(len(shape), 1)
-        axis = axis_before(chain[: chain.index(node)] if node in chain else chain, axis, len(shape))
-        if step.ndim == 1 and len(shape) > axis and shape[axis] == step.size:
-            return step.reshape([-1 if i == axis else 1 for i in range(len(shape))])
-        return None
-    return _scale_after(use.node, program, graph) if use.node.op_type == "Gather" else None
-
-
-def _scale_after(node: Node, program: Program, graph: Graph) -> NDArray[np.float64] | None:
-    """Scale of codes that are looked up first and read as numbers after: that of the op that does."""
-    for reader in graph.nodes:
-        for position in (0, 3) if reader.op_type in ("QLinearAdd", "QLinearMul") else (0,):
-            if reader.op_type not in ("DequantizeLinear", "QLinearAdd", "QLinearMul"):
-                continue
-            if len(reader.inputs) > position + 1 and reader.inputs[position] == node.outputs[0]:
-                scale = constant(reader.inputs[position + 1], program, graph)
-                return None if scale is None or scale.size != 1 else np.asarray(scale, np.float64).reshape(())
-    return None

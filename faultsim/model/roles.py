@@ -1,6 +1,7 @@
 """What each input of each op is to its layer: the tables that `sites.py` reads. No graph is walked here."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from faultsim.corruption import Role
 
@@ -62,9 +63,32 @@ POSITIONS: dict[str, dict[int, Role]] = {
 
 """Role by op type and input position; positions that are missing are no parameters."""
 
-SCALES = {"DequantizeLinear": 1, "QLinearConv": 4, "QLinearMatMul": 4, "QGemm": 4, "MatMulIntegerToFloat": 3,
-           "DynamicQuantizeMatMul": 2}  # fmt: skip
-"""Where the scale of the weight lies among an op's inputs."""
+
+class CodeInputs(NamedTuple):
+    """Where an op takes the scale and the zero point of one of its inputs; None where it takes none."""
+
+    scale: int | None
+    zero: int
+
+
+CODES: dict[str, dict[int, CodeInputs]] = {
+    "DequantizeLinear": {0: CodeInputs(1, 2)},
+    "QLinearConv": {3: CodeInputs(4, 5)},
+    "QLinearMatMul": {0: CodeInputs(1, 2), 3: CodeInputs(4, 5)},
+    "QGemm": {0: CodeInputs(1, 2), 3: CodeInputs(4, 5)},
+    "QLinearAdd": {0: CodeInputs(1, 2), 3: CodeInputs(4, 5)},
+    "QLinearMul": {0: CodeInputs(1, 2), 3: CodeInputs(4, 5)},
+    "ConvInteger": {1: CodeInputs(None, 3)},
+    "MatMulInteger": {0: CodeInputs(None, 2), 1: CodeInputs(None, 3)},
+    "MatMulIntegerToFloat": {0: CodeInputs(2, 4), 1: CodeInputs(3, 5)},
+    "DynamicQuantizeMatMul": {1: CodeInputs(2, 3)},
+    "DynamicQuantizeLSTM": {1: CodeInputs(8, 9), 2: CodeInputs(10, 11)},
+    "QAttention": {1: CodeInputs(4, 7)},
+}
+"""By op type and the position of its codes."""
+
+WIDE_BIASES = {"QLinearConv": 8, "QGemm": 6}
+"""By op type the input that is a bias in steps of input scale times weight scale, those of inputs 1 and 4."""
 
 QUANTIZED_OPS = frozenset(
     {"DequantizeLinear", "QuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger",

@@ -12,6 +12,7 @@ from onnx import TensorProto
 from torch import Tensor
 
 from faultsim.corruption import Kind, Role, Site
+from faultsim.model.code_grid import scale_of, zero_of
 from faultsim.model.inline import written_out
 from faultsim.model.nodes import Graph, Node, Program, walk
 from faultsim.model.reading import (
@@ -22,11 +23,9 @@ from faultsim.model.reading import (
     number_format,
     origin,
     quantizer_format,
-    scale_of,
 )
 from faultsim.model.roles import ARITHMETIC, CARRIERS, CONVOLUTIONS, POSITIONS, PRODUCTS
 from faultsim.model.values import FLOAT8, Codes, Value, elem_type_of
-from faultsim.model.zero_points import zero_of
 
 
 def find_sites(program: Program) -> tuple[Site, ...]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,42 +14,37 @@ import faultsim
 from faultsim.attacks import Ball, Cells, Curve, ProbeOptions, Search
 from faultsim.attacks import cells as module
 from faultsim.errors import DataError
+from faultsim.results.attack import AttackResult
 from faultsim.search.bits import worst_cells
 from faultsim.search.bits.ledger import CellRow
 
 SHORT = Search(gradients=10, forwards=400)
 
 
-def test_a_certificate_hears_that_the_user_stops(tmp_path: Path) -> None:
+def stopped_at_certificate(folder: Path, **given: Any) -> AttackResult:
+    """The result of a user who stops as soon as a certificate is tried."""
     proto, data = two_classes()
     told: list[str] = []
-    result = attacked(
-        tmp_path,
+    return attacked(
+        folder,
         proto,
         data,
-        ball=Ball(eps=1e-3),
-        search=Search(gradients=2, trials=1, certify=True),
         progress=lambda phase, done, total: told.append(phase),
         stopped=lambda: "certificate" in told,
+        **given,
     )
+
+
+def test_a_certificate_hears_that_the_user_stops(tmp_path: Path) -> None:
+    result = stopped_at_certificate(tmp_path, ball=Ball(eps=1e-3), search=Search(gradients=2, trials=1, certify=True))
     assert result.worst is not None
     assert (result.certificate.proven, result.certificate.why_not) == (False, "the run was stopped before")
     assert result.stopped is not None
 
 
 def test_critical_radii_that_are_stopped_say_no_wrong_proof(tmp_path: Path) -> None:
-    proto, data = two_classes()
-    told: list[str] = []
-    result = attacked(
-        tmp_path,
-        proto,
-        data,
-        ball=Ball(),
-        curve=Curve(start=0.01, stop=1, points=2),
-        search=Search(gradients=4, trials=2, certify=True),
-        progress=lambda phase, done, total: told.append(phase),
-        stopped=lambda: "certificate" in told,
-    )
+    curve, search = Curve(start=0.01, stop=1, points=2), Search(gradients=4, trials=2, certify=True)
+    result = stopped_at_certificate(tmp_path, ball=Ball(), curve=curve, search=search)
     assert len(result.curve.points) == 2
     assert result.curve.radii == ()
     assert not any("No radius is proven" in note for note in result.notes)

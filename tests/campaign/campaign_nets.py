@@ -88,3 +88,20 @@ def scored(draws: Draws, trials: NDArray[np.int64], share: Callable[[Faults], ND
     table["critical"] = table["mismatch"]
     table["masked"] = 100 - table["mismatch"]
     return table
+
+
+def dynamic(net: Tiny, folder: Path) -> Path:
+    """The same network, its inputs rounded with a scale of the whole batch."""
+    proto = onnx.load(net.path)
+    rounded = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], "round"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["xr"], "back"),
+    ]
+    proto.graph.node[1].input[0] = "xr"
+    nodes = [proto.graph.node[0], *rounded, proto.graph.node[1]]
+    graph = helper.make_graph(
+        nodes, "dynamic", proto.graph.input, proto.graph.output, initializer=proto.graph.initializer
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(made, folder / "dynamic.onnx")
+    return folder / "dynamic.onnx"

@@ -28,6 +28,13 @@ def row(found: Prepared, **given: object) -> tuple[object, ...]:
     return tuple(values.get(name, 0) for name in COLUMNS.names)
 
 
+def wrote(net: Tiny, journal: Path, **given: object) -> None:
+    """A journal of one row, with these columns in place of what a run would write."""
+    found = prepared(net)
+    with open_journal(journal, campaign_identity(found), COLUMNS) as opened:
+        opened.append([row(found, **given)])
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -46,9 +53,7 @@ def row(found: Prepared, **given: object) -> tuple[object, ...]:
 def test_a_row_that_no_campaign_wrote_is_refused(
     net: Tiny, tmp_path: Path, wrong: dict[str, object], said: str
 ) -> None:
-    found = prepared(net)
-    with open_journal(tmp_path / "j", campaign_identity(found), COLUMNS) as journal:
-        journal.append([row(found, **wrong)])
+    wrote(net, tmp_path / "j", **wrong)
     with pytest.raises(JournalError, match=f"j: {said}.* no run of this campaign wrote that"):
         run_campaign(
             net.path,
@@ -89,9 +94,7 @@ def test_where_two_trials_may_be_the_same_a_part_of_them_is_drawn_again_and_all_
 
 
 def test_another_campaign_with_such_a_row_is_not_compared_with(net: Tiny, tmp_path: Path) -> None:
-    found = prepared(net)
-    with open_journal(tmp_path / "j", campaign_identity(found), COLUMNS) as journal:
-        journal.append([row(found, bit=99)])
+    wrote(net, tmp_path / "j", bit=99)
     with pytest.raises(JournalError, match="trial 5 has bit = 99, allowed is"):
         run_campaign(
             net.path,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from campaign_nets import Tiny
+from campaign_nets import Tiny, dynamic
 from onnx import helper, numpy_helper
 
 from faultsim.assessment import Options
@@ -73,23 +73,6 @@ def biased(net: Tiny, folder: Path, *, softmax: bool = False) -> Path:
         proto.graph.node.append(helper.make_node("Softmax", ["z"], ["y"], "softmax", axis=1))
     onnx.save(proto, folder / "biased.onnx")
     return folder / "biased.onnx"
-
-
-def dynamic(net: Tiny, folder: Path) -> Path:
-    """The same network, its inputs rounded with a scale of the whole batch."""
-    proto = onnx.load(net.path)
-    rounded = [
-        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], "round"),
-        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["xr"], "back"),
-    ]
-    proto.graph.node[1].input[0] = "xr"
-    nodes = [proto.graph.node[0], *rounded, proto.graph.node[1]]
-    graph = helper.make_graph(
-        nodes, "dynamic", proto.graph.input, proto.graph.output, initializer=proto.graph.initializer
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(made, folder / "dynamic.onnx")
-    return folder / "dynamic.onnx"
 
 
 def test_rows_that_another_task_judged_are_not_reused(net: Tiny, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from campaign_nets import Tiny
+from campaign_nets import Tiny, dynamic
 from onnx import helper, numpy_helper
 
 from faultsim.assessment import Options
@@ -37,21 +37,6 @@ def centred(net: Tiny, folder: Path) -> Path:
     proto.graph.node.append(helper.make_node("Sub", ["raw", "mean"], ["y"], "less"))
     onnx.save(proto, folder / "centred.onnx")
     return folder / "centred.onnx"
-
-
-def dynamic(net: Tiny, folder: Path) -> Path:
-    """The same network, its inputs rounded with a scale of the whole batch."""
-    proto = onnx.load(net.path)
-    rounded = [
-        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], "round"),
-        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["xr"], "back"),
-    ]
-    proto.graph.node[1].input[0] = "xr"
-    nodes = [proto.graph.node[0], *rounded, proto.graph.node[1]]
-    del proto.graph.node[:]
-    proto.graph.node.extend(nodes)
-    onnx.save(proto, folder / "dynamic.onnx")
-    return folder / "dynamic.onnx"
 
 
 def test_rows_of_two_batch_sizes_are_not_mixed_where_a_graph_mixes_samples(net: Tiny, tmp_path: Path) -> None:

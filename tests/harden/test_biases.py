@@ -13,7 +13,8 @@ from faultsim.formats import IntFormat
 from faultsim.harden import Training, harden
 from faultsim.harden.biases import NegativeBiases, wide_biases
 from faultsim.harden.blend import blended
-from faultsim.harden.losses import After, Plain, Together
+from faultsim.harden.losses import After, Plain
+from faultsim.harden.together import Together
 from faultsim.harden.trainable import Trainable
 from faultsim.model import load_model
 from tests.harden.conftest import DIGITS, brevitas_mlp

@@ -14,11 +14,12 @@ from faultsim.engine.scored import scored_output
 from faultsim.formats import quantize_symmetric
 from faultsim.harden.ball import Ball
 from faultsim.harden.curve import Judged
-from faultsim.harden.losses import CorruptionResistant, GradientRegularised, Together
+from faultsim.harden.losses import CorruptionResistant, GradientRegularised
 from faultsim.harden.noise import RandomBitErrors, WeightClipping
 from faultsim.harden.options import Training
 from faultsim.harden.samples import Samples
 from faultsim.harden.target import Target
+from faultsim.harden.together import Together
 from faultsim.harden.train import train
 from faultsim.harden.trainable import Trainable
 from faultsim.metrics import Classification

@@ -20,11 +20,11 @@ from faultsim.harden.losses import (
     GradientRegularised,
     Plain,
     SharpnessAware,
-    Together,
     evaluate,
 )
 from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors, WeightClipping
 from faultsim.harden.scales import LearnedScale, Parameter
+from faultsim.harden.together import Together
 from faultsim.harden.trainable import Trainable
 from faultsim.model import load_model
 from tests.harden.conftest import batch_of, mean_loss, numeric_gradient, smooth_mlp

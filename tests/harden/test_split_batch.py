@@ -12,11 +12,12 @@ from faultsim.harden import Training, harden
 from faultsim.harden.ball import Ball
 from faultsim.harden.batch import BatchAt
 from faultsim.harden.curve import Judged
-from faultsim.harden.losses import CorruptionResistant, GradientRegularised, Plain, SharpnessAware, Together, evaluate
+from faultsim.harden.losses import CorruptionResistant, GradientRegularised, Plain, SharpnessAware, evaluate
 from faultsim.harden.noise import NoiseAware, RandomBitErrors, WeightClipping
 from faultsim.harden.samples import Samples
 from faultsim.harden.strength import splits
 from faultsim.harden.target import Target
+from faultsim.harden.together import Together
 from faultsim.harden.train import train
 from faultsim.harden.trainable import Trainable
 from faultsim.metrics import Classification

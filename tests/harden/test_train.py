@@ -20,11 +20,12 @@ from faultsim.harden import train as module
 from faultsim.harden.ball import Ball
 from faultsim.harden.curve import Judged, Point
 from faultsim.harden.export import export
-from faultsim.harden.losses import CorruptionResistant, Plain, Together
+from faultsim.harden.losses import CorruptionResistant, Plain
 from faultsim.harden.noise import RandomBitErrors, WeightClipping
 from faultsim.harden.options import Training
 from faultsim.harden.samples import Samples
 from faultsim.harden.target import Target
+from faultsim.harden.together import Together
 from faultsim.harden.train import train
 from faultsim.harden.trainable import Trainable
 from faultsim.metrics import Classification

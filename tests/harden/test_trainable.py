@@ -1,5 +1,6 @@
 """Leaves stand for the deployed numbers: same bytes back, same outputs, the model's own gradients, codes in range."""
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -30,11 +31,34 @@ def _half() -> onnx.ModelProto:
     return model
 
 
+def _blocks() -> onnx.ModelProto:
+    """Int4 weights with a scale and a zero point for every two rows of each column."""
+    rng = np.random.default_rng(1)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s", "z"], ["d"], "dq", axis=0, block_size=2),
+        helper.make_node("Gemm", ["x", "d"], ["y"], "one"),
+    ]
+    tensors = [
+        numpy_helper.from_array(rng.integers(-7, 8, size=(4, 3)).astype(ml_dtypes.int4), "w"),
+        numpy_helper.from_array(rng.uniform(0.05, 0.1, size=(2, 3)).astype(np.float32), "s"),
+        numpy_helper.from_array(rng.integers(-2, 3, size=(2, 3)).astype(ml_dtypes.int4), "z"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "blocks",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        tensors,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
 MODELS = {
     "float": lambda: load_model(DIGITS / "digits_float.onnx"),
     "int8": lambda: load_model(DIGITS / "digits_int8.onnx"),
     "double": lambda: load_model(smooth_mlp()),
     "half": lambda: load_model(_half()),
+    "blocks": lambda: load_model(_blocks()),
     "qcdq": lambda: brevitas_mlp("qcdq"),
     "qonnx": lambda: brevitas_mlp("qonnx"),
 }

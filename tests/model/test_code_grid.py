@@ -1,4 +1,4 @@
-"""The code of 0: a tensor that holds nothing else makes its op give 0, in the graph as it runs."""
+"""What codes stand for: a tensor of zero codes makes its op give 0, real numbers are those the graph computes with."""
 
 import numpy as np
 import onnx
@@ -67,7 +67,8 @@ def in_blocks():
         helper.make_node("MatMul", ["x", "d"], ["y"], "fc"),
     ]
     zeros = RNG.integers(90, 160, size=(2, 6)).astype(np.uint8)
-    return nodes, {"w": WEIGHT, "s": np.full((2, 6), 0.01, np.float32), "z": zeros}, FLOATS
+    steps = RNG.uniform(0.01, 0.02, size=(2, 6)).astype(np.float32)
+    return nodes, {"w": WEIGHT, "s": steps, "z": zeros}, FLOATS
 
 
 def of_integers():
@@ -129,13 +130,38 @@ def test_in_a_function_too():
     assert float(site.zero) == 128
 
 
-def test_real_numbers_are_those_that_the_graph_multiplies_with():
-    model = _made(*transposed_by_channel())
+@pytest.mark.parametrize("make", [transposed, transposed_by_channel, behind_identity, in_blocks])
+def test_real_numbers_are_those_that_the_graph_multiplies_with(make):
+    model = _made(*make())
     site = model.site("w")
+    assert site.scale is not None
     eye = np.eye(8, dtype=np.float32)
     seen = model.run({"x": eye})["y"]
-    real = real_values(Stored(site, site.format, model.numbers["w"])).T
-    assert real == pytest.approx(seen, abs=1e-5)
+    real = real_values(Stored(site, site.format, model.numbers["w"]))
+    assert (real if real.shape == seen.shape else real.T) == pytest.approx(seen, abs=1e-5)
+
+
+def test_last_block_may_be_short():
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "s"], ["d"], "dq", axis=0, block_size=3),
+        helper.make_node("MatMul", ["x", "d"], ["y"], "fc"),
+    ]
+    steps = RNG.uniform(0.01, 0.02, size=(3, 6)).astype(np.float32)
+    model = _made(nodes, {"w": WEIGHT.view(np.int8), "s": steps}, FLOATS)
+    site = model.site("w")
+    seen = model.run({"x": np.eye(8, dtype=np.float32)})["y"]
+    assert real_values(Stored(site, site.format, model.numbers["w"])) == pytest.approx(seen, abs=1e-5)
+
+
+def test_first_factor_of_a_quantized_product_has_its_own_step_and_zero():
+    node = helper.make_node("QLinearMatMul", ["w", "ws", "wz", "x", "xs", "xz", "ys", "yz"], ["q"], "fc")
+    nodes = [node, helper.make_node("DequantizeLinear", ["q", "ys", "yz"], ["y"], "dq")]
+    stored = {"w": WEIGHT, "ws": np.float32(0.5), "wz": np.uint8(9), "xs": np.float32(0.25), "xz": np.uint8(3)}
+    stored |= {"ys": np.float32(1.0), "yz": np.uint8(128)}
+    site = _made(nodes, stored, RNG.integers(0, 256, size=(6, 3)).astype(np.uint8)).site("w")
+    assert site.scale is not None
+    assert site.zero is not None
+    assert (float(site.scale), float(site.zero)) == (0.5, 9.0)
 
 
 def test_signed_codes_without_a_zero_point_have_zero_at_zero():
