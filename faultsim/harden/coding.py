@@ -27,7 +27,7 @@ class Coding(NamedTuple):
     """Integer codes of one tensor, ``real = step · (code - zero)``.
 
     Attributes:
-        step: Real units per code, float64, broadcastable to the tensor.
+        step: Real units per code, float64, broadcastable to the tensor; 1 where the graph has 0.
         zero: Code of 0, float64, broadcastable to the tensor.
         low: Least code that may be stored.
         high: Greatest code that may be stored.
@@ -57,6 +57,7 @@ def coding_of(model: Model, site: Site) -> Coding | None:
     if low < 0 and codes.size and int(codes.min()) > low:
         low = -high
     step = np.asarray(site.scale, dtype=np.float64)
+    step = np.where(step == 0, 1.0, step)  # codes of a dead channel stay as they are: no gradient reaches them
     return Coding(step, zero, low, high, _scale_key(model, site, step.size))
 
 

@@ -35,7 +35,7 @@ def weakest(tried: list[Tried], slack: float) -> Tried:
 
 def parts(loss: Loss) -> tuple[Loss, ...]:
     """Return the losses that are trained: of several each at its strength, whatever factor brought it there."""
-    return tuple(loss._scaled()) if isinstance(loss, Together) else (loss,)
+    return tuple(loss.scaled()) if isinstance(loss, Together) else (loss,)
 
 
 def has_knob(loss: Loss) -> bool:

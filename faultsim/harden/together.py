@@ -55,7 +55,7 @@ class Together:
     def share(self, at: BatchAt) -> Share:
         """Add the shares up."""
         clean, value, grads = 0.0, 0.0, dict[str, Tensor]()
-        shares = [one.share(at) for one in sorted(self._scaled(), key=lambda loss: not loss.needs_graph)]
+        shares = [one.share(at) for one in sorted(self.scaled(), key=lambda loss: not loss.needs_graph)]
         taken = sum(max(-share.clean, 0.0) for share in shares)
         for share in shares:
             factor = 1.0 / taken if taken > 1.0 and share.clean < 0 else 1.0
@@ -68,15 +68,16 @@ class Together:
 
     def project(self, at: After) -> None:
         """Let each move the leaves, in order."""
-        for one in self._scaled():
+        for one in self.scaled():
             one.project(at)
 
     def hold(self, at: After) -> None:
         """Let each move the leaves, in order."""
-        for one in self._scaled():
+        for one in self.scaled():
             one.hold(at)
 
-    def _scaled(self) -> list[Loss]:
+    def scaled(self) -> list[Loss]:
+        """Return each at its strength."""
         if self.factor == 1:
             return list(self.losses)
         return [one.with_strength(one.strength * self.factor) for one in self.losses]
