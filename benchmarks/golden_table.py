@@ -42,7 +42,7 @@ def objective(path: Path, x: NDArray[np.float32], y: NDArray[np.int64], folder: 
     np.savez(folder / "samples.npz", x=x.astype(dtype), labels=y)
     data = load_data(folder / "samples.npz", model_path=None, inputs=model.inputs)
     output = scored_output(model)
-    scorer = Scorer(Runner(model, output.name), output, Classification(), data, batch_size=len(y))
+    scorer = Scorer(Runner(model, output.name, threads=1), output, Classification(), data, batch_size=len(y))
     stored = {name: Stored(model.site(name), model.site(name).format, model.numbers[name]) for name in NAMES}
     return NetworkObjective(model, stored, scorer)
 

@@ -22,7 +22,11 @@ hypothesis.settings.load_profile("ci")
 
 
 def pytest_configure() -> None:
-    """One torch thread a worker: two fight on a small machine and are slower than one."""
+    """One thread a worker, and a program that a test starts: two fight on a small machine and are slower than one.
+
+    The workers of pytest-xdist inherit the variable before they load NumPy's BLAS.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
 
 

@@ -29,7 +29,7 @@ class Options:
         input_shape: For drawn inputs, sizes in place of the dimensions that the model leaves open, such as ``x=1,128``.
         batch_axis: The axis that counts the samples, such as ``x=1``, of inputs, outputs and labels; ``h0=none`` for an
             input that is the same for every sample. Told from names and trials where empty.
-        threads: Threads of onnxruntime and torch; the machine's own number where 0, at most four a core.
+        threads: Threads of onnxruntime and torch, at most four a core; where 0, all cores or OMP_NUM_THREADS.
         conditions: Conditions other than the profile's own.
         reads: Whether the noise of a read is drawn once a chip (fast; the same mean, a slightly wider spread over
             chips) or anew at every inference.

@@ -70,7 +70,12 @@ from faultsim.textfile import write_text
 @click.option("--search-samples", type=int, default=1000, show_default=True, help="Most samples that the search sees.")
 @click.option("--site-trials", type=int, default=3, show_default=True, help="Chips for each row of the site table.")
 @click.option("--site-samples", type=int, default=256, show_default=True, help="Most samples for the site table.")
-@click.option("--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default.")
+@click.option(
+    "--threads",
+    type=int,
+    default=0,
+    help="Threads of onnxruntime and torch; all cores, or OMP_NUM_THREADS, by default.",
+)
 @click.option(
     "--torch-device",
     default="cpu",

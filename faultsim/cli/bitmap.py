@@ -37,7 +37,12 @@ _MAPPED = ("weight", "bias", "norm")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
 @click.option("--sites", multiple=True, metavar="GLOB", help="Map these tensors alone (repeatable).")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
-@click.option("--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default.")
+@click.option(
+    "--threads",
+    type=int,
+    default=0,
+    help="Threads of onnxruntime and torch; all cores, or OMP_NUM_THREADS, by default.",
+)
 @click.option("--out", "-o", type=PLACE, help="Folder for bitmap.json, .npz, .svg and .png.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def command(model: str, out: Path | None, quiet: bool, **options: Any) -> int:

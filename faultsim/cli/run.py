@@ -30,7 +30,12 @@ from faultsim.cli.files import PLACE, PLACE_OR_DASH
     type=PLACE_OR_DASH,
     help="Write the summary as Markdown, for CI; - for the standard output, in place of the table.",
 )
-@click.option("--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default.")
+@click.option(
+    "--threads",
+    type=int,
+    default=0,
+    help="Threads of onnxruntime and torch; all cores, or OMP_NUM_THREADS, by default.",
+)
 @click.option(
     "--torch-device",
     default="cpu",

@@ -31,7 +31,12 @@ from faultsim.cli.files import PLACE
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
 @click.option("--sites", multiple=True, metavar="GLOB", help="Corrupt these tensors alone (repeatable).")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
-@click.option("--threads", type=int, default=0, help="Threads of onnxruntime and torch; all cores by default.")
+@click.option(
+    "--threads",
+    type=int,
+    default=0,
+    help="Threads of onnxruntime and torch; all cores, or OMP_NUM_THREADS, by default.",
+)
 @click.option("--out", "-o", type=PLACE, help="Folder for sweep.json and sweep.svg.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 @condition_options

@@ -151,14 +151,21 @@ class IntFormat(NumberFormat):
     def quantize(self, values: Values) -> NDArray[np.int64]:
         """Return the integer codes of *values*: nearest, ties to even, saturating; NaN is the zero point."""
         array = np.asarray(values)
-        plain = not self.per_channel and self.scale == 1.0
-        if array.dtype.kind in "iu" and plain:
-            codes = array.astype(np.int64)
-        else:
-            ratio = np.nan_to_num(array.astype(np.float64) / self.scale, nan=0.0, posinf=2.0**53, neginf=-(2.0**53))
-            codes = np.rint(np.clip(ratio, -(2.0**53), 2.0**53)).astype(np.int64)
-        out: NDArray[np.int64] = np.clip(codes + self.zero_point, self.lowest, self.highest)
-        return out
+        if array.dtype.kind in "iu" and not self.per_channel and self.scale == 1.0:
+            whole: NDArray[np.int64] = np.clip(array.astype(np.int64) + self.zero_point, self.lowest, self.highest)
+            return whole
+        if array.dtype.kind != "f":  # bfloat16 and its like are no floats to NumPy
+            array = array.astype(np.float64)
+        with np.errstate(over="ignore"):
+            ratio = np.asarray(np.divide(array, self.scale, dtype=np.float64))
+        np.rint(ratio, out=ratio)
+        np.maximum(ratio, self.lowest - self.zero_point, out=ratio)
+        np.minimum(ratio, self.highest - self.zero_point, out=ratio)
+        lost = np.isnan(ratio)
+        if lost.any():
+            ratio[lost] = 0.0
+        codes = ratio.astype(np.int64)
+        return codes + self.zero_point if np.any(self.zero_point) else codes
 
     def dequantize(self, codes: NDArray[np.int64]) -> Values:
         """Return ``scale * (code - zero_point)`` in `dtype`, [Krishnamoorthi2018]_ eq. 5; same shape."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
+import torch
 from numpy.typing import NDArray
 
 from faultsim.errors import ModelError
@@ -40,7 +41,7 @@ def _open(proto: onnx.ModelProto, threads: int, *, optimised: bool, exact: bool)
     options.log_severity_level = 4
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or torch.get_num_threads()  # both runtimes hear OMP_NUM_THREADS
     options.enable_cpu_mem_arena = optimised
     if exact:
         exact_codes.ask(options)

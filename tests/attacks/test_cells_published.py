@@ -2,7 +2,8 @@
 
 import pytest
 
-from faultsim.attacks import Cells, attack
+from faultsim.assessment import Options
+from faultsim.attacks import Cells, Search, attack
 from faultsim.search.bits import ProgressiveBitSearch
 
 
@@ -10,5 +11,6 @@ from faultsim.search.bits import ProgressiveBitSearch
 def test_the_published_search_comes_first_where_nothing_limits_it(monkeypatch, limited):
     asked = []
     monkeypatch.setattr(ProgressiveBitSearch, "search", lambda self, ledger, cells: asked.append(cells))
-    attack("digits_int8", cells=Cells(what="bits", count=2, one_per_word=limited))
+    few, short = Options(limit=40, batch_size=40), Search(gradients=10, trials=1)
+    attack("digits_int8", cells=Cells(what="bits", count=2, one_per_word=limited), search=short, options=few)
     assert asked == ([] if limited else [2])

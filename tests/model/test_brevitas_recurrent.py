@@ -9,7 +9,7 @@ from faultsim.errors import ModelError
 from faultsim.formats import IntFormat
 from faultsim.model import check_agreement, load_model
 
-STEPS, INPUTS, HIDDEN = 5, 4, 3
+STEPS, INPUTS, HIDDEN = 3, 4, 3
 OFF = dict.fromkeys(
     ("io_quant", "gate_acc_quant", "sigmoid_quant", "tanh_quant", "cell_state_quant", "bias_quant"), None
 )

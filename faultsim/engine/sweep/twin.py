@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 import onnxruntime as ort
+import torch
 from numpy.typing import NDArray
 from onnx import ModelProto
 
@@ -60,7 +61,7 @@ def _written(proto: ModelProto, threads: int, *, exact: bool) -> ModelProto:
         path = Path(folder) / "optimised.onnx"
         options = ort.SessionOptions()
         options.log_severity_level = 4
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = threads or torch.get_num_threads()
         options.optimized_model_filepath = str(path)
         if exact:
             exact_codes.ask(options)
