@@ -237,7 +237,7 @@ def _check_classes(task: Task, seen: NDArray[Any], samples: DataSet) -> None:
             )
         check_labels(samples, classes)
     elif isinstance(task, TokenClassification) and seen.ndim > 2:
-        check_labels(samples, seen.shape[task.class_axis], ignore_index=task.ignore_index)
+        check_labels(samples, max(seen.shape[task.class_axis], 2), ignore_index=task.ignore_index)
 
 
 def _plain_margin(task: Task) -> Task:

@@ -22,8 +22,8 @@ from faultsim.textfile import write_text
 @click.option("--preprocess", type=click.Path(path_type=Path), help="YAML that says how the data become inputs.")
 @click.option(
     "--task",
-    help="classification, top5, tagging, language-model, regression, bleu or module:function. "
-    "Told from data and output by default.",
+    help="classification, top5, class-ids, tagging, segmentation (segmentation@255 leaves out what is labelled 255), "
+    "language-model, regression, bleu or module:function. Told from data and output by default.",
 )
 @click.option("--output", help="Name of the output that is scored; the first one by default.")
 @click.option(

@@ -41,9 +41,9 @@ def check_labels(data: DataSet, classes: int, *, ignore_index: int | None = None
             first = (int(labels[tuple(at)]), ", ".join(map(str, [at[0] + start, *at[1:]])))
     if first is not None:
         raise DataError(
-            f"label {first[0]} at [{first[1]}] in {data.source} is out of range: the model has {classes} "
-            "classes, "
+            f"label {first[0]} at [{first[1]}] in {data.source} is out of range: the model has {classes} classes, "
             f"0…{classes - 1}; {_remedy(data, classes, high)}"
+            + ("" if ignore_index is None else f", or leave it out: --task segmentation@{first[0]}, or tagging@")
         )
     if ignore_index is not None and len(data) and not scored:
         raise DataError(

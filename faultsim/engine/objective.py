@@ -48,13 +48,14 @@ class NetworkObjective:
         output, task = self.scorer.output, self.scorer.task
         total, units = 0.0, 0
         sums: Tensors = {name: np.zeros(one.site.shape) for name, one in self.stored.items()}
+        kind = self._collapse(numbers) if loss == "collapse" else loss
         for batch in self.scorer.batches():
             labels = label_tensor(self.scorer.batch_labels(batch)).to(self.model.device)
             counted = 0
 
             def batch_loss(outputs: dict[str, torch.Tensor], labels: torch.Tensor = labels) -> torch.Tensor:
                 nonlocal counted
-                found = task.loss(output.real_tensor(outputs[output.name]), labels, loss)
+                found = task.loss(output.real_tensor(outputs[output.name]), labels, kind)
                 counted = found.n
                 return found.total
 
@@ -77,6 +78,21 @@ class NetworkObjective:
         counts = tally.counts
         accuracy = counts.accuracy if self.scorer.task.counts_correct else float("nan")
         return Score(tally.mean_loss, sum(margins) / max(counts.n, 1), accuracy, counts.nonfinite)
+
+    def _collapse(self, numbers: Mapping[str, NDArray[Any]]) -> str:
+        """Return the collapse into the class that takes most over all batches: no batch chooses one of its own."""
+        if len(self.scorer.data) <= self.scorer.batch_size:
+            return "collapse"
+        self.forwards += 1
+        output, task = self.scorer.output, self.scorer.task
+        sums: list[NDArray[np.float64]] = []
+        for batch in self.scorer.batches():
+            labels = label_tensor(self.scorer.batch_labels(batch))
+            rows = output.real(np.asarray(self.model.run(batch.inputs, numbers)[output.name]))
+            taken = task.loss(torch.from_numpy(rows.astype(np.float64)), labels, "collapse").taken
+            if taken is not None:
+                sums.append(taken.numpy())
+        return f"collapse:{int(np.sum(sums, axis=0).argmax())}" if sums else "collapse"
 
     def numbers(self, delta: Deltas | None) -> dict[str, NDArray[Any]]:
         """Return the numbers that the corrupted chip computes with, by site."""

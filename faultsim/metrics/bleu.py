@@ -9,7 +9,15 @@ import torch
 
 from faultsim.errors import DataError, OptionError
 from faultsim.metrics.counts import NONFINITE, Array, Floats, Judged, Tally
-from faultsim.metrics.losses import LossSum, checked_labels, numpy_cross_entropy, numpy_logits, per_row, to_logits
+from faultsim.metrics.losses import (
+    LossSum,
+    checked_labels,
+    numpy_cross_entropy,
+    numpy_logits,
+    per_row,
+    taken_of,
+    to_logits,
+)
 from faultsim.metrics.task import Headline
 
 _ORDERS = 4
@@ -97,9 +105,10 @@ class Bleu:
             )
         truth = labels.long()
         kept = truth >= 0 if self.pad is None else (truth >= 0) & (truth != self.pad)
-        rows = per_row(to_logits(outputs[kept], probability=self.output_is_probability), truth[kept], kind)
+        logits = to_logits(outputs[kept], probability=self.output_is_probability)
+        rows = per_row(logits, truth[kept], kind)
         lengths = kept.sum(dim=1, keepdim=True).clamp(min=1).expand_as(kept)
-        return LossSum((rows / lengths[kept]).sum(), len(outputs))
+        return LossSum((rows / lengths[kept]).sum(), len(outputs), taken_of(logits, truth[kept], kind))
 
     def predict(self, outputs: Array) -> Array:
         """Return token ids N×T, int64; a sequence with a non-finite output is all -1."""

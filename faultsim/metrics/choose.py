@@ -24,12 +24,15 @@ NAMES = (
     "top<k>",
     "class-ids",
     "tagging",
+    "segmentation",
     "language-model",
     "regression",
     "regression@<tolerance>",
     "bleu",
     "module:function",
 )
+OF_POSITIONS = ("class-ids", "tagging", "segmentation", "language-model")
+"""Those that may leave labels out: ``segmentation@255`` scores no position labelled 255."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,8 @@ def infer_task(
         if two != 1 or bool(np.isin(given, (0, 1)).all()):
             return Classification(output_is_probability=output_is_probability)
         return Regression()
+    if rank >= 3 and output_shape[1] == 1 and given.shape[1:2] == (1,) and _mask(given, ignore_index):
+        return pixels
     if given.dtype.kind in "iu" and rank >= 3 and given.ndim == rank - 1:
         last = all(not isinstance(a, int) or a == b for a, b in zip(output_shape[1:-1], given.shape[1:], strict=False))
         return positions if rank == 3 and last else pixels
@@ -188,6 +193,8 @@ def named_task(
 ) -> Task:
     """Return the task of a name: one of `NAMES`, ``top5`` for k = 5, ``regression@0.1`` for a tolerance of 0.1.
 
+    ``segmentation@255`` leaves out the positions labelled 255, and so do the others of `OF_POSITIONS`.
+
     Args:
         name: The name.
         output_is_probability: The graph ends in a softmax or sigmoid.
@@ -208,10 +215,16 @@ def named_task(
         return Classification(top_k=int(name[3:].removeprefix("-")), output_is_probability=output_is_probability)
     if name.startswith("regression@"):
         return Regression(tolerance=_tolerance(name))
+    kind, _, left_out = name.partition("@")
+    if left_out and kind in OF_POSITIONS:
+        name, ignore_index = kind, _label(name, left_out)
     tasks: dict[str, Task] = {
         "class-ids": ClassIds(ignore_index=ignore_index),
         "classification": Classification(output_is_probability=output_is_probability),
         "tagging": TokenClassification(output_is_probability=output_is_probability, ignore_index=ignore_index),
+        "segmentation": TokenClassification(
+            class_axis=1, output_is_probability=output_is_probability, ignore_index=ignore_index
+        ),
         "language-model": LanguageModel(output_is_probability=output_is_probability, ignore_index=ignore_index),
         "regression": Regression(),
         "bleu": Bleu(output_is_probability=output_is_probability),
@@ -244,6 +257,20 @@ def _tolerance(name: str) -> float:
         raise OptionError(
             f"task {name!r}: tolerance {given!r} is not a number; write for example regression@0.1, in the labels' unit"
         ) from None
+
+
+def _label(name: str, text: str) -> int:
+    try:
+        return int(text.replace("_", "x"))
+    except ValueError:
+        raise OptionError(
+            f"task {name!r}: {text!r} is no label; write for example segmentation@255 to leave out what has label 255"
+        ) from None
+
+
+def _mask(labels: Array, ignore_index: int) -> bool:
+    """Whether labels are whole numbers 0 and 1, or not scored: those of two classes."""
+    return labels.dtype.kind in "iub" and bool(np.isin(labels, (0, 1, ignore_index)).all())
 
 
 def _same(declared: Sequence[int | str | None], shape: tuple[int, ...]) -> bool:

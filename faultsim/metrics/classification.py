@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from faultsim.errors import DataError, OptionError
+from faultsim.metrics.binary import two_classes
 from faultsim.metrics.counts import NONFINITE, Array, Judged, Tally
 from faultsim.metrics.losses import (
     LossSum,
@@ -14,6 +15,7 @@ from faultsim.metrics.losses import (
     numpy_cross_entropy,
     numpy_logits,
     per_row,
+    taken_of,
     to_logits,
 )
 from faultsim.metrics.task import Headline
@@ -71,8 +73,9 @@ class Classification:
 
     def loss(self, outputs: torch.Tensor, labels: torch.Tensor, kind: str = "cross_entropy") -> LossSum:
         """Return cross-entropy or margin summed over the samples; see `Task.loss`."""
-        rows = self.logits(outputs)
-        return LossSum(per_row(rows, labels.reshape(-1).long(), kind, cap=self.margin_cap).sum(), len(rows))
+        rows, truth = self.logits(outputs), labels.reshape(-1).long()
+        total = per_row(rows, truth, kind, cap=self.margin_cap).sum()
+        return LossSum(total, len(rows), taken_of(rows, truth, kind))
 
     def logits(self, outputs: torch.Tensor) -> torch.Tensor:
         """Return the logits of each sample, shape (samples, classes)."""
@@ -118,13 +121,7 @@ class Classification:
             )
         if outputs.shape[1] > 1:
             return outputs
-        if outputs.dtype in (torch.int64, torch.bool, np.int64, np.bool_):
-            raise DataError(
-                f"outputs of type {outputs.dtype}, one a sample, are classes, no scores: give --task class-ids"
-            )
-        first = 1 - outputs if self.output_is_probability else outputs * 0
-        parts = (first, outputs)
-        return torch.cat(parts, 1) if isinstance(outputs, torch.Tensor) else np.concatenate(parts, axis=1)
+        return two_classes(outputs, output_is_probability=self.output_is_probability)
 
 
 def _rank(rows: Array, truth: Array) -> Array:

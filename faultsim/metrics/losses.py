@@ -19,10 +19,18 @@ _ROWS_BYTES = 1 << 25
 
 
 class LossSum(NamedTuple):
-    """A loss over a batch: the sum over its units (differentiable, a scalar) and their number."""
+    """A loss over a batch.
+
+    Attributes:
+        total: Sum over its units, differentiable, a scalar.
+        n: Their number.
+        taken: Of a collapse what each class takes from the others, shape (C,): over all batches the largest sum tells
+            the class to ask for. None of other losses.
+    """
 
     total: torch.Tensor
     n: int
+    taken: torch.Tensor | None = None
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -68,22 +76,32 @@ def smooth_error(logits: torch.Tensor, labels: torch.Tensor, *, sharpness: float
     return torch.where(right, 1 - kept, torch.ones_like(kept))
 
 
-def collapse(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def collapse(logits: torch.Tensor, labels: torch.Tensor, into: int | None = None) -> torch.Tensor:
     """Return the log-probability of the class that takes most from the others, shape (M,), differentiable.
 
-    That class has the largest sum of probabilities over the rows of other classes. A network that answers one class to
-    everything is right by chance alone, on any samples. The gradient comes from the rows not yet taken for that class.
+    That class has the largest sum of probabilities over the rows of other classes (`taken`). A network that answers one
+    class to everything is right by chance alone, on any samples. The gradient comes from the rows not yet taken for
+    that class.
 
     Args:
-        logits: Shape (M, C), C at least 2; the rows of one batch, over which the class is chosen.
+        logits: Shape (M, C), C at least 2.
         labels: Classes, shape (M,), int64.
+        into: The class; None chooses it over these rows.
     """
-    taken = logits.detach().softmax(1).scatter(1, labels[:, None], 0.0)
-    return logits.log_softmax(1)[:, int(taken.nan_to_num().sum(0).argmax())]
+    chosen = int(taken(logits, labels).argmax()) if into is None else into
+    return logits.log_softmax(1)[:, chosen]
+
+
+def taken(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the sum of each class's probabilities over the rows of other classes, shape (C,), float64; NaN is 0."""
+    others = logits.detach().softmax(1).scatter(1, labels[:, None], 0.0)
+    return others.nan_to_num().sum(0, dtype=torch.float64)
 
 
 def per_row(logits: torch.Tensor, labels: torch.Tensor, kind: str, *, cap: float = 0.0) -> torch.Tensor:
-    """Return the loss of the asked kind of each row: one of `LOSSES`, of `SHARPNESS` or ``collapse``.
+    """Return the loss of the asked kind of each row: one of `LOSSES`, of `SHARPNESS`, ``collapse`` or ``collapse:3``.
+
+    The last one is the collapse into class 3, whatever these rows say.
 
     Raises:
         OptionError: If `kind` is unknown.
@@ -92,11 +110,17 @@ def per_row(logits: torch.Tensor, labels: torch.Tensor, kind: str, *, cap: float
         return cross_entropy(logits, labels)
     if kind == "margin":
         return margin(logits, labels, cap=cap)
-    if kind == "collapse":
-        return collapse(logits, labels)
     if kind in SHARPNESS:
         return smooth_error(logits, labels, sharpness=SHARPNESS[kind])
+    name, _, into = kind.partition(":")
+    if name == "collapse":
+        return collapse(logits, labels, int(into) if into else None)
     raise unknown_loss(kind)
+
+
+def taken_of(logits: torch.Tensor, labels: torch.Tensor, kind: str) -> torch.Tensor | None:
+    """Return what each class takes from the others where *kind* is a collapse, else None."""
+    return taken(logits, labels) if kind == "collapse" else None
 
 
 def unknown_loss(kind: str) -> OptionError:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from faultsim.errors import DataError
+from faultsim.metrics.binary import two_classes
 from faultsim.metrics.counts import NONFINITE, Array, Judged, Tally
 from faultsim.metrics.losses import (
     LossSum,
@@ -15,6 +16,7 @@ from faultsim.metrics.losses import (
     numpy_cross_entropy,
     numpy_logits,
     per_row,
+    taken_of,
     to_logits,
 )
 from faultsim.metrics.task import Headline
@@ -25,7 +27,8 @@ class TokenClassification:
     """A class for each position, from outputs N×T×C; the unit is the position.
 
     With arc scores N×T×T and heads as labels its accuracy is the unlabelled attachment score (UAS); with
-    N×C×H×W and ``class_axis=1`` it is the accuracy of pixels.
+    N×C×H×W and ``class_axis=1`` it is the accuracy of pixels. One output a position is the score of the second of two
+    classes.
 
     Attributes:
         ignore_index: Label of positions that are not scored (padding, punctuation).
@@ -76,7 +79,8 @@ class TokenClassification:
         flat = labels.reshape(-1).long()
         kept = flat != self.ignore_index
         rows = self.logits(outputs, kept)
-        return LossSum(per_row(rows, flat[kept], kind, cap=self.margin_cap).sum(), len(rows))
+        total = per_row(rows, flat[kept], kind, cap=self.margin_cap).sum()
+        return LossSum(total, len(rows), taken_of(rows, flat[kept], kind))
 
     def logits(self, outputs: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
         """Return the logits of each position, or of those *kept*, shape (positions, classes)."""
@@ -121,11 +125,12 @@ class TokenClassification:
                 "--task, or "
                 "another output"
             )
-        if self.class_axis in (-1, outputs.ndim - 1):
+        if self.class_axis not in (-1, outputs.ndim - 1):
+            tensor = isinstance(outputs, torch.Tensor)
+            outputs = outputs.movedim(self.class_axis, -1) if tensor else np.moveaxis(outputs, self.class_axis, -1)
+        if outputs.shape[-1] > 1:
             return outputs
-        if isinstance(outputs, torch.Tensor):
-            return outputs.movedim(self.class_axis, -1)
-        return np.moveaxis(outputs, self.class_axis, -1)
+        return two_classes(outputs, output_is_probability=self.output_is_probability)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,10 +42,11 @@ def test_the_gradient_equals_finite_differences(loss, smooth, scorer):
     assert gradient.loss == pytest.approx(found.score(at).value(loss), rel=1e-9)
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", "collapse"])
 @pytest.mark.parametrize("kind", ["float", "int8"])
-def test_the_gradient_does_not_depend_on_the_batch_size(kind, digits, scorer):
+def test_the_gradient_does_not_depend_on_the_batch_size(kind, loss, digits, scorer):
     model = digits(kind)
-    one, other = (objective(model, scorer, batch_size=b).gradient(None, "cross_entropy") for b in (7, 250))
+    one, other = (objective(model, scorer, batch_size=b).gradient(None, loss) for b in (7, 250))
     assert one.loss == pytest.approx(other.loss, rel=1e-5)
     for name, gradient in one.grads.items():
         assert np.any(gradient)

@@ -24,6 +24,18 @@ def test_it_is_of_the_class_that_takes_most_from_the_others(rows: tuple[torch.Te
     assert Classification().loss(logits, labels, "collapse").total == pytest.approx(expected.sum())
 
 
+def test_batches_together_tell_the_class_that_one_of_all_rows_would(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    logits, labels = rows
+    task, whole = Classification(), Classification().loss(*rows, "collapse")
+    parts = [(logits[i : i + 4], labels[i : i + 4]) for i in range(0, 30, 4)]
+    sums = [task.loss(*part, "collapse").taken for part in parts]
+    into = int(torch.stack([one for one in sums if one is not None]).sum(0).argmax())
+    assert len({int(one.argmax()) for one in sums if one is not None}) > 1
+    found = [task.loss(*part, f"collapse:{into}").total for part in parts]
+    assert float(torch.stack(found).sum()) == pytest.approx(float(whole.total))
+    assert task.loss(*rows, "cross_entropy").taken is None
+
+
 def test_samples_of_one_class_do_not_collapse_into_their_own() -> None:
     """All are right: the class is their nearest rival, not the one that most are taken for."""
     logits = torch.tensor([[9.0, 1.0, 0.0], [8.0, 2.0, 1.0], [9.0, 0.0, 3.0]])
