@@ -150,7 +150,7 @@ def find_cells(prepared: Prepared, cells: Cells, search: Search, *, seed: int) -
         gradients=found.gradients,
         forwards=found.forwards,
         nonfinite=found.nonfinite,
-        spent=found.forwards >= most or found.gradients >= search.most_gradients(GRADIENTS),
+        spent=found.forwards + aim.passes > most or found.gradients >= search.most_gradients(GRADIENTS),
         stopped=prepared.stopped(),
     )
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,19 @@ RADIUS_SEARCH = Search(methods=("one-step", "random", "fixed-point"), gradients=
 _RANDOMS = 20
 _WIDEST = 2.0**12
 _EVALUATIONS = 24
+
+
+@dataclass
+class Spent:
+    """Gradients and forward passes, added up."""
+
+    gradients: int = 0
+    forwards: int = 0
+
+    def add(self, found: Found) -> None:
+        """Add what one search took."""
+        self.gradients += 0 if found.search is None else found.search.gradients
+        self.forwards += found.forwards
 
 
 class Point(NamedTuple):
@@ -116,6 +129,7 @@ def radii(
     per_layer: bool,
     seed: int,
     certify: bool,
+    spent: Spent,
     points: Sequence[Point] = (),
 ) -> list[Radii]:
     """Return the critical radii of all tensors together and, where asked for, of every layer alone.
@@ -130,6 +144,7 @@ def radii(
         per_layer: Whether layers are searched alone.
         seed: Of everything random.
         certify: Whether to prove a radius too.
+        spent: Is told what the searches take.
         points: What a curve found with all tensors: it counts here too.
     """
     setting = prepared.setting
@@ -158,12 +173,12 @@ def radii(
         seen = [(point.value, point.found.worst.score.accuracy) for point in points if names is None]
         sizes: dict[float, float | None] = {}
         try:
-            search = _worst(alike, unit.constraint, seed, seen, sizes)
+            search = _worst(alike, unit.constraint, seed, seen, sizes, spent)
             worst = critical_radius(search, keep, rtol=0.02, proven=proof, **limits)  # type: ignore[arg-type]
         except BudgetSpentError:
             break
         try:
-            random = critical_radius(_random(alike, unit.constraint, seed), keep, rtol=0.05, **limits)  # type: ignore[arg-type]
+            random = critical_radius(_random(alike, unit.constraint, seed, spent), keep, rtol=0.05, **limits)  # type: ignore[arg-type]
         except BudgetSpentError:
             random = None
         broken = min((value for value, accuracy in seen if not accuracy >= keep), default=math.inf)
@@ -198,6 +213,7 @@ def _worst(
     seed: int,
     seen: Sequence[tuple[float, float]],
     sizes: dict[float, float | None],
+    spent: Spent,
 ) -> Callable[[float], float]:
     def accuracy(eps: float) -> float:
         if prepared.stopped():
@@ -206,6 +222,7 @@ def _worst(
         found = find(
             prepared, scaled(constraint, eps), RADIUS_SEARCH, seed=seed, phase="critical radius", randoms=False
         )
+        spent.add(found)
         sizes[eps] = deployed_size(prepared, scaled(constraint, eps), found.worst.delta)
         return min(found.worst.score.accuracy, known)
 
@@ -226,7 +243,7 @@ def _proven(prepared: Prepared, constraint: TensorSet, reasons: list[str]) -> Ca
     return accuracy
 
 
-def _random(prepared: Prepared, constraint: TensorSet, seed: int) -> Callable[[float], float]:
+def _random(prepared: Prepared, constraint: TensorSet, seed: int, spent: Spent) -> Callable[[float], float]:
     setting = prepared.setting
     objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
     shapes = {name: one.site.shape for name, one in setting.stored.items()}
@@ -237,6 +254,7 @@ def _random(prepared: Prepared, constraint: TensorSet, seed: int) -> Callable[[f
             if prepared.stopped():
                 raise BudgetSpentError
             delta = scaled(constraint, eps).random(generator(seed, trial, "random_in_set"), shapes)
+            spent.forwards += 1
             found.append(objective.score(delta).accuracy)
         return math.fsum(found) / len(found)
 

@@ -16,7 +16,7 @@ from faultsim.attacks.assemble import (
 )
 from faultsim.attacks.ball import Corruptions, asked, corruptions, size_of
 from faultsim.attacks.cells import find_cells, numbers_of
-from faultsim.attacks.curve import Point, at, deployed_size, draw_curve, radii, values_of
+from faultsim.attacks.curve import Point, Spent, at, deployed_size, draw_curve, radii, values_of
 from faultsim.attacks.options import Ball, Cells, Curve, Search
 from faultsim.attacks.prepare import Prepared, finite
 from faultsim.attacks.worst import Found, find, held_to, prove
@@ -104,13 +104,24 @@ def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Sear
     points = draw_curve(prepared, unit, curve, search, seed=setting.options.seed, elements=most)
     if not points:
         raise StoppedEarlyError
-    found = []
+    found, spent = [], Spent()
+    for point in points:
+        spent.add(point.found)
     if keep is not None:
         middle = values_of(curve)[curve.points // 2]
         prove_too = search.certify is True
         seed = setting.options.seed
-        layers = curve.per_layer
-        found = radii(prepared, make, keep, start=middle, per_layer=layers, seed=seed, certify=prove_too, points=points)
+        found = radii(
+            prepared,
+            make,
+            keep,
+            start=middle,
+            per_layer=curve.per_layer,
+            seed=seed,
+            certify=prove_too,
+            spent=spent,
+            points=points,
+        )
         why_not = next((one.why_not for one in found if one.why_not), "")
         if why_not:
             prepared.notes.append(f"No radius is proven: {why_not}.")
@@ -127,10 +138,7 @@ def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Sear
     own = 1.0 if ball is None else ball.eps
     said = "numbers" if curve.over == "n" else "radii of the device" if ball is None else _unit(ball)
     entry = curve_entry(prepared, curve, said, points, keep, found, own if curve.over == "eps" else None)
-    cost = {
-        "gradients": sum(0 if p.found.search is None else p.found.search.gradients for p in points),
-        "forwards": sum(p.found.forwards for p in points),
-    }
+    cost = {"gradients": spent.gradients, "forwards": spent.forwards}
     varies = ball is not None and curve.over == "eps"
     whole = unit._replace(words=unit.words.replace("eps = 1", "eps varies")) if varies else unit
     if curve.over == "n":

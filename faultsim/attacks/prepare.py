@@ -167,13 +167,18 @@ def classes_of(setting: Setting) -> int:
 
 
 def picked(setting: Setting, full: Scorer, rows: NDArray[np.int64], labels: NDArray[Any] | None = None) -> Scorer:
-    """Return a scorer on the samples *rows* of *full*, with other *labels* where given (one for each of *rows*)."""
+    """Return a scorer on the samples *rows* of *full*, with other *labels* where given (one for each of *rows*).
+
+    With these a sample is right where its first answer is the label, whatever k the task has.
+    """
     from faultsim.assessment.setting import _Picked
 
     kept = full.labels[rows] if labels is None and full.labels is not None else labels
     task = setting.task
     if labels is not None and isinstance(task, GoldenAgreement):
         task = task.inner
+    if labels is not None and isinstance(task, Classification):
+        task = replace(task, top_k=1)  # taken for a class is what the first answer says
     return Scorer(
         full.runner,
         full.output,

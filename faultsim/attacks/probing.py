@@ -107,7 +107,7 @@ def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iter
             return
         prepared.tell("probe", place, len(plan))
         stored = {name: setting.stored[name] for name in part.sites}
-        if mode in ("gradient", "random") and all(is_packed(one, setting.model) for one in stored.values()):
+        if all(is_packed(one, setting.model) for one in stored.values()):
             continue
         if mode == "gradient":
             tallies = [t for t in [_gradient(prepared, objective, stored, strength)] if t is not None]
@@ -115,7 +115,8 @@ def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iter
             tallies = [_random(prepared, objective, stored, strength, seed, d) for d in range(options.draws)]
         else:
             units = mode == "units"
-            if not any(_has_units(one) if units else _has_weights(one) for one in stored.values()):
+            whole = [one for one in stored.values() if not is_packed(one, setting.model)]
+            if not any(_has_units(one) if units else _has_weights(one) for one in whole):
                 continue
             draws = range(options.draws)
             tallies = [_removed(prepared, stored, strength, seed, d, units=units) for d in draws]
@@ -131,9 +132,11 @@ def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iter
 
 
 def removed(
-    stored: Mapping[str, Stored], share: float, seed: int, draw: int, *, units: bool, model: Any = None
+    stored: Mapping[str, Stored], share: float, seed: int, draw: int, *, units: bool, model: Any
 ) -> dict[str, NDArray[Any]]:
     """Return the numbers of tensors with a share of their weights or units removed, at least one of each.
+
+    Bytes that hold several codes stay: none of them is a weight.
 
     Args:
         stored: The tensors.
@@ -141,8 +144,9 @@ def removed(
         seed: Of the draw.
         draw: Its number.
         units: Whether whole output units go, and not single weights.
-        model: Tells zero points of integer codes.
+        model: Tells which tensors are packed.
     """
+    stored = {name: one for name, one in stored.items() if not is_packed(one, model)}
     gone: dict[str, NDArray[np.int64]] = {}
     for one in stored.values():
         site = one.site

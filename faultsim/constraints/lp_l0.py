@@ -141,8 +141,8 @@ class LpL0:
             raise ConstraintError(
                 "the corruption holds NaN or infinity, all elements must be finite to be projected; drop it"
             )
-        values = self._in_units(np.asarray(delta, dtype=np.float64))
-        values = np.where(np.isfinite(values), values, 0.0)  # a pinned element
+        units = self._in_units(np.asarray(delta, dtype=np.float64))
+        values = np.where(np.isfinite(units), units, 0.0)  # a pinned element
         room = None if self.low is None and self.high is None else self._room(values).reshape(-1)
         point = project_lp_l0(values.reshape(-1), room, p=self.p, eps=self.eps, n=self.n).reshape(values.shape)
         scale = self._like("scale", np.shape(delta))
@@ -150,7 +150,7 @@ class LpL0:
             return point
         # Divided and multiplied again, an element inside may come back one rounding off: hand on the given
         # number.
-        return np.where(point == values, np.where(scale > 0, delta, 0.0), point * scale)
+        return np.where(point == units, np.where(scale > 0, delta, 0.0), point * scale)
 
     def contains(self, delta: Numbers, rtol: float = 1e-9) -> bool:
         """Say whether *delta* is in the set; the norm and the box may be exceeded by the fraction *rtol*.

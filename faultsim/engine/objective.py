@@ -43,7 +43,6 @@ class NetworkObjective:
         """
         if delta is None and loss in self._clean:
             return self._clean[loss]
-        self.gradients += 1
         numbers = self.numbers(delta)
         output, task = self.scorer.output, self.scorer.task
         total, units = 0.0, 0
@@ -64,6 +63,7 @@ class NetworkObjective:
             units += counted
             for name, gradient in grads.items():
                 sums[name] += gradient
+        self.gradients += 1
         n = max(units, 1)
         found = Gradient(total / n, {name: gradient / n for name, gradient in sums.items()})
         if delta is None:

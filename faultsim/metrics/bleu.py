@@ -126,6 +126,11 @@ class Bleu:
         """Return the n-gram counts of each sample in `Judged.extra`; see `Task.judge`."""
         scorer = _sacrebleu()(tokenize=self.tokenize, force=True)
         ids, truth = self.predict(outputs), np.asarray(labels)
+        broken = (ids == NONFINITE).all(axis=1) if np.asarray(outputs).dtype.kind == "f" else np.zeros(len(ids), bool)
+        loss = self._losses(np.asarray(outputs), truth, ~broken)
+        if loss is not None and not np.isfinite(loss).all():  # logits too far apart for float64
+            broken, loss = broken | ~np.isfinite(loss), np.where(np.isfinite(loss), loss, 0.0)
+            ids = np.where(broken[:, None], NONFINITE, ids)
         if len(truth) != len(ids) or (truth.dtype.kind in "iu") != (truth.ndim == 2):
             raise DataError(
                 f"labels of shape {truth.shape} are no references: give token ids N×T or N texts for "
@@ -136,11 +141,9 @@ class Bleu:
             text = self._text(reference) if truth.dtype.kind in "iu" else str(reference)
             got = scorer.corpus_score([self._text(own)], [[text]])
             rows.append([got.sys_len, got.ref_len, *got.counts, *got.totals])
-        broken = (ids == NONFINITE).all(axis=1) if np.asarray(outputs).dtype.kind == "f" else np.zeros(len(ids), bool)
         differs = np.zeros(len(ids), bool) if golden is None else (ids != np.asarray(golden)).any(axis=1)
         n, zero = np.ones(len(ids), np.int64), np.zeros(len(ids), np.int64)
         extra = np.array(rows, dtype=np.int64).reshape(-1, 2 + 2 * _ORDERS)
-        loss = self._losses(np.asarray(outputs), truth, ~broken)
         return Judged(n, zero, differs.astype(np.int64), broken.astype(np.int64), loss, extra)
 
     def score(self, tally: Tally) -> float:

@@ -135,14 +135,15 @@ class Probe:
             raise BudgetSpentError
         if loss in self._lacking:
             return _NONE
-        self.gradients += 1
         try:
-            return self._objective.gradient(at, loss)
+            found = self._objective.gradient(at, loss)
         except OptionError:
             if loss not in COUNTED:
                 raise
             self._lacking.add(loss)  # a task without classes counts no errors
             return _NONE
+        self.gradients += 1
+        return found
 
     def _score(self, delta: Tensors | None) -> Score:
         if self._may_forwards is not None and self.forwards >= self._may_forwards:

@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 from scipy.stats import permutation_test
 
-from faultsim.stats.betting import BettingSequence
 from faultsim.stats.estimate import Estimate, check_level, finite_sample
 
 _CHUNK = 1 << 20
@@ -48,7 +47,7 @@ def unpaired_difference(
     """Compare the means of two independent samples of chips; with the same chips `paired_difference` sees far more.
 
     The interval is Welch's, [Welch1947]_: the samples may spread differently. Where neither varies at all, it would
-    have no width; bounded-mean intervals (betting) of both at half the error stand in. The permutation test is of
+    have no width; how rare other values can be, having not been seen in either, stands in. The permutation test is of
     Welch's statistic, which keeps it right, for large samples, where the spreads differ too, [Janssen1997]_. One chip
     says nothing about a spread: the interval is then all that *span* allows.
 
@@ -87,7 +86,7 @@ def unpaired_difference(
         return UnpairedDifference(Estimate(-span, best, span), 1.0, trials, level)
     if max(np.ptp(a), np.ptp(b)) <= 1e-12 * span:
         (low_a, high_a), (low_b, high_b) = _constant(a, level, span), _constant(b, level, span)
-        difference = Estimate(min(best, low_b - high_a), best, max(best, high_b - low_a))
+        difference = Estimate(max(low_b - high_a, -span), best, min(high_b - low_a, span))
     else:
         half = _welch_half_width(a, b, level)
         difference = Estimate(max(best - half, -span), best, min(best + half, span))
@@ -118,9 +117,11 @@ def _welch(a: NDArray[np.float64], b: NDArray[np.float64], axis: int = -1) -> ND
 
 
 def _constant(sample: NDArray[np.float64], level: float, span: float) -> tuple[float, float]:
-    """Return bounds of the mean where all values are equal: as if the value lay in the middle of its range."""
-    run = BettingSequence(level=(1 + level) / 2, planned=int(sample.size))
-    run.update(np.full(sample.size, 0.5))
-    low, _, high = run.interval()
-    value = float(sample[0])
-    return value + span * (low - 0.5), value + span * (high - 0.5)
+    """Return bounds of the mean where all n values are equal: other values are rarer than would have been seen.
+
+    Values that have at most the share q = tail^(1/(n-1)) come up n times in a row with a probability below the tail;
+    with a larger share the mean lies within span·(1 - q) of them.
+    """
+    tail = (1 - level) / 2  # half for each of the two samples
+    reach = span * (1 - tail ** (1 / (sample.size - 1)))
+    return float(sample[0]) - reach, float(sample[0]) + reach

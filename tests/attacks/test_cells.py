@@ -105,6 +105,21 @@ def test_a_stealthy_target_spares_the_other_samples() -> None:
     assert result.cells.points[-1].aimed_accuracy <= result.cells.clean_aimed
 
 
+def test_taken_for_a_class_is_what_the_first_answer_says_whatever_k_is() -> None:
+    options, cells = replace(QUICK, limit=100, task="top5"), Cells(count=1, target=8)
+    found = faultsim.attack("digits_int8", cells=cells, options=options, search=SHORT).cells
+    first = faultsim.attack("digits_int8", cells=cells, options=replace(options, task=None), search=SHORT).cells
+    assert found.clean_aimed == first.clean_aimed > 0.95
+
+
+def test_a_pass_that_is_too_few_for_two_ends_a_stealthy_search() -> None:
+    cells = Cells(count=6, victim=3, stealthy=True, tolerance=0.05)
+    few = Search(gradients=10, forwards=61)
+    result = faultsim.attack("digits_int8", cells=cells, options=replace(QUICK, limit=100), search=few)
+    assert result.forwards == 60
+    assert result.cells.spent
+
+
 @pytest.mark.parametrize(
     "cells",
     [

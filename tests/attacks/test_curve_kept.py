@@ -1,19 +1,23 @@
 """What a curve keeps and tells: of layers without a set, of values that are refused, and of codes that round."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny_nets
-from linear import QUICK, attacked, numbers
+from linear import QUICK, attacked, numbers, two_classes
 from onnx import TensorProto, helper
 
 import faultsim
 from faultsim.attacks import Ball, Curve, Search
 from faultsim.device import Conditions
+from faultsim.engine.evaluate import Scorer
 from faultsim.errors import OptionError
+from faultsim.model import Model
 
 SHORT = Search(gradients=6, trials=3, certify=False)
 
@@ -125,3 +129,39 @@ def test_a_curve_alone_is_of_the_radius_one() -> None:
     assert alone.curve == faultsim.attack("digits", ball=Ball(), search=search, **given).curve
     with pytest.raises(OptionError, match="nothing to search: give --p and --eps"):
         faultsim.attack("digits", curve=Curve(over="n", start=1, stop=4), options=QUICK)
+
+
+def test_what_a_curve_took_is_what_the_network_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = {"gradient": 0, "score": 0}
+
+    def counted(name: str, asked: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Any, *given: Any, **more: Any) -> Any:
+            found = asked(self, *given, **more)
+            taken[name] += 1
+            return found
+
+        return call
+
+    monkeypatch.setattr(Model, "gradient", counted("gradient", Model.gradient))
+    monkeypatch.setattr(Scorer, "score", counted("score", Scorer.score))
+    proto, data = two_classes()
+    search = Search(gradients=5, trials=2)
+    result = attacked(tmp_path, proto, data, ball=Ball(), curve=Curve(start=0.01, stop=1, points=2), search=search)
+    assert result.curve.radii
+    assert taken == {"gradient": result.gradients, "score": pytest.approx(result.forwards, abs=2)}
+
+
+def test_losses_that_a_task_has_not_cost_no_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = [0]
+    asked = Model.gradient
+
+    def gradient(self: Any, *given: Any, **more: Any) -> Any:
+        found = asked(self, *given, **more)
+        taken[0] += 1
+        return found
+
+    monkeypatch.setattr(Model, "gradient", gradient)
+    proto, data = two_classes()
+    data["labels"] = np.random.default_rng(0).normal(size=(len(data["x"]), 2)).astype(np.float32)
+    result = attacked(tmp_path, proto, data, ball=Ball(eps=0.3), search=Search(gradients=6, trials=2))
+    assert result.gradients == taken[0] > 0

@@ -37,6 +37,13 @@ def test_projection_is_feasible_and_idempotent_bit_for_bit(ball: LpL0, seed: int
     assert np.array_equal(once, ball.project(once))
 
 
+def test_what_is_too_large_for_its_unit_does_not_come_back() -> None:
+    ball = LpL0(2, 1.0, scale=np.array([1e-310, 1.0]))
+    point = ball.project(np.array([5.0, 0.5]))
+    assert point in ball
+    assert point.tolist() == [0.0, 0.5]
+
+
 @given(ball=balls(), seed=SEEDS)
 def test_argmax_and_random_are_feasible_and_stay_where_they_are_when_projected(ball: LpL0, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -129,6 +129,8 @@ def test_bleu_reads_logits_texts_and_subwords():
     assert task.score(Tally.of(task.judge(ids, texts))) == pytest.approx(100)
     logits = np.eye(7, dtype=np.float32)[ids]
     assert task.score(Tally.of(task.judge(logits, texts))) == pytest.approx(100)
+    apart = np.where(np.eye(7)[ids] > 0, -1.7e308, 1.7e308)  # finite, and their difference is not
+    assert Tally.of(task.judge(apart, ids)).counts.nonfinite == 1
     logits[0, 0, 0] = np.nan
     tally = Tally.of(task.judge(logits, texts, ids))
     assert tally.counts == Counts(1, 0, 1, 1)

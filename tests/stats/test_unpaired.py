@@ -81,6 +81,28 @@ def test_chips_that_are_all_alike_leave_a_width():
     assert not got.claimed
 
 
+def test_chips_at_the_end_of_their_range_hide_rare_ones():
+    """One mean is 1, the other 0.78: ten chips of it are all 1 in one campaign out of twelve."""
+    difference = _compare([1.0] * 1000, [1.0] * 10).difference
+    assert difference.low <= -0.22
+    assert difference.high < 0.4
+    wide = _compare([1.0, 1.0], [0.1, 0.1]).difference
+    assert (wide.low, wide.high) == (-1.0, pytest.approx(min(1.0, wide.high)))
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.22, 0.3])
+@pytest.mark.parametrize("sizes", [(1000, 10), (5, 40), (8, 8)])
+def test_rare_chips_are_seldom_missed(share, sizes):
+    rng = np.random.default_rng(7)
+    missed = 0
+    for _ in range(400):
+        first, second = np.ones(sizes[0]), (rng.random(sizes[1]) > share).astype(float)
+        if np.ptp(second) == 0:  # else Welch's interval, which is for chips that spread
+            found = _compare(first, second).difference
+            missed += not found.low <= -share <= found.high
+    assert missed <= 400 * 0.05
+
+
 @pytest.mark.parametrize(
     ("first", "second", "options", "match"),
     [

@@ -9,6 +9,9 @@ from faultsim.search.bits.ledger import Candidate, Ledger, ranked
 from faultsim.search.bits.ranking import State, Width, candidates, join, survey
 from faultsim.search.probe import BudgetSpentError
 
+SURVEYED = 4
+"""Of the forward passes that are left the survey takes one in so many."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Beam:
@@ -21,7 +24,8 @@ class Beam:
         beam: Corruptions of each size that go on, at least 1.
         tried: Candidates by each gradient that are scored, at least 1, beside the best one of each tensor.
         width: Which candidates.
-        survey: Elements of small layers whose widest move (the sign bit) the first round scores as well, at least 0.
+        survey: Elements of small layers whose widest move (the sign bit) the first round scores as well, at least 0;
+            not more than a quarter of the passes left.
         slopes: On how many of the corruptions, the worst first, candidates are ranked by gradients, at least 1.
         losses: By how many of the aim's losses candidates are ranked, at least 1: a gradient for each.
         favourites: Cells of the largest true gains so far that are tried on every corruption, at least 0.
@@ -53,9 +57,10 @@ class Beam:
         if ledger.needed is not None:
             return
         start = ledger.judge([frozenset()])
-        if self.survey:
+        most = int(min(self.survey, ledger.forwards_left / SURVEYED))
+        if most:
             finite = ledger.aim.finite_only
-            smallest = survey(ledger.sites, limits=ledger.limits, most=self.survey, finite_only=finite)
+            smallest = survey(ledger.sites, limits=ledger.limits, most=most, finite_only=finite)
             ledger.extend(frozenset(), smallest)
         self.grow(ledger, start, cells)
 

@@ -145,7 +145,6 @@ class Ledger:
                 if not known:
                     raise BudgetSpentError
                 return self._slopes[min(known, key=lambda one: (len(one[0] ^ state), sorted(one[0])))]
-            self.gradients += 1
             if len(self._slopes) > 8:  # each is as large as the model
                 self._slopes.pop(next(iter(self._slopes)))
             try:
@@ -155,6 +154,7 @@ class Ledger:
                     raise
                 self._lacking.add(loss)  # a task without classes has no such loss
                 return _NONE
+            self.gradients += 1
         return self._slopes[key]
 
     def judge(self, states: Iterable[State]) -> list[Candidate]:
