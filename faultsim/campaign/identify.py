@@ -42,6 +42,7 @@ def campaign_identity(prepared: Prepared, *, screen: bool = False) -> Identity:
     how: dict[str, Json] = {"screen": screen_facts()} if screen else {}
     if mixes_batch(setting):
         how["batch_size"] = min(setting.scorer.batch_size, len(setting.data))
+        how["batches"] = "even"
     return identity(
         {
             **how,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -102,7 +103,7 @@ class Column(Protocol):
 
 
 def batches(data: DataSet, size: int) -> Iterator[Batch]:
-    """Yield the data set in batches of *size* samples; the last one may be smaller.
+    """Yield the data set in batches of at most *size* samples, all of nearly the same size (`even`).
 
     Args:
         data: The samples.
@@ -114,9 +115,20 @@ def batches(data: DataSet, size: int) -> Iterator[Batch]:
     """
     if size < 1:
         raise ValueError(f"batch size {size} is out of range: give at least 1")
-    for start in range(0, len(data), size):
-        stop = min(start + size, len(data))
+    for start, stop in even(len(data), size):
         yield Batch(data.inputs(start, stop), data.labels(start, stop), start, stop)
+
+
+def even(count: int, most: int) -> Iterator[tuple[int, int]]:
+    """Yield spans of *count* samples, *most* at most and none much smaller: a single row may round otherwise.
+
+    Examples:
+        >>> list(even(41, 20))
+        [(0, 13), (13, 27), (27, 41)]
+    """
+    parts = -(-count // most)
+    if parts:
+        yield from pairwise(count * i // parts for i in range(parts + 1))
 
 
 def show_shape(shape: tuple[int | str | None, ...]) -> str:

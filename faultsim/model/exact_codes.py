@@ -4,18 +4,21 @@ x86 processors without VNNI add two products of codes in 16 bits, which saturate
 than on the chip that it ships on. onnxruntime has a switch for it, which fails where layers share a zero point.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import cache
 from typing import TypeVar
 
 import numpy as np
 import onnxruntime as ort
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from faultsim.errors import ModelError
 
 KEY = "session.x64quantprecision"
+PREFIX = "/faultsim/"
+"""In the names of initializers that a graph is given here."""
 Made = TypeVar("Made")
 
 
@@ -62,22 +65,37 @@ def exactly(make: Callable[[ModelProto, bool], Made], proto: ModelProto) -> Made
 
 
 def unshared(proto: ModelProto) -> ModelProto:
-    """Return a graph in which no two nodes read the same int8 initializer; *proto* itself where it is one.
+    """Return a graph whose int8 initializers onnxruntime can make uint8; *proto* itself where that is so.
 
-    onnxruntime makes each of them uint8, by name: the second time that it meets one it gives up.
+    It does so by name: no two nodes may read the same one, or it gives up. And it gives the codes a zero point of one
+    number, which a DequantizeLinear with a scale a channel refuses when it runs: it gets zeros of its own.
     """
     codes = {one.name: one for one in proto.graph.initializer if one.data_type == TensorProto.INT8}
     readers = [name for node in proto.graph.node for name in node.input if name in codes]
-    if len(readers) == len(set(readers)):
+    scales = {one.name: tuple(one.dims) for one in proto.graph.initializer}
+    bare = [i for i, node in enumerate(proto.graph.node) if _without_zeros(node, codes.keys(), scales)]
+    if len(readers) == len(set(readers)) and not bare:
         return proto
     copy = ModelProto()
     copy.CopyFrom(proto)
+    for i in bare:
+        node, name = copy.graph.node[i], f"{PREFIX}{len(copy.graph.initializer)}"
+        zeros = np.zeros(scales[node.input[1]], np.int8)
+        copy.graph.initializer.append(numpy_helper.from_array(zeros, name))
+        node.input[:] = [*node.input[:2], name]
     seen: set[str] = set()
     for node in copy.graph.node:
         for i, name in enumerate(node.input):
             if name in codes and name in seen:
                 own = copy.graph.initializer.add()
                 own.CopyFrom(codes[name])
-                own.name = node.input[i] = f"{name}/faultsim/{len(copy.graph.initializer)}"
+                own.name = node.input[i] = f"{name}{PREFIX}{len(copy.graph.initializer)}"
             seen.add(name)
     return copy
+
+
+def _without_zeros(node: NodeProto, codes: Collection[str], sizes: Mapping[str, tuple[int, ...]]) -> bool:
+    if node.op_type != "DequantizeLinear" or len(node.input) < 2 or node.input[0] not in codes:
+        return False
+    told = len(node.input) > 2 and node.input[2]
+    return not told and math.prod(sizes.get(node.input[1], ())) > 1

@@ -13,17 +13,21 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from faultsim.data.spec import even
 from faultsim.engine.sweep.flow import Flow, TensorType
 from faultsim.engine.sweep.golden import Clean
 from faultsim.engine.sweep.join import Join
 from faultsim.engine.sweep.parts import Opener, Part
 from faultsim.engine.sweep.slices import PAD, Channel, SliceTemplate, Sparse, patched
-from faultsim.engine.sweep.spans import even
 from faultsim.engine.sweep.twin import Twin
 from faultsim.errors import FaultsimError
 
 Array = NDArray[Any]
 _NONE = Sparse(np.zeros(0, np.int64), np.zeros(0))
+
+
+MAXIMA = frozenset({"MaxPool", "GlobalMaxPool", "MaxRoiPool", "ReduceMax", "ReduceMin", "Max", "Min"})
+"""Ops that drop a NaN or keep it, as the kernel wants: a slice of channels may get another one than the layer."""
 
 
 class Way(NamedTuple):
@@ -50,7 +54,7 @@ class Tail(NamedTuple):
     """What is left to compute behind a boundary.
 
     Attributes:
-        nodes: Positions of its nodes; empty where the boundary is the output itself.
+        nodes: Positions of its nodes; empty where the boundary is the output itself, or never gets there.
         feeds: Activations that it reads, those of the boundary among them.
     """
 
@@ -117,12 +121,20 @@ class Entry:
         inside = self.tail.nodes
         return sum(t.ByteSize() for name, t in stored.items() if any(i in inside for i in users.get(name, ())))
 
+    @property
+    def drops_nan(self) -> bool:
+        """Whether an op of the join may drop numbers that are not finite."""
+        return any(self.flow.nodes[i].op_type in MAXIMA for i in self.join.nodes)
+
     def release(self) -> None:
         """Give the memory of the tail back; it is opened again when it is needed."""
         self._tail_part = None
 
-    def exact(self, clean: Clean, golden: Array, *, by_channel: bool) -> bool:
+    def exact(self, clean: Clean, golden: Array, *, by_channel: bool, fewest: Sequence[Clean] = ()) -> bool:
         """Whether the pieces give the clean numbers bit by bit on a few clean samples, at least 2.
+
+        Where a batch can have fewer samples still, *fewest* has the clean activations of some such batches: kernels for
+        few rows may round otherwise, and may do so in a layer and not in a slice of it that is filled up.
 
         A join is tried as the runtime would fuse it in several ways, then as it stands: the whole graph does one of it.
         """
@@ -133,7 +145,7 @@ class Entry:
             self._exact[way] = False
             while self._variants[way] and not self._exact[way]:
                 self._ways[way] = self._variants[way].pop(0)
-                self._exact[way] = self._check_join(clean, way)
+                self._exact[way] = all(self._check_join(one, way) for one in (clean, *fewest))
         return self._exact["tail"] and self._exact[way]
 
     def reject(self, *, by_channel: bool) -> None:
@@ -214,8 +226,10 @@ class Entry:
             wide = np.arange(least) % count
             return self.finish({name: one[wide] for name, one in rows.items()}, clean, samples[wide])[:count]
         given = {self.forms[name].name: one for name, one in rows.items()}
-        if not self.tail.nodes:
+        if not self.tail.nodes and self.output in given:
             return given[self.output]
+        if not self.tail.nodes:  # a head that is not scored: nothing of it gets to the output
+            return clean.held[self.output][slice(0, count) if samples is None else samples]
         part = self._opened()
         found = []
         for low, high in even(count, BLOCK):

@@ -14,6 +14,7 @@ from faultsim.engine.sweep.golden import bytes_per_sample, see
 from faultsim.engine.sweep.parts import Part, Runtime, open_part
 from faultsim.engine.sweep.proof import Whole
 from faultsim.engine.sweep.routes import Router
+from faultsim.engine.sweep.spans import fewest_rows
 from faultsim.errors import FaultsimError
 
 Array = NDArray[Any]
@@ -58,7 +59,17 @@ def make_router(
         if golden.shape[:1] != (count,) or not rows_apart(run, feeds, golden):
             return None
         return Router(
-            model, numbers, name, feeds, golden, opener, whole, wide=wide, runtime=runtime, threads=runner.threads
+            model,
+            numbers,
+            name,
+            feeds,
+            golden,
+            opener,
+            whole,
+            wide=wide,
+            runtime=runtime,
+            threads=runner.threads,
+            rows=fewest_rows(len(scorer.data), scorer.batch_size),
         )
     except (FaultsimError, MemoryError, ValueError):
         return None

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from faultsim.engine.sweep.entry import Entry, same
+from faultsim.engine.sweep.entry import SINGLES, Entry, same
 from faultsim.engine.sweep.flow import Flow
 from faultsim.engine.sweep.golden import Clean, CleanRun, see
 from faultsim.engine.sweep.join import plan_join
@@ -23,6 +24,8 @@ Array = NDArray[Any]
 Patch = Mapping[str, Sparse]
 """What is wrong in one trial: new numbers for a few elements, by site."""
 
+WILD = 1e12
+"""Beyond it the square of an activation may overflow float32."""
 _SLICED_SHARE = 0.25
 """Faults in more channels than this share of a layer take the whole layer."""
 
@@ -87,6 +90,7 @@ class Router:
         wide: Opener,
         runtime: Runtime,
         threads: int = 0,
+        rows: int = 0,
     ) -> None:
         self.output = output
         proto = model.with_numbers(numbers) if numbers else model.proto
@@ -94,6 +98,7 @@ class Router:
         seen = see(model, self.flow, probe, numbers)
         self.types = seen.types
         self._probe = dict(probe)
+        self._rows = rows if 0 < rows < len(golden) else 0
         self._golden = golden
         self._opener, self._wide = opener, wide
         self.twin = same_twin(self.flow, self.types)
@@ -109,7 +114,7 @@ class Router:
         self._entries: dict[str, Entry | None] = {}
         waists = [name for name in self.flow.waists(output) if name in self.types and name in self.twin.forms]
         self._rests = [Rest(self.flow, self.types, name, output, opener) for name in waists]
-        self._runs: dict[Needs, tuple[CleanRun, Clean]] = {}
+        self._runs: dict[Needs, tuple[CleanRun, Clean, list[Clean]]] = {}
         self._exact: dict[Needs, bool] = {}
         self._decides = _deciding(self.flow) if runtime == "onnxruntime" else frozenset()
 
@@ -126,22 +131,31 @@ class Router:
             self._exact[needs] = self._run(needs) is not None
         return self._exact[needs]
 
-    def _run(self, needs: Needs) -> tuple[CleanRun, Clean] | None:
-        """Return a clean run and what it gives on the probe; None where it is not exact. The last few stay open."""
+    def _run(self, needs: Needs) -> tuple[CleanRun, Clean, list[Clean]] | None:
+        """Return a clean run and what it gives on the probe; None where it is not exact. The last few stay open.
+
+        Where batches are smaller than the probe, the third is what it gives on some of as few samples.
+        """
         known = self._runs.pop(needs, None)
         if known is None:
             try:
                 run = CleanRun(self.twin, self.types, needs.plain, needs.held, self.output, self._wide)
                 clean = run(self._probe)
+                few = [run({name: array[cut] for name, array in self._probe.items()}) for cut in self._cuts()]
             except FaultsimError:
                 return None
             if not same(clean.held[self.output], self._golden):
                 return None
-            known = run, clean
+            known = run, clean, few
         self._runs[needs] = known
         while len(self._runs) > _OPEN_RUNS:
             del self._runs[next(iter(self._runs))]
         return known
+
+    def _cuts(self) -> list[slice]:
+        """The samples of a few batches of the smallest size, where that is smaller than the probe."""
+        rows = self._rows
+        return [slice(i * rows, (i + 1) * rows) for i in range(max(SINGLES // rows, 1))] if rows else []
 
     def route(self, patch: Patch) -> Route:
         """Return the way of a trial."""
@@ -163,6 +177,7 @@ class Router:
             return None
         channels = entry.channels_of(faults)
         few = 0 < len(channels) <= max(_SLICED_SHARE * entry.join.channels, 1)
+        few = few and not (entry.drops_nan and wild(faults))
         if few and self._proved(entry, faults, needs, by_channel=True):
             return Route("slice", needs, entry, channels=tuple(channels))
         if self._proved(entry, faults, needs, by_channel=False):
@@ -177,8 +192,8 @@ class Router:
             run = self._run(needs)
             if run is None:
                 return False
-            clean = run[1]
-            while not self._proofs[key] and entry.exact(clean, self._golden, by_channel=by_channel):
+            clean, few = run[1:]
+            while not self._proofs[key] and entry.exact(clean, self._golden, by_channel=by_channel, fewest=few):
                 self._proofs[key] = self._proof.of_entry(entry, faults, clean, by_channel=by_channel)
                 if not self._proofs[key]:
                     entry.reject(by_channel=by_channel)
@@ -218,6 +233,15 @@ class Router:
                 if self._proofs[key]:
                     return Route("suffix", needs, rest=rest)
         return Route("whole")
+
+
+def wild(faults: Sparse) -> bool:
+    """Whether faulty numbers are so large that what they are multiplied with may overflow, or not finite."""
+    values = np.asarray(faults.values)
+    if values.dtype.kind in "biu":
+        return False
+    with np.errstate(all="ignore"):
+        return not bool((np.abs(values.astype(np.float64)) < WILD).all())
 
 
 def _deciding(flow: Flow) -> frozenset[str]:

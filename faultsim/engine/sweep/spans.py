@@ -1,17 +1,19 @@
-"""`even`, `grouped`: how samples and trials are split into calls. What a call computes lives elsewhere."""
+"""`fewest_rows`, `grouped`: how samples and trials are split into calls. What a call computes lives elsewhere."""
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
 from typing import TypeVar
 
+from faultsim.data.spec import even
+
 T = TypeVar("T")
+LEAST = 16
+"""Samples of a batch that is not split further, however small the memory is."""
 
 
-def even(count: int, most: int) -> Iterator[tuple[int, int]]:
-    """Yield spans of *count* samples, *most* at most and none much smaller: single rows may round otherwise."""
-    parts = -(-count // most)
-    edges = [count * i // parts for i in range(parts + 1)]
-    yield from pairwise(edges)
+def fewest_rows(samples: int, batch_size: int) -> int:
+    """Return the fewest samples that are computed at once: batches are cut evenly, and cut again to fit in memory."""
+    smallest = min(high - low for low, high in even(samples, batch_size))
+    return smallest if smallest <= LEAST else LEAST // 2
 
 
 def grouped(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[list[T]]:

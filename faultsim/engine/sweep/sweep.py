@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from faultsim.data.spec import even
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.sweep.entry import Entry, Kept
 from faultsim.engine.sweep.golden import Clean, bytes_per_sample
@@ -21,14 +22,12 @@ from faultsim.engine.sweep.lanes import Task, in_lanes
 from faultsim.engine.sweep.opening import make_router
 from faultsim.engine.sweep.routes import Needs, Patch, Route, Router
 from faultsim.engine.sweep.rows import Rows, Take
-from faultsim.engine.sweep.spans import even, grouped
+from faultsim.engine.sweep.spans import LEAST, grouped
 from faultsim.errors import FaultsimError, ModelError
 from faultsim.metrics import Tally
 from faultsim.processors import processors
 
 Array = NDArray[Any]
-LEAST = 16
-"""Samples of a batch that is not split further, however small the memory is."""
 SLICE_BYTES = 1 << 25
 """A slice of channels takes at most so many bytes."""
 
