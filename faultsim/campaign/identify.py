@@ -41,8 +41,9 @@ def campaign_identity(prepared: Prepared, *, screen: bool = False) -> Identity:
     as_deployed = isinstance(device, Storage) and device.as_deployed
     how: dict[str, Json] = {"screen": screen_facts()} if screen else {}
     if mixes_batch(setting):
-        how["batch_size"] = min(setting.scorer.batch_size, len(setting.data))
-        how["batches"] = "even"
+        samples = len(setting.data)
+        size = min(setting.scorer.batch_size, samples)
+        how["batch_size"] = f"{size}, cut evenly" if samples % size else size
     return identity(
         {
             **how,

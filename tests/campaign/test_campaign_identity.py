@@ -156,14 +156,14 @@ def test_the_batch_size_counts_where_the_graph_takes_scales_of_its_batch_alone(n
     injected(model, net.data, tmp_path / "j", trials=10, options={"batch_size": 40})
     same = injected(model, net.data, tmp_path / "j", trials=10, options={"batch_size": 250})  # one batch of 40 as well
     assert same.provenance.computed == 0
-    with pytest.raises(JournalError, match="belongs to another campaign: the batch_size was 40, now 7"):
+    with pytest.raises(JournalError, match='belongs to another campaign: the batch_size was 40, now "7, cut evenly"'):
         injected(model, net.data, tmp_path / "j", trials=10, options={"batch_size": 7})
     injected(net.path, net.data, tmp_path / "plain", trials=10)
     pairs = [(model, tmp_path / "plain"), (net.path, tmp_path / "j")]
     for one, other in pairs:
         paired = injected(one, net.data, None, trials=10, paired_with=other).paired
         assert paired.trials == 10
-    with pytest.raises(OptionError, match="its faults are not the same: the batch_size is 40, here 7"):
+    with pytest.raises(OptionError, match='its faults are not the same: the batch_size is 40, here "7, cut evenly"'):
         injected(model, net.data, None, trials=10, paired_with=tmp_path / "j", options={"batch_size": 7})
 
 

@@ -43,7 +43,7 @@ def test_rows_of_two_batch_sizes_are_not_mixed_where_a_graph_mixes_samples(net: 
     model = centred(net, tmp_path)
     first = injected(model, net.data, tmp_path / "j", trials=48, batch_size=40)
     assert any("mixes the samples of a batch" in note for note in first.notes)
-    with pytest.raises(JournalError, match="belongs to another campaign: the batch_size was 40, now 3"):
+    with pytest.raises(JournalError, match='belongs to another campaign: the batch_size was 40, now "3, cut evenly"'):
         injected(model, net.data, tmp_path / "j", trials=96, batch_size=3)
 
 
