@@ -83,7 +83,7 @@ from faultsim.textfile import write_text
     help="Where gradients are computed: cpu, cuda, cuda:1. Other than cpu, chips are scored there as well, by torch "
     "and not by onnxruntime.",
 )
-@click.option("--out", "-o", type=PLACE, help="Folder for result.json and report.html.")
+@click.option("--out", "-o", type=PLACE, help="Folder for result.json, report.html and outcomes.npy.")
 @click.option("--fault-list", type=PLACE, help="Write every fault of every chip, one JSON object a line.")
 @click.option(
     "--reads",

@@ -56,7 +56,7 @@ _UNITS = {"rms": "rel:", "norm": "norm:", "none": "no prefix"}
 @click.option("--curve", type=click.Choice(["eps", "n"]), help="Search at several radii, or numbers of elements.")
 @click.option("--from", "start", metavar="X", help="First value of the curve, such as 0.01 or rel:0.01.")
 @click.option("--to", "stop", metavar="X", help="Last value of the curve.")
-@click.option("--points", type=int, default=7, show_default=True, help="Values of the curve.")
+@click.option("--points", type=int, help="Values of the curve; 7 by default.")
 @click.option("--keep", type=float, help="Accuracy of the critical radius; 5 points below the clean one by default.")
 @click.option("--per-layer", is_flag=True, help="A critical radius for every layer alone as well.")
 @click.option("--method", "methods", multiple=True, metavar="NAME", help="one-step, random, fixed-point, pgd, greedy, "
@@ -244,7 +244,7 @@ def _curve_and_ball(given: dict[str, Any], cells: "Cells | None") -> "tuple[Curv
     if over is None:
         layers = True if given["per_layer"] else None
         for name, value in (("--from", ends["start"]), ("--to", ends["stop"]), ("--keep", given["keep"]),
-                            ("--per-layer", layers)):  # fmt: skip
+                            ("--points", given["points"]), ("--per-layer", layers)):  # fmt: skip
             if value is not None:
                 raise OptionError(f"{name} goes with --curve eps or --curve n: several values in place of one")
     else:
@@ -271,7 +271,8 @@ def _curve_and_ball(given: dict[str, Any], cells: "Cells | None") -> "tuple[Curv
         on_device = given["device"] is not None and eps is None
         first, last = (1.0, 100.0) if over == "n" else (0.1, 10.0) if on_device else (0.001, 1.0)
         values = {"start": first, "stop": last} | {name: value for name, (value, _) in read.items()}
-        points, keep, layers = given["points"], given["keep"], given["per_layer"]
+        points = 7 if given["points"] is None else given["points"]
+        keep, layers = given["keep"], given["per_layer"]
         curve = Curve(over=over, points=points, keep=keep, per_layer=layers, **values)
     named = [name for name in ("p", "n", "scope") if given[name] is not None]
     if cells is not None:

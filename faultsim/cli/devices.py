@@ -224,8 +224,10 @@ def _wrapped(text: str, *, indent: str = "", mark: str | None = None) -> str:
 def check(file: str) -> None:
     """Check a profile: every problem at once, with line and column."""
     from faultsim.device import load_device
+    from faultsim.device.trial import try_chip
 
-    device = load_device(Path(file))
+    device = load_device(Path(file) if Path(file).suffix in (".yaml", ".yml") else file)
+    try_chip(device, file)
     click.echo(f"{file}: a valid profile of {device.name}")
 
 

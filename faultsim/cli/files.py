@@ -57,13 +57,15 @@ def check_result(out: Path | None, kind: "Kind") -> None:
         kind: What will be written into it; a result of the same command is replaced.
 
     Raises:
-        OptionError: If the folder cannot be written, or holds a result of something else.
+        OptionError: If the folder cannot be written, or holds a result of something else or of a scenario's case.
     """
     from faultsim.results.kinds import NAMES, kind_of
 
     check_out(out)
     if out is None or not (file := out / "result.json").exists():
         return
+    if (out / "case.json").exists():
+        raise OptionError(f"--out {out}: is the folder of a case of 'faultsim run'; give another folder")
     found = kind_of(file)
     if found is not None and found != kind:
         raise OptionError(f"--out {out}: its result.json is {NAMES[found]}, which would be lost; give another folder")

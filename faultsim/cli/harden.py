@@ -167,12 +167,18 @@ def command(
 def _hardening(options: dict[str, Any], conditions: Any) -> Any:
     """Return what the options ask for."""
     from faultsim.assessment import Options
+    from faultsim.errors import OptionError
     from faultsim.harden import Ball, Hardening, Training
     from faultsim.harden.recipes import L1_EPS
     from faultsim.specs.scenario import in_minutes
     from faultsim.units import duration_s
 
     take = options.pop
+    source = click.get_current_context().get_parameter_source("held_out")
+    if options["test_data"] is not None and source is click.core.ParameterSource.COMMANDLINE:
+        raise OptionError(
+            "--held-out is a part of --data to assess on, and --test-data is given; leave one of them out"
+        )
     seed = take("seed")
     budget, p, eps = take("time_budget"), take("p"), take("eps")
     ball = None

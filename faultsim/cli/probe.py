@@ -64,10 +64,14 @@ def command(model: str, out: Path | None, quiet: bool, **given: Any) -> int:
     from faultsim.cli.attack import show
     from faultsim.cli.interrupt import until_interrupted
     from faultsim.cli.progress import progress_bar
+    from faultsim.errors import OptionError
     from faultsim.library import find_model
 
     check_result(out, "probe")
     asked = {name: given[name] for name in ("radii", "removed", "modes") if given[name]}
+    for name, option, of in (("radii", "--eps", ("gradient", "random")), ("removed", "--remove", ("weights", "units"))):
+        if name in asked and given["modes"] and not set(of) & set(given["modes"]):
+            raise OptionError(f"{option} is of the modes {' and '.join(of)}, and --mode leaves both out; leave it out")
     how = ProbeOptions(draws=given["draws"], samples=given["samples"], **asked)
     options = Options(**{name: given[name] for name in _OPTIONS})
     path = find_model(model)

@@ -24,6 +24,7 @@ from faultsim.cli.files import PLACE
 @click.option("--task", help="As for 'faultsim assess'.")
 @click.option("--output", help="Name of the output that is scored; the first one by default.")
 @click.option("--batch-axis", multiple=True, metavar="NAME=AXIS", help="As for 'faultsim assess' (repeatable).")
+@click.option("--input-shape", multiple=True, metavar="NAME=SIZES", help="As for 'faultsim assess' (repeatable).")
 @click.option("--limit", type=int, help="Use the first so many samples only.")
 @click.option("--trials", type=int, default=20, show_default=True, help="Chips at each value.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")

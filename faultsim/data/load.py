@@ -71,6 +71,8 @@ def load_data(
         if preprocess is not None:
             raise DataError(f"the preprocessing {preprocess} is given without data; add --data")
         return synthetic(inputs, seed=seed, samples=limit, input_shape=input_shape)
+    if input_shape:
+        raise DataError(f"--input-shape is for inputs that are drawn, and there are data, {found}; leave it out")
     if isinstance(found, str) and is_function(found) and not Path(found).exists():
         steps = load_preprocess(preprocess) if preprocess else None
         raw = read_function(found, inputs, limit=limit, label_axis=label_axis)

@@ -9,13 +9,15 @@ import numpy as np
 
 from faultsim.data.convert import Conversion, family, fits, integer_range
 from faultsim.data.dataset import ColumnData, Feed, named
-from faultsim.data.spec import Array, InputSpec, show_shape
+from faultsim.data.spec import Array, DataSet, InputSpec, show_shape
 from faultsim.errors import DataError
 from faultsim.library import closest
 from faultsim.rng import generator
 
 DEFAULT_SAMPLES = 256
 DEFAULT_SIZE = 32
+DRAWN = "synthetic (drawn from the declared shapes"
+"""What the source of such data begins with."""
 _ONES = ("attention_mask", "input_mask")
 _ZEROS = ("token_type_ids", "segment_ids")
 
@@ -78,9 +80,14 @@ def synthetic(
         feeds,
         None,
         length=count,
-        source=f"synthetic (drawn from the declared shapes, seed {seed})",
+        source=f"{DRAWN}, seed {seed})",
         notes=notes,
     )
+
+
+def is_drawn(data: DataSet) -> bool:
+    """Return whether the samples are drawn, as nothing was given and nothing lies beside the model."""
+    return data.source.startswith(DRAWN)
 
 
 class _Drawn:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faultsim.report.protect import advice, positions
-from faultsim.report.words import counted, interval, pad, percent, plain, wrapped
+from faultsim.report.words import counted, end_of, interval, pad, percent, plain, wrapped
 from faultsim.results.bitmap import BitMapResult, BitMapSite
 
 _SHADES = " ░▒▓█"
@@ -51,7 +51,8 @@ def _heat(sites: Sequence[BitMapSite]) -> list[str]:
     rows = [f"  {pad(f'{sites[0].format}, bit {width - 1} … 0', _SITE_CELLS)}{marks}   mean"]
     for one in sites:
         cells = "".join(shade(share) for share in reversed(one.bits))
-        rows.append(f"  {pad(plain(one.name), _SITE_CELLS)}{cells}   {percent(math.fsum(one.bits) / width)}")
+        name = pad(end_of(plain(one.name), _SITE_CELLS - 1), _SITE_CELLS)
+        rows.append(f"  {name}{cells}   {percent(math.fsum(one.bits) / width)}")
     return rows
 
 

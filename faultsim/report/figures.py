@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from faultsim.report.words import bar, counted, interval, pad, percent, plain, points, signed
+from faultsim.report.words import bar, counted, end_of, interval, pad, percent, plain, points, signed
 from faultsim.results import KindResult, RandomResult, Result, SiteResult
 
 _BAR_CELLS = 20
@@ -164,5 +164,6 @@ def _cost(harm: float, unit: str) -> str:
 def _bars(rows: Sequence[tuple[str, float]], unit: str) -> list[str]:
     top = max((harm for _, harm in rows), default=1.0)
     return [
-        f"{pad(name, 28)} {pad(bar(harm / top, _BAR_CELLS), _BAR_CELLS)}{_cost(harm, unit):>14}" for name, harm in rows
+        f"{pad(end_of(name, 28), 28)} {pad(bar(harm / top, _BAR_CELLS), _BAR_CELLS)}{_cost(harm, unit):>14}"
+        for name, harm in rows
     ]

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from rich.console import Console
 from rich.text import Text
 
-from faultsim.report.words import bar, block, counted, pad, plain, speakable
+from faultsim.report.words import bar, block, counted, end_of, pad, plain, speakable
 from faultsim.results.injection import FaultRate, InjectionResult, PartRates, ScreenInfo, WorstTrial
 
 _NARROW, _WIDE = 80, 100
@@ -172,7 +172,7 @@ def _parts(title: str, parts: Sequence[PartRates]) -> Iterable[Line]:
 
 
 def _part(one: PartRates) -> str:
-    head = f"  {pad(plain(one.name), 24)}{one.population:>12,}{one.trials:>8,}"
+    head = f"  {pad(end_of(plain(one.name), 24), 24)}{one.population:>12,}{one.trials:>8,}"
     if one.rates is None:
         return f"{head}{'none drawn':>11}"
     found = one.rates.critical

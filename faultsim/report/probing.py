@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
-from faultsim.report.words import block, counted, pad, plain
+from faultsim.report.words import block, counted, end_of, pad, plain
 from faultsim.results.probing import ProbeCell, ProbePart, ProbeResult
 
 Line = tuple[str, str]  # text, rich style
@@ -68,15 +68,12 @@ def _heat(
     ranked = sorted(parts, key=lambda part: -_harm(result, part)) if title == _TITLES["layer"] else parts
     for part in ranked[:_MOST]:
         cells: dict[tuple[str, float], ProbeCell] = {(cell.mode, cell.strength): cell for cell in part.cells}
-        yield pad(_end(part.name, _NAME - 1), _NAME) + "".join(_cell(result, cells.get(one)) for one in shown), ""
+        yield (
+            pad(end_of(plain(part.name), _NAME - 1), _NAME) + "".join(_cell(result, cells.get(one)) for one in shown),
+            "",
+        )
     if len(ranked) > _MOST:
         yield f"  and {len(ranked) - _MOST} more, in result.json", ""
-
-
-def _end(name: str, cells: int) -> str:
-    """Return a foreign name, of a long one its end: layers are told apart by that."""
-    shown = plain(name)
-    return shown if len(shown) <= cells else f"…{shown[1 - cells :]}"
 
 
 def _cell(result: ProbeResult, cell: ProbeCell | None) -> str:
@@ -131,4 +128,4 @@ def _ranking(result: ProbeResult) -> Iterable[Line]:
             label = f"{_WORDS[mode]} {strongest:g}" if place == 0 else ""
             between = "" if cell.low is None or cell.high is None else f"[{100 * cell.low:.2f}, {100 * cell.high:.2f}]"
             left = f"{100 * (cell.accuracy or 0.0):>8.2f}%"
-            yield f"  {label:<12}{pad(_end(part.name, 32), 32)}{left}   {between}".rstrip(), ""
+            yield f"  {label:<12}{pad(end_of(plain(part.name), 32), 32)}{left}   {between}".rstrip(), ""

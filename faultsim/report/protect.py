@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from faultsim.report.words import counted, interval, pad, percent, plain
+from faultsim.report.words import counted, end_of, interval, pad, percent, plain
 from faultsim.results.bitmap import BitMapResult, BitMapSite, ProtectionStep
 
 CHECK_BITS = 8 / 64
@@ -20,7 +20,7 @@ def advice(result: BitMapResult) -> list[str]:
         said += ["", f"  {pad('worst single bits', _CELLS)}{'map':>9}{'evaluated':>11}"]
         for one in result.worst:
             place = f" [{one.element}] bit {one.bit}"
-            name = pad(plain(one.site), max(_CELLS - 1 - len(place), 8)).rstrip() + place
+            name = end_of(plain(one.site), max(_CELLS - 1 - len(place), 8)) + place
             said.append(f"  {pad(name, _CELLS)}{percent(one.predicted):>9}{percent(one.evaluated):>11}")
     if result.protect:
         said += ["", f"  {'protect first':<15}{'of all bits':>11}{'check bits':>12}{'damage gone':>13}"

@@ -85,6 +85,19 @@ def cut(text: str, cells: int) -> str:
     return f"{head}…{text[at:]}"
 
 
+def end_of(name: str, cells: int) -> str:
+    """Return a name, of a long one its end: layers of one block are told apart by that.
+
+    Examples:
+        >>> end_of("model.layers.11.q_proj.weight", 16)
+        '…1.q_proj.weight'
+    """
+    at = 0
+    while cell_len(name[at:]) > (cells if at == 0 else cells - 1):
+        at += 1
+    return name if at == 0 else f"…{name[at:]}"
+
+
 def block(label: str, items: Sequence[str], width: int, *, indent: int = 15) -> list[str]:
     """Return a labelled paragraph for each item: the label once, all text hanging at *indent*."""
     lines: list[str] = []

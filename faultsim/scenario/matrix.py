@@ -25,6 +25,10 @@ from faultsim.specs.yaml import NodePath
 from faultsim.units import duration_s
 
 MOST_CASES = 1000
+RESERVED = frozenset(
+    {"summary.json", "index.html", "result.json", "case.json", "report.html", "harden.json", "hardened.onnx"}
+)
+"""Files of a run's folders: no model, device or corner, whose folders they are, is called so."""
 _Problems = list[tuple[NodePath, str]]
 
 
@@ -202,6 +206,8 @@ def _text(value: Any) -> str:
 
 def _names(found: list[str], key: str, problems: _Problems) -> list[str]:
     for i, name in enumerate(found):
+        if name in RESERVED:
+            problems.append(((key, i), f"is called {name!r}, as a file that a run writes; give it another 'name'"))
         if name in found[:i]:
             problems.append(((key, i), f"two {key} are called {name!r}; give one of them another 'name'"))
     return found

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from faultsim.assessment import Options
 from faultsim.assessment.setting import Setting, make_setting
+from faultsim.data.synthetic import is_drawn
 from faultsim.device import load_device
 from faultsim.device.knobs import Knob, knobs
 from faultsim.errors import OptionError
@@ -62,7 +63,7 @@ def starter(
     entry = [f"  - model: {_quoted(_relative(model, folder) if own else model)}"]
     if data is not None:
         entry.append(f"    data: {_quoted(_relative(data, folder) if Path(data).exists() else data)}")
-    elif setting.golden_labels and setting.data.source == "drawn":
+    elif is_drawn(setting.data):
         entry.append("    # data: test.npz      # samples with labels; without them inputs are drawn, see docs/data.md")
     else:
         entry.append(f"    # data: what lies beside the model is used: {Path(setting.data.source).name}")

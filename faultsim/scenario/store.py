@@ -1,10 +1,11 @@
 """What a run of a scenario leaves in its folder, and what of it a later run can take. Nothing is computed here.
 
 ``summary.json`` and ``index.html`` lie in the folder itself. Each case has a folder of its own name: ``result.json``,
-what hardening wrote, and ``case.json``, which is written last and says by the digest of which inputs the others were
-made; ``report.html`` follows from them.
+what hardening wrote, and ``case.json``, which is written last and says by digests of which inputs the others were made,
+and which result is the case's own; ``report.html`` follows from them.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +51,8 @@ def find_kept(case: Case, out: Path, identity: str | None) -> Kept | None:
             said = json.loads(file.read(_LIMIT_BYTES))
         if not isinstance(said, dict) or said.get("identity") != identity:
             return None
+        if said.get("result_sha256") != _digest(folder / RESULT):  # another command has written there
+            return None
         found = said.get("hardened")
         hardened = None if found is None else HardenedCase.model_validate_json(json.dumps(found))
         if hardened is not None and hardened.model is not None and not (out / hardened.model).is_file():
@@ -75,10 +78,15 @@ def keep(case: Case, out: Path, kept: Kept, identity: str | None) -> Path:
     try:
         (folder / CASE).unlink(missing_ok=True)  # a kill between the two files must not pair an old one with a new one
         write_text(folder / RESULT, to_json(kept.result))
+        said["result_sha256"] = _digest(folder / RESULT)
         write_text(folder / CASE, json.dumps(said, indent=2) + "\n")
     except OSError as error:
         raise OptionError(f"--out {folder}: cannot be written ({error.strerror}); give a folder that can") from None
     return folder / RESULT
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_summary(result: ScenarioResult, out: Path) -> Path:

@@ -10,8 +10,8 @@ import pytest
 
 from faultsim.assessment import assess
 from faultsim.assessment.run import Interrupted
-from faultsim.errors import OptionError
-from faultsim.results import load_result
+from faultsim.errors import OptionError, SpecError
+from faultsim.results import Result, load_result, to_json
 from faultsim.results.scenario import ScenarioResult
 from faultsim.scenario import Scenario, fingerprint, parse_scenario, safety
 from faultsim.scenario import run as running
@@ -185,6 +185,29 @@ def test_a_broken_leftover_is_computed_again(harm, tmp_path, monkeypatch):
     found = run(TWO, tmp_path)
     assert seen == ["reram_1t1r"]
     assert [row.reused for row in found.cases] == [False, True]
+
+
+def test_what_another_command_wrote_into_a_case_is_no_result_of_it(tmp_path, monkeypatch):
+    run(TWO, tmp_path)
+    place = tmp_path / "digits" / "reram" / "result.json"
+    own = place.read_text()
+    other = assess("digits", "reram", options=replace(parse_scenario(TWO).cases[0].options, trials=3, require=()))
+    place.write_text(to_json(other))
+    seen = count_runs(monkeypatch)
+    found = run(TWO, tmp_path)
+    assert seen == ["reram_1t1r"]
+    assert [row.status for row in found.cases] == ["passed", "passed"]
+    assert load_result(place).random == Result.model_validate_json(own).random
+
+
+@pytest.mark.parametrize("name", ["summary.json", "index.html", "result.json"])
+def test_no_folder_is_called_as_a_file_of_the_run(name):
+    for text in (
+        HEAD + f"models: [{{model: digits, name: {name}}}]\ndevices: [reram]\n",
+        HEAD + f"models: [digits]\ndevices: [{{device: reram, name: {name}}}]\n",
+    ):
+        with pytest.raises(SpecError, match=f"is called '{name}', as a file that a run writes; give it another 'name'"):
+            parse_scenario(text)
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), Interrupted(None)])

@@ -182,9 +182,10 @@ def _round_ticks(low: float, high: float, most: int, whole: bool) -> tuple[Tick,
     step = max(math.ceil(step - 1e-9), 1) if whole else step
     digits = next(count for count in range(20) if abs(round(step, count) - step) < 1e-6 * step)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    large = max(abs(low), abs(high)) >= 1e5
+    top = max(abs(low), abs(high))
+    figures = max(math.ceil(math.log10(top / step)) + 1, 3)  # so many tell two ticks apart
 
     def shown(value: float) -> str:
-        return f"{value:.3g}" if large or digits > 4 else f"{value:.{digits}f}"
+        return f"{value:.{figures}g}" if top >= 1e5 or digits > 4 else f"{value:.{digits}f}"
 
     return tuple(Tick(at * step, shown(at * step)) for at in range(first, last + 1))

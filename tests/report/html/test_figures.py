@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from example_kinds import attack, bitmap, campaign, harden, sweep
 from example_result import example
+from hypothesis import example as known
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,6 +88,7 @@ def test_the_bit_map_has_a_logarithmic_scale():
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.booleans())
+@known(992000.0, 10000.0, False)
 def test_ticks_are_few_inside_the_axis_and_whole_where_things_are_counted(low, span, whole):
     axis = bounded("x", low, low + span, whole=whole)
     assert len(axis.ticks) <= 8
@@ -94,7 +96,7 @@ def test_ticks_are_few_inside_the_axis_and_whole_where_things_are_counted(low, s
         assert axis.low - 1e-6 * span <= tick.at <= axis.high + 1e-6 * span
         if whole:
             assert tick.at == pytest.approx(round(tick.at))
-    assert len({tick.label for tick in axis.ticks}) == len(axis.ticks) or span / max(abs(low), 1) < 0.01
+    assert len({tick.label for tick in axis.ticks}) == len(axis.ticks)
 
 
 def test_axes_hold_one_value_alone():
