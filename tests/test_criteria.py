@@ -140,7 +140,7 @@ def test_a_sentence_about_no_chip_has_no_condition(text):
 @given(st.integers(1, 49), st.sampled_from(["accuracy", "loss", "mismatch"]))
 def test_percentiles_lie_between_their_interval_and_within_the_sample(tail, metric):
     at = f"p{tail:02d}" if metric == "accuracy" else f"p{100 - tail:02d}"
-    bound = ">=0" if metric == "accuracy" else "<=1"
+    bound = ">=0" if metric == "accuracy" else "<=0.99"
     found = measure(parse_criterion(f"{metric}{bound}@{at}"), example())
     assert found.low is None or found.low <= found.value
     assert found.high is None or found.value <= found.high
@@ -209,7 +209,7 @@ def test_the_interval_of_a_mean_loss_comes_from_the_rows():
         ("accuracy>=0.5", {"random": None}, "no random chips were drawn"),
         ("worst_case_accuracy>=0.5", {"worst_case": None}, "no worst case was searched for"),
         ("loss<=1@p90", {"random": chips(20).model_copy(update={"per_trial": ()})}, "no row per chip"),
-        ("mismatch<=1@max", {"random": chips(20).model_copy(update={"per_trial": ()})}, "no row per chip"),
+        ("mismatch<=100%@max", {"random": chips(20).model_copy(update={"per_trial": ()})}, "no row per chip"),
     ],
 )
 def test_what_the_result_does_not_hold_cannot_be_judged(text, changed, said):

@@ -80,15 +80,15 @@ def test_a_score_bounded_the_wrong_way_or_missing_cannot_be_judged():
 
 
 def test_critical_outcomes_are_judged_by_chip():
-    assert judged("critical<=1").value == pytest.approx(example().random.outcomes.critical.share)
-    assert judged("critical<=1").low == example().random.outcomes.critical.low
+    assert judged("critical<=100%").value == pytest.approx(example().random.outcomes.critical.share)
+    assert judged("critical<=100%").low == example().random.outcomes.critical.low
     assert judged("critical<=0.01@max").value == 0.05
     assert judged("critical<=0.01@max").explanation.startswith(
         "the worst of 100 chips answers otherwise, unseen, 5.00%"
     )
-    assert judged("critical<=1@p95").value == judged("mismatch<=1@p95").value
+    assert judged("critical<=100%@p95").value == judged("mismatch<=100%@p95").value
     with pytest.raises(OptionError, match="the result holds no outcomes"):
-        judged("critical<=1", example(random=chips(20).model_copy(update={"outcomes": None})))
+        judged("critical<=100%", example(random=chips(20).model_copy(update={"outcomes": None})))
 
 
 def test_a_fit_of_silent_corruption_has_an_interval_and_no_condition():

@@ -153,7 +153,7 @@ def _limit(number: str, metric: Metric, shown: str) -> float:
         meant = limit if not percent and 1 < limit <= 100 else 1.0
         way = f"write {meant:g} % as {meant / 100:g} or {meant:g}%"
         raise OptionError(f"{shown}: limit {number[:40]!r} must be between 0 and 1; {way}")
-    if metric.unit == "fraction" and metric.better == "lower" and limit == 1 and not percent:
+    if metric.unit == "fraction" and metric.better == "lower" and number == "1":
         raise OptionError(
             f"{shown}: limit {number[:40]!r} is all of it, which nothing exceeds; write 1 % as 0.01 or 1%, or 100% if "
             "it is meant"

@@ -79,7 +79,7 @@ def test_a_profile_that_no_run_would_take_is_no_valid_one(faultsim, root, tmp_pa
     assert "no chip can be drawn at the profile's own conditions" in message
 
 
-@pytest.mark.parametrize("text", ["accuracy_drop<=1@max", "worst_case_drop <= 1.0", "critical<=1"])
+@pytest.mark.parametrize("text", ["accuracy_drop<=1@max", "worst_case_drop <= 1", "critical<=1"])
 def test_a_limit_that_nothing_exceeds_is_refused_unless_it_is_meant(text: str) -> None:
     with pytest.raises(OptionError, match=r"is all of it, which nothing exceeds; write 1 % as 0.01 or 1%, or 100%"):
         parse_criterion(text)
