@@ -90,17 +90,15 @@ def test_chips_at_the_end_of_their_range_hide_rare_ones():
     assert (wide.low, wide.high) == (-1.0, pytest.approx(min(1.0, wide.high)))
 
 
-@pytest.mark.parametrize("share", [0.05, 0.1, 0.22, 0.3])
-@pytest.mark.parametrize("sizes", [(1000, 10), (5, 40), (8, 8)])
+@pytest.mark.parametrize("share", [0.05, 0.22, 0.3])
+@pytest.mark.parametrize("sizes", [(100, 10), (5, 40), (8, 8)])
 def test_rare_chips_are_seldom_missed(share, sizes):
     rng = np.random.default_rng(7)
-    missed = 0
-    for _ in range(400):
-        first, second = np.ones(sizes[0]), (rng.random(sizes[1]) > share).astype(float)
-        if np.ptp(second) == 0:  # else Welch's interval, which is for chips that spread
-            found = _compare(first, second).difference
-            missed += not found.low <= -share <= found.high
-    assert missed <= 400 * 0.05
+    all_right = unpaired_difference(np.ones(sizes[0]), np.ones(sizes[1]), rng=rng, resamples=100).difference
+    drawn = rng.random((4000, sizes[1])) > share
+    alike = drawn.all(1)  # else Welch's interval, which is for chips that spread
+    missed = alike.sum() if not all_right.low <= -share <= all_right.high else 0
+    assert missed <= 4000 * 0.05
 
 
 @pytest.mark.parametrize(

@@ -111,13 +111,12 @@ def test_batches_of_one_row_meet_their_own_kernel(tmp_path: Path, batch_size: in
         "az": np.int8(-128),
     }
     model = save(tmp_path / "q.onnx", nodes, tensors, (3, 6, 6), {"y": 5})
-    for seed in (0, 1):
-        x = np.random.default_rng(seed).normal(size=(41, 3, 6, 6)).astype(np.float32)
-        np.savez(tmp_path / "d.npz", x=x, labels=np.zeros((41, 5), np.float32))
-        options = Options(batch_size=batch_size, task="regression", sites=("b2",), threads=1)
-        given = {"data": tmp_path / "d.npz", "options": options, "trials": 160, "roles": ("bias",)}
-        plain, swept = (counts(model, engine=engine, **given) for engine in ("plain", "sweep"))
-        assert plain == swept
+    x = np.random.default_rng(1).normal(size=(41, 3, 6, 6)).astype(np.float32)
+    np.savez(tmp_path / "d.npz", x=x, labels=np.zeros((41, 5), np.float32))
+    options = Options(batch_size=batch_size, task="regression", sites=("b2",), threads=1)
+    given = {"data": tmp_path / "d.npz", "options": options, "trials": 60, "roles": ("bias",)}
+    plain, swept = (counts(model, engine=engine, **given) for engine in ("plain", "sweep"))
+    assert plain == swept
 
 
 @pytest.mark.parametrize("told", [False, True])
