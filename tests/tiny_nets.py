@@ -49,6 +49,21 @@ def dense(
     return model(nodes, weights, inputs={"x": (kind, (batch, features))}, outputs={"y": (kind, (batch, classes))})
 
 
+def insisting(proto: ModelProto, size: int) -> ModelProto:
+    """The same network on *size* samples and no other number: it takes rows 0 to size - 1 of its first input."""
+    made = ModelProto()
+    made.CopyFrom(proto)
+    graph = made.graph
+    first = graph.input[0].name
+    for node in graph.node:
+        node.input[:] = ["insisted" if name == first else name for name in node.input]
+    graph.initializer.append(numpy_helper.from_array(np.arange(size), "rows"))
+    graph.node.insert(0, helper.make_node("Gather", [first, "rows"], ["insisted"], "insist", axis=0))
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = size
+    return made
+
+
 def ending(*ops: str, output: int = TensorProto.FLOAT) -> ModelProto:
     """One Gemm, then *ops* in a row; QuantizeLinear has scale 0.25 and zero point 3."""
     rng = np.random.default_rng(1)

@@ -200,7 +200,7 @@ def agreement_entry(setting: Setting) -> Agreement | None:
 
 def notes(setting: Setting, worst: Worst | None, random: RandomResult | None, *, tables: bool) -> list[str]:
     """Return what a careful reader must know beside the numbers; of the tables where they have rows."""
-    said = list(setting.data.notes)
+    said = setting.notes()
     if full := over_capacity(setting.device.spec, setting.stored):
         said.append(full)
     options = setting.options

@@ -153,7 +153,7 @@ def _score_file(setting: Setting, path: Path, trial: int, chip: Chip) -> TrialRo
         full.output,
         full.task,
         full.data,
-        full.batch_size,
+        broken.fixed_batch or full.batch_size,
         golden=full.golden,
         labels=full.labels,
         digests=full.digests,

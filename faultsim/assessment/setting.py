@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from faultsim.assessment.batch_axis import place_samples
+from faultsim.assessment.freed import freed
 from faultsim.assessment.given import IN_MEMORY, from_caller
 from faultsim.assessment.options import Options
 from faultsim.corruption import Stored
@@ -51,13 +52,22 @@ class Setting:
         """The numbers of the chip without faults, by site."""
         return {name: one.values for name, one in self.stored.items()}
 
+    def notes(self) -> list[str]:
+        """What to know of the data, and of how the graph was run on them."""
+        fixed = self.model.as_deployed.fixed_batch
+        if fixed is None or self.model.fixed_batch:
+            return list(self.data.notes)
+        samples = "one sample" if fixed == 1 else f"{fixed} samples"
+        said = f"The graph takes {samples} at a time; it was run on up to {self.scorer.batch_size}, to the same bits."
+        return [*self.data.notes, said]
+
     def subset(self, samples: int) -> Scorer:
         """Return a scorer on evenly spaced samples of the data, *samples* at most, or on all.
 
         A graph with a fixed batch gets whole batches, at least one.
         """
         full = self.scorer
-        whole = full.batch_size if any(spec.fixed_batch for spec in self.model.inputs) else 1
+        whole = self.model.fixed_batch or 1
         samples = max(samples - samples % whole, whole)
         if samples >= len(self.data):
             return full
@@ -141,14 +151,17 @@ def make_setting(
     if len(samples) == 0:
         raise DataError(f"{samples.source} holds no samples; give at least one")
     output = scored_output(model, options.output)
-    batch_size = _batch_size(model, options.batch_size)
+    agreement = check_agreement(model.as_deployed, _few(model.as_deployed, samples))
+    # what acts while the network runs needs torch: the fault-free chip then runs there too, to the last bit the same
+    prefer = "torch" if chip.acts_at_inference(reads=options.reads == "inference") else "auto"
+    model = freed(model, samples, output.name, prefer=prefer, threads=options.threads)
+    batch_size = model.fixed_batch or options.batch_size
     first = Batch(
         samples.inputs(0, min(batch_size, len(samples))),
         samples.labels(0, min(batch_size, len(samples))),
         0,
         0,
     )
-    agreement = check_agreement(model, _few(model, samples, batch_size))
     raw = np.asarray(model.run(first.inputs)[output.name])
     _check_output(output, raw, min(batch_size, len(samples)))
     seen = output.real(raw)
@@ -157,8 +170,6 @@ def make_setting(
     task = _plain_margin(_task(options, output, seen, labels, text=getattr(samples, "language_model", False)))
     _check_scores(task, output.name, seen)
     _check_classes(task, seen, samples)
-    # what acts while the network runs needs torch: the fault-free chip then runs there too, to the last bit the same
-    prefer = "torch" if chip.acts_at_inference(reads=options.reads == "inference") else "auto"
     runner = Runner(model, output.name, threads=options.threads, prefer=prefer)
     scorer = Scorer(runner, output, task, samples, batch_size)
     golden = isinstance(task, GoldenAgreement) or agreed
@@ -205,14 +216,8 @@ def _input_shapes(texts: tuple[str, ...], model: Model) -> dict[str, tuple[int, 
     return found or None
 
 
-def _batch_size(model: Model, asked: int) -> int:
-    fixed = {spec.fixed_batch for spec in model.inputs} - {None}
-    return fixed.pop() or asked if len(fixed) == 1 else asked
-
-
-def _few(model: Model, samples: DataSet, batch_size: int) -> dict[str, NDArray[Any]]:
-    fixed = any(spec.fixed_batch for spec in model.inputs)
-    return samples.inputs(0, min(batch_size if fixed else CHECKED_SAMPLES, len(samples)))
+def _few(model: Model, samples: DataSet) -> dict[str, NDArray[Any]]:
+    return samples.inputs(0, min(model.fixed_batch or CHECKED_SAMPLES, len(samples)))
 
 
 def _task(

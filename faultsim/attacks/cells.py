@@ -262,7 +262,7 @@ def _screen(prepared: Prepared, cells: Cells, loss: Loss, seed: int) -> Screen |
     if samples < SCREENED:
         return None
     few = max(samples // _PART, SCREENED // _PART)
-    if any(spec.fixed_batch for spec in prepared.setting.model.inputs):  # whole batches, at least one
+    if prepared.setting.model.fixed_batch:  # whole batches, at least one
         few = max(few - few % prepared.search.batch_size, min(prepared.search.batch_size, samples))
     rows = np.sort(generator(seed, -1, "screen").permutation(samples)[:few])
     try:

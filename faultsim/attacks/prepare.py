@@ -199,7 +199,7 @@ def whole_batches(prepared: Prepared, rows: NDArray[np.int64], scorer: Scorer, w
     Raises:
         DataError: If there is not one batch.
     """
-    if not any(spec.fixed_batch for spec in prepared.setting.model.inputs):
+    if not prepared.setting.model.fixed_batch:
         return rows
     fixed = scorer.batch_size
     whole = len(rows) - len(rows) % fixed

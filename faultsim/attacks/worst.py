@@ -235,7 +235,8 @@ def _parts(prepared: Prepared, most: int) -> Iterator[tuple[dict[str, Any], NDAr
         NotCertifiedError: If the user stops.
     """
     scorer = prepared.setting.scorer
-    parted = all(spec.batch_axis == 0 and not spec.fixed_batch for spec in prepared.setting.model.inputs)
+    model = prepared.setting.model
+    parted = not model.fixed_batch and all(spec.batch_axis == 0 for spec in model.inputs)
     for batch in scorer.batches():
         labels = scorer.batch_labels(batch)
         for low in range(0, len(labels), most) if parted else (0,):

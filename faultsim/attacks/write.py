@@ -65,7 +65,8 @@ def write_model(setting: Setting, numbers: Mapping[str, NDArray[Any]], target: P
         raise
     full = setting.scorer
     runner = Runner(broken, full.output.name, threads=full.runner.threads)
-    alone = Scorer(runner, full.output, full.task, full.data, full.batch_size, golden=full.golden, labels=full.labels)
+    size = broken.fixed_batch or full.batch_size
+    alone = Scorer(runner, full.output, full.task, full.data, size, golden=full.golden, labels=full.labels)
     tally, expected = alone.score(), full.score(numbers)
     same = (tally.counts.correct, tally.counts.nonfinite) == (expected.counts.correct, expected.counts.nonfinite)
     return Written(

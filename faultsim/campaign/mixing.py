@@ -30,7 +30,7 @@ def mixes_batch(setting: Setting) -> bool:
     model, count = setting.model, min(len(setting.data), PROBE)
     if any(node.op_type.startswith("Dynamic") for node in model.program.nodes()):
         return True
-    if count < 2 or any(spec.fixed_batch for spec in model.inputs):
+    if count < 2 or model.fixed_batch:
         return False
     return not stays_apart(model.proto) or _seen_to_mix(setting, count)
 

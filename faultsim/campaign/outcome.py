@@ -224,7 +224,7 @@ def _stop(campaign: CampaignOptions, ended: Ended, trials: int) -> StopInfo | No
 
 def _notes(prepared: Prepared, campaign: CampaignOptions, facts: Facts, unseen: float, *, mixed: bool) -> list[str]:
     setting, draws = prepared.setting, prepared.draws
-    said = list(setting.data.notes)
+    said = setting.notes()
     if facts.interrupted:
         said.append(
             "Interrupted: the intervals are those of the trials that were done, and hold if what was seen until then "

@@ -63,9 +63,8 @@ def beside(scorer: Scorer, numbers: Mapping[str, NDArray[Any]], effects: Sequenc
     threads = runner.threads or processors()
     each = COPIES * sum(array.nbytes for array in runner.model.numbers.values())
     at_once = min(threads, most, scorer.batch_size // LEAST, MOST_BYTES // max(each, 1))
-    fixed = any(spec.fixed_batch for spec in runner.model.inputs)
     golden = scorer.golden_numbers
-    if at_once < 2 or fixed or golden is None or _is_foreign(scorer.task):
+    if at_once < 2 or runner.model.fixed_batch or golden is None or _is_foreign(scorer.task):
         return Beside(scorer, 1)
     if not (runner.bakes(numbers, effects) and runner.bakes(*golden)):
         return Beside(scorer, 1)

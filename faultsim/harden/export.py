@@ -81,7 +81,7 @@ def check_same_graph(original: Model, written: ModelProto, numbers: Mapping[str,
     Raises:
         ModelError: If anything else differs.
     """
-    bare = []
+    bare, original = [], original.as_deployed
     for proto in (original.proto, written):
         copy = ModelProto()
         copy.CopyFrom(proto)

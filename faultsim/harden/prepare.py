@@ -112,7 +112,7 @@ def prepare(
         if whole.scorer.labels is not None:  # else they are such samples already
             samples = Labelled(samples, whole.scorer.labels)
     towards: Towards = options.towards or ("clean" if whole.golden_labels else "labels")
-    fixed = next((spec.fixed_batch for spec in loaded.inputs if spec.fixed_batch), None)
+    fixed = loaded.fixed_batch
     seed = options.training.seed
     test: DataSet
     held = 0.0 if options.test_data is not None else options.held_out
@@ -122,7 +122,8 @@ def prepare(
     part = options.validation if options.validation_data is None else 0.0
     if options.validation_data is None and part == 0:
         raise OptionError("no sample is left to choose by; give validation data, or a part to choose by above 0")
-    parts = split(samples, loaded.inputs, seed=seed, validation=part, test=held, multiple=fixed or 1)
+    whole_batches = loaded.as_deployed.fixed_batch or 1
+    parts = split(samples, loaded.inputs, seed=seed, validation=part, test=held, multiple=whole_batches)
 
     def own(given: str | Path | DataSet | None, part: DataSet) -> DataSet:
         return part if given is None else _labelled(loaded, chip, given, options, torch_device)
@@ -141,8 +142,9 @@ def prepare(
     )
     teacher, quantized = loaded, None
     if options.quantize is not None:
-        loaded, quantized = _quantized(loaded, options.quantize, parts.train, fixed)
+        loaded, quantized = _quantized(loaded, options.quantize, parts.train, loaded.as_deployed.fixed_batch)
     setting = make_setting(loaded, chip, validation, _plain(options.assess), torch_device=torch_device)
+    loaded, fixed = setting.model, setting.model.fixed_batch
     size = fixed or min(options.training.batch_size, len(parts.train))
     tried = parts.train.inputs(0, size) if options.training.precision != "float32" else {}
     precision = resolved(options.training.precision, loaded, tried)

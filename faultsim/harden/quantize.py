@@ -129,7 +129,7 @@ def _axis(node: NodeProto, rank: int) -> int | None:
 def _raised(model: Model, kind: Quantize) -> ModelProto:
     """A copy of the graph at the least opset that knows the codes, lifted by onnx's version converter where needed."""
     proto = ModelProto()
-    proto.CopyFrom(model.proto)
+    proto.CopyFrom(model.as_deployed.proto)
     least = LEAST_OPSET[kind]
     if model.opset < least:
         try:

@@ -146,9 +146,8 @@ def harden(
     numbers = ready.validator.settled(trained.numbers)
     kept, written = out is not None, False
     try:
-        exported = write(
-            ready.trainable, numbers, place, feeds_of(ready.test, ready.batch_size if _fixed(ready) else CHECKED)
-        )
+        checked = ready.setting.model.as_deployed.fixed_batch or CHECKED
+        exported = write(ready.trainable, numbers, place, feeds_of(ready.test, checked))
         written = True
         after = _assessed(exported.model, chip, _as_labels(ready.test), options, tell, "after")
         radii = _radii(ready, exported, options, tell) if options.radii else Radii((), ())
@@ -283,10 +282,6 @@ def _rerun(result: Result, options: Hardening) -> Result:
         "input_shape": tuple(asked.input_shape),
     }
     return result.model_copy(update={"rerun": result.rerun.model_copy(update=given)})
-
-
-def _fixed(ready: Prepared) -> bool:
-    return any(spec.fixed_batch for spec in ready.setting.model.inputs)
 
 
 def _named(tell: Progress, when: str) -> Callable[[str, int, int], None]:

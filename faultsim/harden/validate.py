@@ -230,7 +230,7 @@ def _parts(setting: Setting, chips: int) -> list[Samples]:
     count = min(chips, len(setting.data) // ENOUGH)
     if count < 2:
         return []
-    whole = setting.scorer.batch_size if any(spec.fixed_batch for spec in setting.model.inputs) else 1
+    whole = setting.model.fixed_batch or 1
     picks = [np.arange(first, len(setting.data), count) for first in range(count)]
     if any(len(one) < whole for one in picks):
         return []

@@ -175,13 +175,12 @@ def _samples(model: Model, feeds: Mapping[str, Array]) -> int:
 
 def _fixed(model: Model, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """As many samples as one run of the graph insists on."""
-    fixed = [spec.fixed_batch for spec in model.inputs if spec.fixed_batch is not None]
-    return _taken(model, feeds, range(fixed[0])) if fixed else dict(feeds)
+    return _taken(model, feeds, range(model.fixed_batch)) if model.fixed_batch else dict(feeds)
 
 
 def _rows(model: Model, feeds: Mapping[str, Array], rows: Sequence[int]) -> dict[str, Array]:
     """The samples at *rows*; all of them where the graph insists on their number, or does not run on others."""
-    if any(spec.fixed_batch is not None for spec in model.inputs):
+    if model.fixed_batch is not None:
         return dict(feeds)
     few = _taken(model, feeds, rows)
     try:

@@ -37,7 +37,7 @@ class Model:
     """A deployed network.
 
     Attributes:
-        proto: The original ONNX model; never changed.
+        proto: The ONNX model that runs; never changed.
         program: Its compiled form.
         sites: Every tensor that can be wrong, in the order of the layers.
         declared: What the graph asks for, as it says; `inputs` knows which axis counts the samples too.
@@ -48,6 +48,8 @@ class Model:
         device: Where torch computes.
         given_axes: Axes that count the samples by the user's word; see `with_batch_axes`.
         judged: The output that is scored, where it matters for finding the axes; the first one where None.
+        deployed: The model of the file, where this one is its graph rewritten for any number of samples
+            (`any_batch.with_any_batch`); None where this is it.
     """
 
     proto: ModelProto
@@ -61,6 +63,7 @@ class Model:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     given_axes: Mapping[str, int | None] = field(default_factory=dict)
     judged: str | None = None
+    deployed: "Model | None" = None
 
     def __post_init__(self) -> None:
         """Put the constants where torch computes; integers that are shapes stay on the CPU."""
@@ -92,6 +95,16 @@ class Model:
     def inputs(self) -> tuple[InputSpec, ...]:
         """What the graph asks for: its inputs that no initializer fills, each with the axis that counts the samples."""
         return tuple(replace(spec, batch_axis=self.axes.inputs[spec.name]) for spec in self.declared)
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The number of samples that one run insists on, None where any will do."""
+        return next((spec.fixed_batch for spec in self.inputs if spec.fixed_batch is not None), None)
+
+    @property
+    def as_deployed(self) -> "Model":
+        """The model whose graph is that of the file."""
+        return self.deployed or self
 
     def with_batch_axes(self, given: Mapping[str, int | None], *, judged: str | None = None) -> "Model":
         """Return the same model with the axes that count the samples named, by input and output.
@@ -214,7 +227,7 @@ class Model:
         return float(total.detach()), gradients
 
     def with_numbers(self, numbers: Mapping[str, Array]) -> ModelProto:
-        """Return the original graph with new numbers: a copy that differs in those initializers alone.
+        """Return the graph with new numbers: a copy that differs in those initializers alone.
 
         Raises:
             ModelError: If a name is unknown, a shape differs, or a code does not fit its type.
@@ -226,12 +239,12 @@ class Model:
         return files.with_numbers(self.proto, self.program.paths, numbers)
 
     def write(self, path: str | Path, numbers: Mapping[str, Array] | None = None) -> None:
-        """Write the model with new *numbers* to *path*, the same graph otherwise.
+        """Write the model with new *numbers* to *path*, the deployed graph otherwise.
 
         Raises:
             ModelError: As `with_numbers`; or if the file cannot be written.
         """
-        files.write(self.with_numbers(numbers or {}), path)
+        files.write(self.as_deployed.with_numbers(numbers or {}), path)
 
     def _execute(
         self,

@@ -157,7 +157,7 @@ def test_labels_out_of_range_are_refused_before_anything_is_scored(tmp_path):
 
 
 def test_graphs_with_a_fixed_batch_get_whole_batches(tmp_path):
-    path = tiny_nets.save(tiny_nets.dense(batch=10), tmp_path / "net.onnx", tiny_nets.samples(n=60))
+    path = tiny_nets.save(tiny_nets.insisting(tiny_nets.dense(), 10), tmp_path / "net.onnx", tiny_nets.samples(n=60))
     result = run(path, "reram", site_samples=25, search_samples=35)
     assert result.data.samples == 60
     assert result.worst_case is not None

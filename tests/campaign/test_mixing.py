@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import tiny_nets
 from campaign_nets import Tiny, dynamic
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from faultsim.assessment import Options
 from faultsim.campaign import CampaignOptions, plan_campaign, run_campaign
@@ -88,18 +89,7 @@ def test_a_screen_takes_the_batches_of_the_exact_campaign_where_a_graph_mixes_sa
 
 def test_a_screen_takes_whole_batches_where_a_graph_fixes_them(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    held = {"w": (6, 8), "v": (8, 4)}
-    weights = [numpy_helper.from_array(rng.normal(size=size).astype(np.float32), name) for name, size in held.items()]
-    nodes = [
-        helper.make_node("MatMul", ["x", "w"], ["a"]),
-        helper.make_node("Reshape", ["a", "shape"], ["b"]),
-        helper.make_node("Relu", ["b"], ["c"]),
-        helper.make_node("MatMul", ["c", "v"], ["y"]),
-    ]
-    ends = [helper.make_tensor_value_info(name, 1, size) for name, size in (("x", [4, 6]), ("y", [4, 4]))]
-    shape = numpy_helper.from_array(np.array([4, 8]), "shape")
-    graph = helper.make_graph(nodes, "fixed", ends[:1], ends[1:], [*weights, shape])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "f.onnx")
+    onnx.save(tiny_nets.insisting(tiny_nets.dense(), 4), tmp_path / "f.onnx")
     np.savez(tmp_path / "f.npz", x=rng.normal(size=(40, 6)).astype(np.float32))
     found = injected(tmp_path / "f.onnx", tmp_path / "f.npz", trials=60, screen=True)
     assert found.provenance.ways == {"exact": 60}

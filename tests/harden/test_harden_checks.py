@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
+import tiny_nets
 from onnx import TensorProto, helper, numpy_helper
 
 from faultsim.errors import OptionError
@@ -53,21 +54,31 @@ def test_classes_without_scores_are_refused_before_anything_is_assessed(tmp_path
         harden(tmp_path / "m.onnx", "reram", data, target=tmp_path / "h.onnx", options=SHORT)
 
 
-def _fixed(tmp_path, batch, count, options):
+def _fixed(tmp_path, batch, count, options, *, insists=True):
     rng = np.random.default_rng(0)
     proto = _product(rng, batch)
+    proto = tiny_nets.insisting(proto, batch) if insists else proto
     onnx.save(proto, tmp_path / "m.onnx")
     x = rng.normal(size=(count, 5)).astype(np.float32)
     data = Arrays("x", x, (x @ numpy_helper.to_array(proto.graph.initializer[0])).argmax(1))
     options = replace(options, validation=0.3, held_out=0.3)
-    return harden(tmp_path / "m.onnx", "sram", data, target=tmp_path / "h.onnx", options=options).result
+    return harden(tmp_path / "m.onnx", "sram", data, target=tmp_path / "h.onnx", options=options)
 
 
 def test_fixed_batches_above_the_calibration_samples_are_quantized(tmp_path):
-    found = _fixed(tmp_path, 600, 2400, replace(SHORT, quantize="int8"))
+    found = _fixed(tmp_path, 600, 2400, replace(SHORT, quantize="int8")).result
     assert any("600" in note for note in found.notes)
     assert found.training.options["batch_size"] == 600
 
 
 def test_the_batch_that_was_trained_with_is_reported(tmp_path):
-    assert _fixed(tmp_path, 1, 60, SHORT).training.options["batch_size"] == 1
+    assert _fixed(tmp_path, 1, 60, SHORT).result.training.options["batch_size"] == 1
+
+
+@pytest.mark.parametrize("kind", [None, "int8"])
+def test_a_graph_of_one_sample_is_trained_in_batches_and_written_for_one(tmp_path, kind):
+    found = _fixed(tmp_path, 2, 120, replace(SHORT, quantize=kind), insists=False)
+    assert found.result.training.options["batch_size"] > 2
+    proto = found.exported.model.proto  # as it was read back
+    for value in (*proto.graph.input, *proto.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_value == 2

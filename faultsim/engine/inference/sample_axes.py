@@ -36,7 +36,7 @@ def sample_axes(model: Model, feeds: Feeds, watch: Watch) -> dict[str, SampleAxi
         watch: Runs it.
     """
     given = {spec.name: SampleAxis(spec.batch_axis) for spec in model.inputs if spec.batch_axis is not None}
-    fixed = next((spec.fixed_batch for spec in model.inputs if spec.fixed_batch is not None), None)
+    fixed = model.fixed_batch
     try:
         return {**(_grown(model, feeds, watch) if fixed is None else _fixed(model, feeds, fixed, watch)), **given}
     except FaultsimError:  # a graph that takes one batch size alone, or fails on a sample that is none

@@ -37,7 +37,7 @@ def make_router(
     model, runner = scorer.runner.model, scorer.runner
     count = min(len(scorer.data), PROBE)
     sample_first = scorer.output.batch_axis == 0 and all(spec.batch_axis == 0 for spec in model.inputs)
-    if count < 3 or not sample_first or any(spec.fixed_batch for spec in model.inputs):
+    if count < 3 or not sample_first or model.fixed_batch:
         return None
     if not stays_apart(model.proto):
         return None
