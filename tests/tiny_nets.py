@@ -31,13 +31,14 @@ def model(
 
 
 def dense(
-    *, dtype: type = np.float32, features: int = 6, classes: int = 4, batch: int | str = "N", seed: int = 0
+    *, dtype: type = np.float32, features: int | str = 6, classes: int = 4, batch: int | str = "N", seed: int = 0
 ) -> ModelProto:
-    """Gemm, Tanh, Gemm: smooth, so that finite differences mean something."""
+    """Gemm, Tanh, Gemm: smooth, so that finite differences mean something. Named features are 6, and not declared."""
     rng = np.random.default_rng(seed)
+    width = features if isinstance(features, int) else 6
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     weights = {
-        "first.weight": rng.normal(size=(8, features)).astype(dtype),
+        "first.weight": rng.normal(size=(8, width)).astype(dtype),
         "first.bias": rng.normal(size=8).astype(dtype),
         "second.weight": rng.normal(size=(classes, 8)).astype(dtype),
     }

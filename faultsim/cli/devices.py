@@ -3,12 +3,12 @@
 import json
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
 
 from faultsim.cli.conditions import condition_options, take_conditions
+from faultsim.cli.files import name_or_file
 
 
 class _Devices(click.Group):
@@ -226,7 +226,7 @@ def check(file: str) -> None:
     from faultsim.device import load_device
     from faultsim.device.trial import try_chip
 
-    device = load_device(Path(file) if Path(file).suffix in (".yaml", ".yml") else file)
+    device = load_device(name_or_file(file))
     try_chip(device, file)
     click.echo(f"{file}: a valid profile of {device.name}")
 

@@ -30,6 +30,12 @@ PLACE_OR_DASH = _Place(path_type=Path, allow_dash=True)
 """The same where ``-`` is the standard output."""
 
 
+def name_or_file(text: str) -> str | Path:
+    """Return what a command was given for a profile or a scenario: a file by its ending, else a name of the library."""
+    path = Path(text)
+    return path if path.suffix in (".yaml", ".yml") else text
+
+
 def check_out(out: Path | None) -> None:
     """Refuse a folder that cannot be written now, and not after an hour; it is made when there is a result.
 

@@ -15,6 +15,9 @@ from faultsim.cli.files import PLACE
 @click.option("--data", help="Samples with labels, as for 'faultsim assess'; what lies beside the model by default.")
 @click.option("--preprocess", help="YAML that says how the data become inputs.")
 @click.option("--task", help="As for 'faultsim assess'.")
+@click.option("--output", help="As for 'faultsim assess'.")
+@click.option("--input-shape", multiple=True, metavar="NAME=SIZES", help="As for 'faultsim assess' (repeatable).")
+@click.option("--batch-axis", multiple=True, metavar="NAME=AXIS", help="As for 'faultsim assess' (repeatable).")
 @click.option(
     "--out",
     "-o",
@@ -31,6 +34,9 @@ def command(
     data: str | None,
     preprocess: str | None,
     task: str | None,
+    output: str | None,
+    input_shape: tuple[str, ...],
+    batch_axis: tuple[str, ...],
     target: Path,
     force: bool,
 ) -> None:
@@ -53,7 +59,17 @@ def command(
     check_apart({"-o": target}, [model, data, preprocess, *devices])
     if target.exists() and not force:
         raise OptionError(f"-o {target}: is there already; give another name, or --force to write over it")
-    made = starter(model, target, devices=devices or DEFAULT_DEVICES, data=data, preprocess=preprocess, task=task)
+    made = starter(
+        model,
+        target,
+        devices=devices or DEFAULT_DEVICES,
+        data=data,
+        preprocess=preprocess,
+        task=task,
+        output=output,
+        input_shape=input_shape,
+        batch_axis=batch_axis,
+    )
     cases = parse_scenario(made.text, folder=target.parent, allow_code=True).cases
     try:
         write_text(target, made.text)

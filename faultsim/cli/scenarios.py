@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import click
+
+from faultsim.cli.files import name_or_file
 
 
 class _Scenarios(click.Group):
@@ -88,7 +89,7 @@ def check(file: str, allow_code: bool) -> None:
     """Check a scenario: every problem at once, with line and column."""
     from faultsim.scenario import Scenario
 
-    found = Scenario.load(Path(file) if Path(file).suffix in (".yaml", ".yml") else file, allow_code=allow_code)
+    found = Scenario.load(name_or_file(file), allow_code=allow_code)
     click.echo(f"{file}: a valid scenario, {len(found.cases)} case{'' if len(found.cases) == 1 else 's'}")
 
 

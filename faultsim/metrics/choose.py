@@ -1,7 +1,8 @@
 """Which task it is: from the output and the labels, or by name; and agreement with the clean model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from faultsim.metrics.regression import Regression
 from faultsim.metrics.task import Headline, Task
 from faultsim.metrics.tokens import LanguageModel, TokenClassification
 
+Number = TypeVar("Number", int, float)
 NAMES = (
     "classification",
     "top<k>",
@@ -217,7 +219,7 @@ def named_task(
         return Regression(tolerance=_tolerance(name))
     kind, _, left_out = name.partition("@")
     if left_out and kind in OF_POSITIONS:
-        name, ignore_index = kind, _label(name, left_out)
+        name, ignore_index = kind, _label(name)
     tasks: dict[str, Task] = {
         "class-ids": ClassIds(ignore_index=ignore_index),
         "classification": Classification(output_is_probability=output_is_probability),
@@ -250,22 +252,20 @@ def _class_ids(shape: Sequence[int | str | None], rank: int, dtype: str, labels:
 
 
 def _tolerance(name: str) -> float:
+    return _after_at(name, float, "no number for a tolerance; write for example regression@0.1, in the labels' unit")
+
+
+def _label(name: str) -> int:
+    return _after_at(name, int, "no label; write for example segmentation@255 to leave out what has label 255")
+
+
+def _after_at(name: str, kind: Callable[[str], Number], refused: str) -> Number:
+    """Return the number that follows ``@`` in a task's name."""
     given = name.partition("@")[2]
     try:
-        return float(given.replace("_", "x"))
+        return kind(given.replace("_", "x"))  # Python takes 1_000 for a number
     except ValueError:
-        raise OptionError(
-            f"task {name!r}: tolerance {given!r} is not a number; write for example regression@0.1, in the labels' unit"
-        ) from None
-
-
-def _label(name: str, text: str) -> int:
-    try:
-        return int(text.replace("_", "x"))
-    except ValueError:
-        raise OptionError(
-            f"task {name!r}: {text!r} is no label; write for example segmentation@255 to leave out what has label 255"
-        ) from None
+        raise OptionError(f"task {name!r}: {given!r} is {refused}") from None
 
 
 def _mask(labels: Array, ignore_index: int) -> bool:

@@ -141,6 +141,9 @@ def _of_device(
     doubled = {one.name for one in spread if [other.name for other in spread].count(one.name) > 1}
     for corner in doubled:
         problems.append((base, f"two corners are called {corner!r}; rename one"))
+    for one in spread:
+        if one.name in RESERVED:
+            problems.append((one.at, f"is called {one.name!r}, as a file that a run writes; rename it"))
     for one in spread or [_Corner("", {}, base)]:
         conditions = given | one.conditions
         typed = _fit(device, conditions, one.at, problems, hint)

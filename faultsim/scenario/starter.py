@@ -1,6 +1,7 @@
 """A scenario to start from, written for one model: `starter`. Its text is a valid scenario; nothing is run here."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,6 +38,9 @@ def starter(
     data: str | None = None,
     preprocess: str | None = None,
     task: str | None = None,
+    output: str | None = None,
+    input_shape: tuple[str, ...] = (),
+    batch_axis: tuple[str, ...] = (),
 ) -> Starter:
     """Return a commented scenario for a model, with requirements that its task can be judged by.
 
@@ -49,6 +53,9 @@ def starter(
         data: Samples; what lies beside the model where None.
         preprocess: Their preprocessing file.
         task: Its task; told from data and output where None.
+        output: The output that is scored; the first one where None.
+        input_shape: Sizes of drawn inputs, ``NAME=SIZES`` each.
+        batch_axis: Axes that count the samples, ``NAME=AXIS`` each.
 
     Raises:
         FaultsimError: If model, data or a device cannot be used.
@@ -57,7 +64,15 @@ def starter(
     own = bool(Path(model).is_file() or "/" in model or "\\" in model)
     for device in devices:
         load_device(device)
-    options = Options(limit=_CHECKED, task=task, preprocess=None if preprocess is None else Path(preprocess), threads=0)
+    options = Options(
+        limit=_CHECKED,
+        task=task,
+        output=output,
+        preprocess=None if preprocess is None else Path(preprocess),
+        input_shape=input_shape,
+        batch_axis=batch_axis,
+        threads=0,
+    )
     setting = make_setting(file, devices[0], data, options, torch_device="cpu")
     folder = target.resolve().parent
     entry = [f"  - model: {_quoted(_relative(model, folder) if own else model)}"]
@@ -71,6 +86,9 @@ def starter(
         entry.append(f"    preprocess: {_quoted(_relative(preprocess, folder))}")
     if task is not None:
         entry.append(f"    task: {_quoted(task)}")
+    if output is not None:
+        entry.append(f"    output: {_quoted(output)}")
+    entry += _named("input_shape", input_shape, _quoted) + _named("batch_axis", batch_axis, str)
     labels = "no labels: the clean model's answers stand in" if setting.golden_labels else "labels given"
     size = sum(site.elements for site in setting.model.sites)
     said = f"{Path(file).name}: {setting.task.name}, {labels}, {size:,} parameters"
@@ -105,6 +123,13 @@ def starter(
         ]
     )
     return Starter(text, said)
+
+
+def _named(key: str, given: tuple[str, ...], shown: Callable[[str], str]) -> list[str]:
+    """Return the lines of a mapping that options give as ``NAME=VALUE``."""
+    pairs = (text.rpartition("=") for text in given)
+    lines = [f"      {_quoted(name)}: {shown(value)}" for name, _, value in pairs]
+    return [f"    {key}:", *lines] if lines else []
 
 
 def _device_lines(device: str, folder: Path) -> list[str]:

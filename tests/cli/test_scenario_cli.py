@@ -207,6 +207,17 @@ def test_init_takes_a_task_without_an_accuracy_and_a_model_without_data(folder, 
     assert done.code in (0, 1), done.out
 
 
+def test_init_hands_on_which_output_axis_and_sizes(folder, faultsim):
+    onnx.save(tiny_nets.dense(features="width"), "open.onnx")
+    assert faultsim("init", "open.onnx").code == 2  # the weights want 6 features
+    given = ("--input-shape", "x=1,6", "--batch-axis", "x=0", "--output", "y", "--device", "sram")
+    done = faultsim("init", "open.onnx", *given)
+    assert done.code == 0, done.err
+    (model,) = yaml.safe_load(Path("scenario.yaml").read_text())["models"]
+    assert model == {"model": "open.onnx", "output": "y", "input_shape": {"x": "1,6"}, "batch_axis": {"x": 0}}
+    assert faultsim("run", "scenario.yaml", "--trials", "2", "-q").code in (0, 1)
+
+
 def test_init_writes_over_no_file_unasked_and_reads_the_model_first(folder, faultsim):
     Path("scenario.yaml").write_text("mine")
     done = faultsim("init", "digits")

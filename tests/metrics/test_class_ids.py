@@ -80,7 +80,7 @@ def test_agreement_on_class_ids_is_with_the_clean_models_own():
 
 def test_a_tolerance_is_part_of_the_name():
     assert named_task("regression@0.25") == Regression(tolerance=0.25)
-    with pytest.raises(OptionError, match=r"tolerance 'low' is not a number; write for example regression@0.1"):
+    with pytest.raises(OptionError, match=r"'low' is no number for a tolerance; write for example regression@0.1"):
         named_task("regression@low")
     with pytest.raises(OptionError, match="tolerance = nan is out of range"):
         named_task("regression@nan")

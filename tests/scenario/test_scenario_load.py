@@ -119,6 +119,7 @@ def test_a_condition_that_no_law_has_is_told_for_every_device(folder):
         ("overrides: [{cases: '*', skip: true}]", "every case is skipped; leave one at least"),
         ("corners: {a: {vdd: []}}", r"corners.a.vdd: the list is empty; give one value at least, or leave it out"),
         ("corners: {a: {vdd: [0.9, 0.90]}}", "corners: two corners are called 'a-0.9'; rename one"),
+        ("corners: {case.json: {vdd: 0.9}}", "is called 'case.json', as a file that a run writes; rename it"),
         ("hardening: {time_budget: soon}", "hardening.time_budget: 'soon' is no duration"),
         (f"corners: {{a: {{vdd: [{'1, ' * 1000}1]}}}}", "gives 1,001 cases, at most 1,000 are allowed"),
         (
