@@ -148,8 +148,10 @@ class _Graph:
     def _expand(self, node: NodeProto) -> bool:
         """A size of 1 keeps the axis of the samples as it is."""
         shape, given = self._constant(node.input[1]), self._shapes.get(node.input[0], ())
-        if shape is None or shape.size > len(given) or shape.size < len(given):
-            return shape is None or shape.size < len(given)
+        if shape is None or shape.size < len(given):  # what is missing in front keeps its size
+            return True
+        if shape.size > len(given):
+            return False
         if given[:1] == (self._size,) and shape[0] == self._size:
             node.input[1] = self._named("shape", np.array([1, *shape[1:]], dtype=np.int64))
         return True

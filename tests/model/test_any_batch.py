@@ -145,6 +145,7 @@ def test_an_expand_of_the_samples():
     _check(_model(nodes, weights, [1, 1, 8], [1, 3]))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_initial_states_of_one_sample_serve_all(kind, tmp_path):
     class Net(nn.Module):

@@ -8,6 +8,7 @@ around. So every way is tried on faults, mild and severe ones and the first real
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +24,7 @@ Whole = Callable[[Mapping[str, Sparse], Mapping[str, Array]], Array]
 """A whole pass under a patch on some inputs, to the scored output."""
 SAMPLES = 16
 """Samples of a proof."""
+_NARROW = (ml_dtypes.int4, ml_dtypes.uint4, ml_dtypes.int2, ml_dtypes.uint2)
 
 
 class Proof:
@@ -104,24 +106,47 @@ def severe(array: Array) -> list[Sparse]:
 
     The first one breaks up to three elements far apart, with both signs; the second one element beyond all measure.
     """
-    if array.size == 0 or array.dtype.kind not in "fiu":
+    if array.size == 0:
         return []
     flat = array.reshape(-1)
     where = np.unique(np.array([flat.size // 7, flat.size // 2, flat.size - 1], dtype=np.int64))
     some = flat[where]
-    worst = some[:1].copy()
-    if array.dtype.kind == "f":
+    largest = _largest(array.dtype)
+    if largest is not None:
         with np.errstate(all="ignore"):
             wide = flat.astype(np.float64)
-            spread = float(np.sqrt(np.mean(wide**2))) or 1.0
+            spread = float(np.sqrt(np.nanmean(wide**2))) or 1.0
             changed = some.astype(np.float64) * np.array([-8, 32, -1])[: some.size]
             changed += spread * np.array([-4, 8, -2])[: some.size]
-            worst[:] = np.finfo(array.dtype).max / 4
+            worst = np.full(1, largest / 4).astype(array.dtype)
             return [Sparse(where, changed.astype(array.dtype)), Sparse(where[:1], worst)]
+    if array.dtype in _NARROW:
+        mild, worst = (_flipped(some, bit) for bit in (2, 1))
+        return [Sparse(where, mild), Sparse(where[:1], worst[:1])]
+    if array.dtype.kind not in "iu":
+        return []
     words = some.view(f"u{array.dtype.itemsize}")
     top = words.dtype.type(1 << (8 * array.dtype.itemsize - 1))
     mild = (words ^ (top >> words.dtype.type(1))).view(array.dtype)
     return [Sparse(where, mild), Sparse(where[:1], (words[:1] ^ top).view(array.dtype))]
+
+
+def _flipped(codes: Array, bit: int) -> Array:
+    """Return codes of fewer than 8 bits with one bit flipped, counted from the top as 1, in bytes."""
+    bits = int(ml_dtypes.iinfo(codes.dtype).bits)
+    signed = int(ml_dtypes.iinfo(codes.dtype).min) < 0
+    words = (codes.astype(np.int16) ^ (1 << (bits - bit))) & ((1 << bits) - 1)
+    if signed:
+        words -= (words >> (bits - 1)) << bits
+    return words.astype(np.int8 if signed else np.uint8)
+
+
+def _largest(dtype: np.dtype[Any]) -> float | None:
+    """Return the largest number of a type of floats, bfloat16 and those of 8 bits among them; None for others."""
+    try:
+        return float(ml_dtypes.finfo(dtype).max)
+    except ValueError:
+        return None
 
 
 def alike(one: Array, other: Array) -> bool:
