@@ -24,7 +24,13 @@ Whole = Callable[[Mapping[str, Sparse], Mapping[str, Array]], Array]
 """A whole pass under a patch on some inputs, to the scored output."""
 SAMPLES = 16
 """Samples of a proof."""
-_NARROW = (ml_dtypes.int4, ml_dtypes.uint4, ml_dtypes.int2, ml_dtypes.uint2)
+_NARROW: dict[np.dtype[Any], tuple[int, bool]] = {
+    np.dtype(ml_dtypes.int4): (4, True),
+    np.dtype(ml_dtypes.uint4): (4, False),
+    np.dtype(ml_dtypes.int2): (2, True),
+    np.dtype(ml_dtypes.uint2): (2, False),
+}
+"""Codes of fewer than 8 bits: how many, and whether they are signed."""
 
 
 class Proof:
@@ -133,8 +139,7 @@ def severe(array: Array) -> list[Sparse]:
 
 def _flipped(codes: Array, bit: int) -> Array:
     """Return codes of fewer than 8 bits with one bit flipped, counted from the top as 1, in bytes."""
-    bits = int(ml_dtypes.iinfo(codes.dtype).bits)
-    signed = int(ml_dtypes.iinfo(codes.dtype).min) < 0
+    bits, signed = _NARROW[codes.dtype]
     words = (codes.astype(np.int16) ^ (1 << (bits - bit))) & ((1 << bits) - 1)
     if signed:
         words -= (words >> (bits - 1)) << bits
@@ -144,7 +149,7 @@ def _flipped(codes: Array, bit: int) -> Array:
 def _largest(dtype: np.dtype[Any]) -> float | None:
     """Return the largest number of a type of floats, bfloat16 and those of 8 bits among them; None for others."""
     try:
-        return float(ml_dtypes.finfo(dtype).max)
+        return float(ml_dtypes.finfo(dtype).max)  # type: ignore[no-untyped-call]
     except ValueError:
         return None
 
