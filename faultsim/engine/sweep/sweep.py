@@ -30,6 +30,8 @@ from faultsim.processors import processors
 Array = NDArray[Any]
 SLICE_BYTES = 1 << 25
 """A slice of channels takes at most so many bytes."""
+HELD = 5
+"""Batches of changed activations behind an entry that a thread holds: up to two wait, the same joined, and a buffer."""
 
 
 class _Batch(NamedTuple):
@@ -115,8 +117,10 @@ class Sweep:
             needs = Needs()
             for _, route in swept:
                 needs |= route.needs
+            entries = {id(route.entry): route.entry for _, route in swept if route.entry is not None}
+            widest = max((bytes_per_sample(one.types, one.boundary) for one in entries.values()), default=0)
             try:
-                for batch in self._batches(needs):
+                for batch in self._batches(needs, waiting=HELD * self._lanes * widest):
                     left = [one for one in swept if one[0] not in failed]
                     failed |= self._batch(batch, left, patches, tallies, outcomes)
                     del batch  # before the next one is computed: there is room for one
@@ -214,12 +218,17 @@ class Sweep:
         one = max(sizes) // max(entry.join.channels, 1) * samples
         return int(np.clip(SLICE_BYTES // max(one, 1), 1, 64))
 
-    def _batches(self, needs: Needs) -> Iterator[_Batch]:
-        """Yield the clean activations of the data set, kept from one call to the next where they fit."""
+    def _batches(self, needs: Needs, *, waiting: int = 0) -> Iterator[_Batch]:
+        """Yield the clean activations of the data set, kept from one call to the next where they fit.
+
+        Args:
+            needs: Which.
+            waiting: Bytes beside them for each sample of a batch: what trials change of it until that is computed.
+        """
         assert self._router is not None
         run = self._router.clean_run(needs)
         size = run.sample_bytes
-        most = max(self.memory_bytes // 2 // max(size, 1), LEAST)
+        most = max(self.memory_bytes // 2 // max(size + waiting, 1), LEAST)
         keep = size * len(self.scorer.data) <= self.memory_bytes // 4
         known = self._clean[1] if self._clean is not None and self._clean[0] == needs else []
         fresh: list[Clean] = []
