@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/faultsim assess digits --device reram --out demo_out
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .

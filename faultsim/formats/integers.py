@@ -6,6 +6,7 @@ References:
        point 0.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -79,14 +80,16 @@ class IntFormat(NumberFormat):
             raise OptionError(f"encoding {encoding!r} is for signed codes; use twos_complement for unsigned ones")
         kind = _container(dtype, bits)
         steps = np.asarray(scale, dtype=np.float64)
-        if not (np.all(np.isfinite(steps)) and np.all(steps > 0)):
-            raise OptionError(f"IntFormat.scale must be finite and positive, got {steps.min():g}")
+        low, high = _ends(steps)
+        if not (math.isfinite(low) and math.isfinite(high) and low > 0):
+            raise OptionError(f"IntFormat.scale must be finite and positive, got {low:g}")
         if kind.kind in "iu":
-            if np.any(steps != 1):
-                raise OptionError(f"dtype {kind.name!r} holds bare codes and needs scale 1, got {steps.max():g}")
+            if not low == high == 1:
+                raise OptionError(f"dtype {kind.name!r} holds bare codes and needs scale 1, got {high:g}")
         else:
             steps = steps.astype(kind).astype(np.float64)
-            if np.any(steps < np.finfo(kind).tiny) or np.any(steps > np.finfo(kind).max / 2.0 ** (bits + 1)):
+            low, high = _ends(steps)
+            if low < np.finfo(kind).tiny or high > np.finfo(kind).max / 2.0 ** (bits + 1):
                 raise OptionError(f"IntFormat.scale leaves the range of {kind.name}; use a wider dtype")
         zeros = np.asarray(zero_point, dtype=np.int64)
         put = object.__setattr__
@@ -97,8 +100,10 @@ class IntFormat(NumberFormat):
         put(self, "zero_point", int(zeros) if zeros.ndim == 0 else _frozen(zeros))
         put(self, "dtype", kind.name)
         put(self, "narrow", bool(narrow))
-        if np.any(zeros < self.lowest) or np.any(zeros > self.highest):
-            raise OptionError(f"zero_point must lie in [{self.lowest}, {self.highest}], got {zeros.ravel()[0]}")
+        first, last = _ends(zeros, 0)
+        if first < self.lowest or last > self.highest:
+            beyond = first if first < self.lowest else last
+            raise OptionError(f"zero_point must lie in [{self.lowest}, {self.highest}], got {beyond}")
 
     @property
     def name(self) -> str:
@@ -259,6 +264,13 @@ def _container(dtype: str | None, bits: int) -> np.dtype[Any]:
     if kind.kind in "iu" and 8 * kind.itemsize < bits:
         raise OptionError(f"dtype {kind.name!r} is too small for {bits}-bit codes")
     return kind
+
+
+def _ends(array: NDArray[Any], of_none: float = 1.0) -> tuple[Any, Any]:
+    """Return the smallest and the largest number, NaN where there is one; *of_none* where there are no numbers."""
+    if array.ndim == 0:
+        return array.item(), array.item()
+    return (array.min().item(), array.max().item()) if array.size else (of_none, of_none)
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
