@@ -154,8 +154,9 @@ def make_setting(
     agreement = check_agreement(model.as_deployed, _few(model.as_deployed, samples))
     # what acts while the network runs needs torch: the fault-free chip then runs there too, to the last bit the same
     prefer = "torch" if chip.acts_at_inference(reads=options.reads == "inference") else "auto"
-    model = freed(model, samples, output.name, prefer=prefer, threads=options.threads)
-    batch_size = model.fixed_batch or options.batch_size
+    model, batch_size = freed(
+        model, samples, output.name, batch_size=options.batch_size, prefer=prefer, threads=options.threads
+    )
     first = Batch(
         samples.inputs(0, min(batch_size, len(samples))),
         samples.labels(0, min(batch_size, len(samples))),

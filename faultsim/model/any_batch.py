@@ -41,7 +41,7 @@ def with_any_batch(model: Model, feeds: Mapping[str, Array]) -> Model | None:
     try:
         proto = ModelProto()
         proto.CopyFrom(model.proto)
-        graph = _Graph(proto, [spec.name for spec in counted], size, _shapes(model, feeds))
+        graph = _Graph(proto, [spec.name for spec in counted], size, shapes_of(model, feeds))
         if not graph.rewrite():
             return None
         _declare(proto, [spec.name for spec in counted], model.axes.outputs, graph.symbol)
@@ -237,8 +237,8 @@ def _int(node: NodeProto, name: str, default: int) -> int:
     return next((int(one.i) for one in node.attribute if one.name == name), default)
 
 
-def _shapes(model: Model, feeds: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor that one batch makes."""
+def shapes_of(model: Model, feeds: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every input and of every tensor that one batch makes, by name."""
     found: dict[str, tuple[int, ...]] = {name: np.shape(array) for name, array in feeds.items()}
 
     def observe(_: Any, name: str, value: Any) -> Any:

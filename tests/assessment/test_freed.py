@@ -121,7 +121,8 @@ def test_samples_that_touch_each_other_keep_their_batch(tmp_path: Path) -> None:
 def test_other_bits_keep_the_batch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path, data = _saved(1, tmp_path)
     model, samples = load_model(path), _setting(path, data).data
-    assert freed(model, samples, "y", prefer="auto", threads=1) is not model
+    given = {"batch_size": 10, "prefer": "auto", "threads": 1}
+    assert freed(model, samples, "y", **given).model is not model
     whole = module.with_any_batch
 
     def other(model: Any, feeds: Any) -> Any:
@@ -131,4 +132,14 @@ def test_other_bits_keep_the_batch(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         return made
 
     monkeypatch.setattr(module, "with_any_batch", other)
-    assert freed(model, samples, "y", prefer="auto", threads=1) is model
+    assert freed(model, samples, "y", **given) == (model, 1)
+
+
+def test_large_activations_are_computed_in_small_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "ROOM_BYTES", 4 * 4 * 72 * 6)  # the input, 2×6×6, is the largest: 72 numbers
+    setting = _setting(*_saved(1, tmp_path), batch_size=10)
+    assert setting.scorer.batch_size == 6
+    again = make_setting(setting.model, "reram", setting.data, Options(batch_size=10), torch_device="cpu")
+    assert again.scorer.batch_size == 6
+    monkeypatch.setattr(module, "ROOM_BYTES", 1)
+    assert _setting(*_saved(4, tmp_path), batch_size=10).scorer.batch_size == 4
