@@ -3,8 +3,8 @@
 ``python benchmarks/bit_search.py [FOLDER] [--model resnet20] [--per-tensor] [--seed 0]`` quantizes a model to int8
 (onnxruntime, QDQ) into a temporary folder and searches it three times: progressive bit search on 128 images, as
 published; progressive bit search on more; and faultsim on the same ones: progressive bit search is its start, a beam
-grows where that does not come to chance, swaps then do with fewer flips, and do more damage with as many. The images
-of the judgement are seen by no search: no flip is chosen by them. FOLDER is the reference data (default: ``shared``
+tries with fewer flips, swaps with fewer still, and then do more damage with as many and two more. The images of the
+judgement are seen by no search: no flip is chosen by them. FOLDER is the reference data (default: ``shared``
 beside the checkout). All searches see the weights of convolutions and dense layers alone, as the published attack does.
 
 What is counted for faultsim includes its start. That is not computed twice, and its time is added.

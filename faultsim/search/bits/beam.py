@@ -50,24 +50,36 @@ class Beam:
         return "beam"
 
     def search(self, ledger: Ledger, cells: int) -> None:
-        """Grow from nothing to *cells* cells, or until the goal is reached; not at all where another search reached it.
+        """Grow from nothing to *cells* cells, or until the goal is reached.
 
-        Fewer cells are then a matter of `Swap`.
+        Where another search has reached it, to fewer cells than that needed, and with half of the passes left: the
+        other half is for `Swap`.
         """
+        spare = 0.0
         if ledger.needed is not None:
-            return
+            cells, spare = min(cells, ledger.needed - 1), ledger.forwards_left / 2
         start = ledger.judge([frozenset()])
         most = int(min(self.survey, ledger.forwards_left / SURVEYED))
         if most:
             finite = ledger.aim.finite_only
             smallest = survey(ledger.sites, limits=ledger.limits, most=most, finite_only=finite)
             ledger.extend(frozenset(), smallest)
-        self.grow(ledger, start, cells)
+        self.grow(ledger, start, cells, spare=spare)
 
-    def grow(self, ledger: Ledger, start: list[Candidate], cells: int) -> None:
-        """Grow the candidates of *start*, all of one size, to *cells* cells, or until the goal is reached."""
+    def grow(
+        self, ledger: Ledger, start: list[Candidate], cells: int, *, beyond: bool = False, spare: float = 0.0
+    ) -> None:
+        """Grow the candidates of *start*, all of one size, to *cells* cells, or until the goal is reached.
+
+        Args:
+            ledger: The door to the network.
+            start: They.
+            cells: Cells of the last ones.
+            beyond: Whether the goal ends nothing.
+            spare: Forward passes that are left to others: no round begins with fewer.
+        """
         front = start
-        while front and len(front[0].state) < cells:
+        while front and len(front[0].state) < cells and ledger.forwards_left >= spare:
             pool: dict[State, Candidate] = {}
             together = self._together(ledger, cells - len(front[0].state))
             for place, one in enumerate(front):
@@ -76,7 +88,7 @@ class Beam:
                 if together > 1 and scored:
                     scored += ledger.judge([_joined(ledger, one.state, scored, together)])
                 pool |= {found.state: found for found in scored}
-            if any(c.judged.accuracy <= ledger.goal for c in pool.values() if c.judged.allowed):
+            if not beyond and any(c.judged.accuracy <= ledger.goal for c in pool.values() if c.judged.allowed):
                 return
             size = max((len(state) for state in pool), default=cells)
             front = ranked([c for c in pool.values() if len(c.state) == size], self.beam)

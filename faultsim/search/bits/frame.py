@@ -114,11 +114,11 @@ def worst_cells(
         n: Most cells that are changed, at least 1.
         limits: Cells that cannot be reached, alone or together; ``None`` for no limit.
         until_accuracy: Stop where the accuracy of the samples aimed at is at or below it, then look for fewer cells
-            that reach it too, then lower it further with as many; 0 to 1.
+            that reach it too, then lower it further with as many, and with two more; 0 to 1.
         screen: A first look at the candidates on few samples; ``None`` scores all of them on all samples.
         methods: The searches, in order; ``None`` for `ProgressiveBitSearch` (flipped bits without limits, and where it
-            takes no more than a quarter of the budget), then `Beam` unless it has reached the goal, then `Swap`, and
-            after the restarts `Swap` once more on as many cells as reach the goal.
+            takes no more than a quarter of the budget), then `Beam` with fewer cells than that needed, then `Swap`, and
+            after the restarts `Swap` once more on as many cells as reach the goal, and on two more.
         budget_gradients: Most gradients, at least 1; ``None`` for no limit.
         budget_forwards: Most forward passes, at least 1, those of both parts of a stealthy aim counted, and those of
             the screen by its share; ``None`` for no limit.

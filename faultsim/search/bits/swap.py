@@ -21,18 +21,21 @@ class Swap:
         beam: How it grows again.
         deepest: Most cells that are taken out at once, at least 1.
         rounds: Most rounds, at least 1.
-        fewer: Whether rounds work on fewer cells where a goal is reached; otherwise they lower the accuracy further.
+        fewer: Whether rounds work on fewer cells where a goal is reached; otherwise they lower the accuracy further,
+            and let the best grow on.
+        beyond: Cells that it grows by then, at least 0: on other samples a goal may take one or two more.
     """
 
     beam: Beam = field(default_factory=lambda: Beam(tried=20, favourites=60))
     deepest: int = 2
     rounds: int = 20
     fewer: bool = True
+    beyond: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("deepest", "rounds"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"Swap.{name} is {getattr(self, name)}, it must be at least 1; raise it")
+        for name, least in (("deepest", 1), ("rounds", 1), ("beyond", 0)):
+            if getattr(self, name) < least:
+                raise OptionError(f"Swap.{name} is {getattr(self, name)}, it must be at least {least}; raise it")
 
     @property
     def name(self) -> str:
@@ -41,6 +44,12 @@ class Swap:
 
     def search(self, ledger: Ledger, cells: int) -> None:
         """Improve the worst corruption of *cells* cells at most, while rounds help."""
+        self._rounds(ledger, cells)
+        if not self.fewer and ledger.needed is not None:
+            best = ledger.least[ledger.needed]
+            self.beam.grow(ledger, [best], min(cells, ledger.needed + self.beyond), beyond=True)
+
+    def _rounds(self, ledger: Ledger, cells: int) -> None:
         deep, idle, by_accuracy = 1, 0, ledger.goal >= 0
         for _ in range(self.rounds):
             size, start = self._start(ledger, cells, by_accuracy=by_accuracy)

@@ -52,12 +52,22 @@ def test_it_stops_at_the_goal_and_then_looks_for_fewer_cells():
     assert run(small(), 1, until_accuracy=0.0).needed is None
 
 
-def test_a_beam_leaves_it_to_swaps_where_the_goal_is_reached_already():
+def test_a_beam_tries_with_fewer_cells_where_the_goal_is_reached_already():
     published = run(small(4), 8, methods=[ProgressiveBitSearch()], until_accuracy=0.2)
     assert published.needed is not None
-    beam = Beam(beam=2, tried=10)
+    beam = Beam(beam=2, tried=10, survey=0)
     both = run(small(4), 8, methods=[ProgressiveBitSearch(), beam], until_accuracy=0.2)
-    assert (both.trace, both.forwards) == (published.trace, published.forwards)
+    grown = [row.cells for row in both.trace if row.method == "beam"]
+    assert max(grown) == both.needed < published.needed
+    left, narrow = 40, Beam(beam=1, tried=5, survey=0, favourites=0)
+    short = run(
+        small(4),
+        8,
+        methods=[ProgressiveBitSearch(), narrow],
+        until_accuracy=0.2,
+        budget_forwards=published.forwards + left,
+    )
+    assert published.forwards + left // 2 < short.forwards < published.forwards + left  # a round, and no other one
     fewer = run(small(4), 8, methods=[ProgressiveBitSearch(), beam, Swap(beam=beam)], until_accuracy=0.2)
     assert fewer.needed < published.needed
     out_of_reach = run(small(4), 2, methods=[ProgressiveBitSearch(), beam], until_accuracy=0.0)
@@ -84,6 +94,17 @@ def test_the_default_search_goes_on_below_the_goal():
     reached = run(small(1), 8, methods=[ProgressiveBitSearch(), Beam(), Swap()], until_accuracy=0.2)
     assert found.needed == reached.needed == 2
     assert lowest(found) < lowest(reached) <= 0.2
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 2])
+def test_it_grows_on_beyond_the_goal(beyond):
+    """On other samples a goal may take more cells: the next ones do more damage, not what an earlier search left."""
+    methods = [ProgressiveBitSearch(), Swap(), Swap(fewer=False, beyond=beyond)]
+    found = run(small(1), 8, methods=methods, until_accuracy=0.2)
+    accuracy = {one.cells: one.judged.accuracy for one in found.sizes}
+    grown = [accuracy[found.needed + more] for more in range(beyond + 1)]
+    assert grown == sorted(grown, reverse=True)
+    assert accuracy[found.needed + beyond] <= lowest(found) <= 0.2
 
 
 def test_swaps_never_make_it_worse_and_repair_a_poor_start():
