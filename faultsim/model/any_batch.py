@@ -23,6 +23,8 @@ from faultsim.model.values import to_numpy
 Array = NDArray[Any]
 _STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
 _OF_SHAPES = frozenset({"Shape", "Size"})
+MOST_BYTES = 1 << 28
+"""Larger models are left as they are: the rewritten graph is held beside that of the file."""
 
 
 def with_any_batch(model: Model, feeds: Mapping[str, Array]) -> Model | None:
@@ -36,7 +38,11 @@ def with_any_batch(model: Model, feeds: Mapping[str, Array]) -> Model | None:
     """
     size = model.fixed_batch
     counted = [spec for spec in model.inputs if spec.batch_axis is not None]
-    if size is None or any(spec.batch_axis != 0 or spec.fixed_batch != size for spec in counted):
+    if (
+        size is None
+        or model.proto.ByteSize() > MOST_BYTES
+        or any(spec.batch_axis != 0 or spec.fixed_batch != size for spec in counted)
+    ):
         return None
     try:
         proto = ModelProto()
@@ -88,7 +94,9 @@ class _Graph:
             if is_constant(node):
                 self._constants.update(_constant_of(node))
         self._shapes = {**{name: tuple(one.dims) for name, one in self._constants.items()}, **shapes}
-        names = {*self._shapes, *(node.name for node in self._graph.node)}
+        values = (*self._graph.input, *self._graph.output)
+        sizes = (size.dim_param for value in values for size in value.type.tensor_type.shape.dim)
+        names = {*self._shapes, *(node.name for node in self._graph.node), *sizes}
         self.symbol = "batch"
         while any(name.startswith(self.symbol) for name in names):
             self.symbol += "_"

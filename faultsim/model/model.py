@@ -98,8 +98,8 @@ class Model:
 
     @property
     def fixed_batch(self) -> int | None:
-        """The number of samples that one run insists on, None where any will do."""
-        return next((spec.fixed_batch for spec in self.inputs if spec.fixed_batch is not None), None)
+        """The number of samples that one run insists on, at least 1; None where any will do."""
+        return next((spec.fixed_batch for spec in self.inputs if spec.fixed_batch), None)
 
     @property
     def as_deployed(self) -> "Model":

@@ -7,7 +7,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from faultsim.model import load_model
+from faultsim.model import any_batch, load_model
 from faultsim.model.any_batch import with_any_batch
 
 F = np.float32
@@ -194,3 +194,19 @@ def test_a_graph_of_any_batch_is_left_alone():
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
     model = load_model(_model(nodes, {"w": _weight(8, 3)}, ["n", 8], ["n", 3]))
     assert with_any_batch(model, {"x": _weight(4, 8)}) is None
+
+
+def test_large_models_are_left_alone(monkeypatch):
+    proto = _model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": _weight(8, 3)}, [1, 8], [1, 3])
+    assert not _refused(proto)
+    monkeypatch.setattr(any_batch, "MOST_BYTES", 80)
+    assert _refused(proto)
+
+
+def test_a_symbol_that_is_taken_is_not_used_twice():
+    proto = _model(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": _weight(8, 3)}, [1, "batch", 8], [1, "batch", 3]
+    )
+    free = with_any_batch(load_model(proto).with_batch_axes({"x": 0, "y": 0}), {"x": _weight(1, 4, 8)})
+    assert [spec.shape for spec in free.declared] == [("batch_", "batch", 8)]
+    assert free.run({"x": _weight(5, 4, 8)})["y"].shape == (5, 4, 3)
