@@ -108,7 +108,7 @@ def prepare(
         storage = device_storage(chip) if bits_only and chip.spec.storage.domain == "digital" else chip
     setting = make_setting(model, storage, data, options, torch_device=torch_device)
     clean, as_stored = clean_scores(setting)
-    notes: list[str] = list(setting.data.notes)
+    notes: list[str] = setting.notes()
     if setting.golden_labels:
         notes.append(
             "No labels: accuracy is agreement with the clean model's own answers, and the loss is taken to them."

@@ -16,7 +16,12 @@ SHORT = Search(gradients=4, forwards=100)
 
 
 def eights() -> ModelProto:
-    """A constant shape pins the batch to 8."""
+    """Rows 0 to 7 of a batch: no other number of samples will do."""
+    return tiny_nets.insisting(shaped(), 8)
+
+
+def shaped() -> ModelProto:
+    """A constant shape pins the batch to 8, and can be rewritten."""
     rng = np.random.default_rng(0)
     weights: dict[str, NDArray] = {
         "w1": rng.normal(size=(6, 8)).astype(np.float32),
@@ -57,6 +62,14 @@ def test_samples_that_fill_no_batch_are_left_out_and_told(tmp_path: Path, cells:
     if not cells.stealthy:  # an accuracy over whole batches
         aimed = count - count % 8
         assert result.cells.clean_aimed * aimed == pytest.approx(round(result.cells.clean_aimed * aimed))
+
+
+def test_none_is_left_out_where_a_graph_can_be_run_on_any_number(tmp_path: Path) -> None:
+    data = tiny_nets.samples(80)
+    count = int((data["labels"] == 1).sum())
+    result = attacked(tmp_path, shaped(), data, cells=Cells(victim=1), search=SHORT)
+    assert not any("left out" in note for note in result.notes)
+    assert result.cells.clean_aimed * count == pytest.approx(round(result.cells.clean_aimed * count))
 
 
 def test_less_than_one_batch_is_refused(tmp_path: Path) -> None:
