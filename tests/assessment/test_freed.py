@@ -15,6 +15,10 @@ from faultsim.assessment.options import Options
 from faultsim.assessment.setting import Setting, make_setting
 from faultsim.attacks import Cells, attack
 from faultsim.campaign import CampaignOptions, run_campaign
+from faultsim.engine.evaluate import Scorer
+from faultsim.engine.runner import Runner
+from faultsim.engine.sweep.slices import Sparse
+from faultsim.engine.sweep.sweep import Sweep
 from faultsim.model import load_model
 from faultsim.results import to_dict
 
@@ -143,3 +147,30 @@ def test_large_activations_are_computed_in_small_batches(monkeypatch: pytest.Mon
     assert again.scorer.batch_size == 6
     monkeypatch.setattr(module, "ROOM_BYTES", 1)
     assert _setting(*_saved(4, tmp_path), batch_size=10).scorer.batch_size == 4
+
+
+def test_a_deep_quantized_network_of_one_sample_is_swept_to_the_counts_of_the_file(shared: Path) -> None:
+    """53 layers of uint8 codes: what a layer rounds otherwise by a step adds up, and every activation is found."""
+    path = shared / "data/zoo/coral_mobilenet_v2_quant.onnx"
+    setting = make_setting(path, "fpga_bram_int8", None, Options(limit=12, threads=1), torch_device="cpu")
+    assert setting.model.fixed_batch is None
+    full = setting.scorer
+    full.set_golden(setting.fault_free())
+    sites = [site for site in setting.model.select(("weight",)) if site.name in setting.stored]
+    rng = np.random.default_rng(0)
+    patches = []
+    for site in sites[::9]:
+        clean = setting.fault_free()[site.name].reshape(-1)
+        where = np.sort(rng.choice(clean.size, 2, replace=False))
+        patches.append({site.name: Sparse(where, clean[where] ^ np.array([64, 128], clean.dtype))})
+    sweep = Sweep(full, setting.fault_free())
+    swept = sweep.score(patches)
+    assert sweep.spent.trials["whole"] == 0
+    own = Scorer(Runner(setting.model.as_deployed, full.output.name, threads=1), full.output, full.task, full.data, 1,
+                 golden=full.golden, labels=full.labels, digests=full.digests)  # fmt: skip
+    for patch, tally in zip(patches, swept, strict=True):
+        numbers = setting.fault_free()
+        for name, faults in patch.items():
+            numbers[name] = numbers[name].copy()
+            numbers[name].reshape(-1)[faults.indices] = faults.values
+        assert own.score(numbers).counts == tally.counts

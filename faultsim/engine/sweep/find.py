@@ -17,8 +17,12 @@ from faultsim.engine.sweep.form import Form
 
 Array = NDArray[Any]
 _BLOCKS = (8, 16)
-_NEAR = 0.05
-"""Largest difference, over the spread of the values, between the deployed graph and what the runtime makes of it."""
+_NEAR = (0.05, 0.25)
+"""Largest difference, over the spread of the values, between the deployed graph and what the runtime makes of it.
+
+The second counts where nothing is as near as the first: codes that a layer rounds otherwise by a step add up in a deep
+network. A wrong tensor is found out by the proof of each way.
+"""
 
 
 class Finder:
@@ -52,14 +56,8 @@ class Finder:
         """
         if wild is None:
             return None
-        best, chosen = math.inf, list[Form]()
-        for form in self._forms(name, clean):
-            far = _distance(form, clean, self._clean[form.name])
-            if far > _NEAR or far > best or not _distance(form, wild, self._wild[form.name]) <= _NEAR:
-                continue
-            chosen = [*chosen, form] if far == best else [form]
-            best = far
-        if not chosen:
+        chosen = next((found for near in _NEAR if (found := self._nearest(name, clean, wild, near))), None)
+        if chosen is None:
             return None
         first, *others = chosen
         if others:
@@ -67,6 +65,17 @@ class Finder:
             if any(self._flow.makers.get(one.name) not in behind for one in others if one.name != first.name):
                 return None
         return first
+
+    def _nearest(self, name: str, clean: Array, wild: Array, near: float) -> list[Form]:
+        """Return the tensors nearest to *clean*, those at one distance, of all that are near on both sets."""
+        best, chosen = math.inf, list[Form]()
+        for form in self._forms(name, clean):
+            far = _distance(form, clean, self._clean[form.name], near)
+            if far > near or far > best or not _distance(form, wild, self._wild[form.name], near) <= near:
+                continue
+            chosen = [*chosen, form] if far == best else [form]
+            best = far
+        return chosen
 
     def _forms(self, name: str, value: Array) -> Iterator[Form]:
         """Yield every tensor that could hold *value*, in the order of their making."""
@@ -98,8 +107,8 @@ def _fits(form: Form, value: Array, held: Array) -> bool:
     return held.shape == (n, *rest) and held.dtype == dtype
 
 
-def _distance(form: Form, value: Array, held: Array) -> float:
-    """Return the root mean square difference over the spread of *value*; infinite early where it is large."""
+def _distance(form: Form, value: Array, held: Array, near: float) -> float:
+    """Return the root mean square difference over the spread of *value*; infinite early where it is beyond *near*."""
     channels = value.shape[1] if value.ndim > 1 else 0
     if value.dtype.kind not in "fiu":
         return 0.0 if np.array_equal(form.plain(held, channels), value) else math.inf
@@ -114,6 +123,6 @@ def _distance(form: Form, value: Array, held: Array) -> float:
                 one, other = np.where(odd, 0, one), np.where(odd, 0, other)
             spread = float(np.std(one)) or 1.0
             far = float(np.sqrt(np.mean((one - other) ** 2))) / spread
-            if not far <= _NEAR * 4:
+            if not far <= near * 4:
                 return math.inf
     return far
