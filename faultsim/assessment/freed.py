@@ -41,37 +41,36 @@ def freed(model: Model, samples: DataSet, output: str, *, batch_size: int, prefe
         prefer: What is to compute, as `Runner` takes it.
         threads: Threads of onnxruntime.
     """
-    free = model if model.deployed else _free(model, samples, output, prefer=prefer, threads=threads)
-    if free is None or free.deployed is None:
-        return Freed(model, model.fixed_batch or batch_size)
-    size = free.deployed.fixed_batch or 1
-    shapes = shapes_of(free.deployed, samples.inputs(0, size))
+    own = model.as_deployed
+    size, axis = own.fixed_batch, own.axes.outputs.get(output)
+    if size is None or axis is None or len(samples) < 2 * size or not stays_apart(own.proto):
+        return Freed(own, size or batch_size)
+    shapes = shapes_of(own, samples.inputs(0, size))
+    free = model if model.deployed else with_any_batch(own, shapes)
+    if free is None or not _same_bits(own, free, samples, output, axis, prefer=prefer, threads=threads):
+        return Freed(own, size)
     largest = max(math.prod(shape) for shape in shapes.values()) * np.dtype(np.float32).itemsize / size
     return Freed(free, max(min(batch_size, int(ROOM_BYTES / (4 * largest))), size))
 
 
-def _free(model: Model, samples: DataSet, output: str, *, prefer: str, threads: int) -> Model | None:
-    """Return the graph that takes any batch; None where there is none that gives the same bits."""
-    size = model.fixed_batch
-    batches = 0 if size is None else min(len(samples) // size, max(PROBE // size, 2))
-    axis = model.axes.outputs.get(output)
-    if size is None or batches < 2 or axis is None or not stays_apart(model.proto):
-        return None
-    free = with_any_batch(model, samples.inputs(0, size))
-    if free is None:
-        return None
+def _same_bits(own: Model, free: Model, samples: DataSet, output: str, axis: int, *, prefer: str, threads: int) -> bool:
+    """Whether both graphs give the same output on what computes it here, in batches of several sizes."""
+    size = own.fixed_batch or 1
+    batches = min(len(samples) // size, max(PROBE // size, 2))
+    count = batches * size
     try:
-        run = Runner(model, output, threads=threads, prefer=prefer).open()
-        other = Runner(free, output, threads=threads, prefer=prefer).open()
-        wanted = [run(samples.inputs(i * size, (i + 1) * size)) for i in range(batches)]
-        for first, last in ((0, batches), (0, 1), (1, batches)):
-            found = other(samples.inputs(first * size, last * size))
-            if not _same(found, np.concatenate(wanted[first:last], axis=axis)):
-                return None
-        found = other(samples.inputs(1, size + 2))  # a number of samples that the graph of the file does not take
-        return free if _same(found, np.concatenate(wanted, axis=axis).take(range(1, size + 2), axis)) else None
+        run, other = (Runner(one, output, threads=threads, prefer=prefer).open() for one in (own, free))
+        parts = [run(samples.inputs(i, i + size)) for i in range(0, count, size)]
+        wanted = np.concatenate(parts, axis=axis)
+        cuts = (
+            (0, count),
+            (0, size),
+            (size, count),
+            (1, min(size + 2, count)),
+        )  # the last one is of no size of the file
+        return all(_same(other(samples.inputs(*cut)), wanted.take(range(*cut), axis)) for cut in cuts)
     except (FaultsimError, MemoryError, ValueError):
-        return None
+        return False
 
 
 def _same(one: Array, other: Array) -> bool:

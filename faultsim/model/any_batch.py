@@ -27,14 +27,14 @@ MOST_BYTES = 1 << 28
 """Larger models are left as they are: the rewritten graph is held beside that of the file."""
 
 
-def with_any_batch(model: Model, feeds: Mapping[str, Array]) -> Model | None:
+def with_any_batch(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> Model | None:
     """Return the same network in a graph that takes any number of samples; None where that cannot be written.
 
     Its sites are those of *model*, and so are its hash and its path: `Model.deployed` is the graph of the file.
 
     Args:
         model: A model whose inputs all insist on one number of samples, along axis 0.
-        feeds: One batch of its inputs.
+        shapes: Of every tensor that one batch makes, by name (`shapes_of`).
     """
     size = model.fixed_batch
     counted = [spec for spec in model.inputs if spec.batch_axis is not None]
@@ -47,7 +47,7 @@ def with_any_batch(model: Model, feeds: Mapping[str, Array]) -> Model | None:
     try:
         proto = ModelProto()
         proto.CopyFrom(model.proto)
-        graph = _Graph(proto, [spec.name for spec in counted], size, shapes_of(model, feeds))
+        graph = _Graph(proto, [spec.name for spec in counted], size, shapes)
         if not graph.rewrite():
             return None
         _declare(proto, [spec.name for spec in counted], model.axes.outputs, graph.symbol)

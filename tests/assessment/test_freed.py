@@ -42,9 +42,8 @@ def _network(batch: int | str) -> onnx.ModelProto:
         helper.make_node("Flatten", ["s"], ["y"], "scores"),
     ]
     kind = TensorProto.FLOAT
-    return tiny_nets.model(
-        nodes, weights, inputs={"x": (kind, (batch, 2, 6, 6))}, outputs={"y": (kind, (batch, 5))}
-    )  # fmt: skip
+    ends = {"inputs": {"x": (kind, (batch, 2, 6, 6))}, "outputs": {"y": (kind, (batch, 5))}}
+    return tiny_nets.model(nodes, weights, **ends)
 
 
 def _saved(batch: int | str, folder: Path) -> tuple[Path, Path]:
@@ -129,14 +128,23 @@ def test_other_bits_keep_the_batch(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert freed(model, samples, "y", **given).model is not model
     whole = module.with_any_batch
 
-    def other(model: Any, feeds: Any) -> Any:
-        made = whole(model, feeds)
+    def other(model: Any, shapes: Any) -> Any:
+        made = whole(model, shapes)
         kernel = next(one for one in made.proto.graph.initializer if one.name == "k")
         kernel.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(kernel) * np.float32(1 + 1e-6), "k"))
         return made
 
+    free = whole(model, module.shapes_of(model, samples.inputs(0, 1)))
     monkeypatch.setattr(module, "with_any_batch", other)
     assert freed(model, samples, "y", **given) == (model, 1)
+    assert freed(free, samples, "y", **given) == (free, 10)
+    monkeypatch.setattr(module, "_same", lambda one, two: False)
+    assert freed(free, samples, "y", **given) == (model, 1)  # tried anew: what computes may be another runtime
+
+
+@pytest.mark.parametrize(("batch", "limit", "size"), [(1, 1, 1), (1, 2, 10), (1, 3, 10), (4, 4, 4), (4, 8, 10)])
+def test_two_batches_are_enough_to_tell(batch: int, limit: int, size: int, tmp_path: Path) -> None:
+    assert _setting(*_saved(batch, tmp_path), batch_size=10, limit=limit).scorer.batch_size == size
 
 
 def test_large_activations_are_computed_in_small_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

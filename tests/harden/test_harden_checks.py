@@ -76,7 +76,7 @@ def test_the_batch_that_was_trained_with_is_reported(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [None, "int8"])
-def test_a_graph_of_one_sample_is_trained_in_batches_and_written_for_one(tmp_path, kind):
+def test_a_graph_of_two_samples_is_trained_in_larger_batches_and_written_for_two(tmp_path, kind):
     found = _fixed(tmp_path, 2, 120, replace(SHORT, quantize=kind), insists=False)
     assert found.result.training.options["batch_size"] > 2
     proto = found.exported.model.proto  # as it was read back

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from faultsim.model import any_batch, load_model
-from faultsim.model.any_batch import with_any_batch
+from faultsim.model.any_batch import shapes_of, with_any_batch
 
 F = np.float32
 RNG = np.random.default_rng(5)
@@ -44,7 +44,7 @@ def _check(proto, *, samples=6):
     spec = model.inputs[0]
     size = spec.fixed_batch
     x = RNG.standard_normal((samples, *spec.sample_shape)).astype(F)
-    free = with_any_batch(model, {"x": x[:size]})
+    free = with_any_batch(model, shapes_of(model, {"x": x[:size]}))
     assert free is not None
     assert free.fixed_batch is None
     assert free.as_deployed is model
@@ -58,7 +58,7 @@ def _check(proto, *, samples=6):
 def _refused(proto):
     model = load_model(proto)
     x = RNG.standard_normal((model.inputs[0].fixed_batch, *model.inputs[0].sample_shape)).astype(F)
-    return with_any_batch(model, {"x": x}) is None
+    return with_any_batch(model, shapes_of(model, {"x": x})) is None
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -193,7 +193,7 @@ def test_what_joins_the_samples_is_not_rewritten():
 def test_a_graph_of_any_batch_is_left_alone():
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
     model = load_model(_model(nodes, {"w": _weight(8, 3)}, ["n", 8], ["n", 3]))
-    assert with_any_batch(model, {"x": _weight(4, 8)}) is None
+    assert with_any_batch(model, shapes_of(model, {"x": _weight(4, 8)})) is None
 
 
 def test_large_models_are_left_alone(monkeypatch):
@@ -207,6 +207,7 @@ def test_a_symbol_that_is_taken_is_not_used_twice():
     proto = _model(
         [helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": _weight(8, 3)}, [1, "batch", 8], [1, "batch", 3]
     )
-    free = with_any_batch(load_model(proto).with_batch_axes({"x": 0, "y": 0}), {"x": _weight(1, 4, 8)})
+    model = load_model(proto).with_batch_axes({"x": 0, "y": 0})
+    free = with_any_batch(model, shapes_of(model, {"x": _weight(1, 4, 8)}))
     assert [spec.shape for spec in free.declared] == [("batch_", "batch", 8)]
     assert free.run({"x": _weight(5, 4, 8)})["y"].shape == (5, 4, 3)

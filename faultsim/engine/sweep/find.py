@@ -56,7 +56,9 @@ class Finder:
         """
         if wild is None:
             return None
-        chosen = next((found for near in _NEAR if (found := self._nearest(name, clean, wild, near))), None)
+        distances = [(form, *self._distances(form, clean, wild)) for form in self._forms(name, clean)]
+        nearest = (self._nearest(distances, near) for near in _NEAR)
+        chosen = next((some for some in nearest if some), None)
         if chosen is None:
             return None
         first, *others = chosen
@@ -66,16 +68,17 @@ class Finder:
                 return None
         return first
 
-    def _nearest(self, name: str, clean: Array, wild: Array, near: float) -> list[Form]:
-        """Return the tensors nearest to *clean*, those at one distance, of all that are near on both sets."""
-        best, chosen = math.inf, list[Form]()
-        for form in self._forms(name, clean):
-            far = _distance(form, clean, self._clean[form.name], near)
-            if far > near or far > best or not _distance(form, wild, self._wild[form.name], near) <= near:
-                continue
-            chosen = [*chosen, form] if far == best else [form]
-            best = far
-        return chosen
+    def _distances(self, form: Form, clean: Array, wild: Array) -> tuple[float, float]:
+        """Return how far a tensor is from what is looked for, on both sets of numbers."""
+        far = _distance(form, clean, self._clean[form.name])
+        return far, _distance(form, wild, self._wild[form.name]) if far <= _NEAR[-1] else math.inf
+
+    @staticmethod
+    def _nearest(distances: Sequence[tuple[Form, float, float]], near: float) -> list[Form]:
+        """Return the tensors nearest on the clean numbers, all at one distance, of those near on both sets."""
+        close = [(form, far) for form, far, wild in distances if far <= near and wild <= near]
+        best = min((far for _, far in close), default=math.inf)
+        return [form for form, far in close if far == best]
 
     def _forms(self, name: str, value: Array) -> Iterator[Form]:
         """Yield every tensor that could hold *value*, in the order of their making."""
@@ -107,8 +110,8 @@ def _fits(form: Form, value: Array, held: Array) -> bool:
     return held.shape == (n, *rest) and held.dtype == dtype
 
 
-def _distance(form: Form, value: Array, held: Array, near: float) -> float:
-    """Return the root mean square difference over the spread of *value*; infinite early where it is beyond *near*."""
+def _distance(form: Form, value: Array, held: Array) -> float:
+    """Return the root mean square difference over the spread of *value*; infinite early where it is large."""
     channels = value.shape[1] if value.ndim > 1 else 0
     if value.dtype.kind not in "fiu":
         return 0.0 if np.array_equal(form.plain(held, channels), value) else math.inf
@@ -123,6 +126,6 @@ def _distance(form: Form, value: Array, held: Array, near: float) -> float:
                 one, other = np.where(odd, 0, one), np.where(odd, 0, other)
             spread = float(np.std(one)) or 1.0
             far = float(np.sqrt(np.mean((one - other) ** 2))) / spread
-            if not far <= near * 4:
+            if not far <= _NEAR[-1] * 4:
                 return math.inf
     return far

@@ -58,6 +58,8 @@ class Beam:
         spare = 0.0
         if ledger.needed is not None:
             cells, spare = min(cells, ledger.needed - 1), ledger.forwards_left / 2
+        if cells < 1:
+            return
         start = ledger.judge([frozenset()])
         most = int(min(self.survey, ledger.forwards_left / SURVEYED))
         if most:
