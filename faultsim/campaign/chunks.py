@@ -2,35 +2,72 @@
 
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from faultsim.campaign.population import Ints
 from faultsim.engine.executors import Chunk
 
-FIRST, MOST = 16, 512
-TARGET_S = 4.0
-"""A chunk is what an interruption loses at most in each worker, and what a worker can share among its trials."""
-SCREENED = 128, 2048, 15.0
-"""The same for screened trials, which share a backward pass of the whole network."""
+
+class Pace(NamedTuple):
+    """How long chunks get: what an interruption loses at most in each worker, and what its trials can share.
+
+    Attributes:
+        first: Trials of the first chunk, and fewest of any.
+        most: Most trials of a chunk.
+        target_s: Seconds of a chunk where its trials share little.
+        longest_s: Most seconds of a chunk, unless what they share alone takes a third of that.
+    """
+
+    first: int
+    most: int
+    target_s: float
+    longest_s: float
+
+
+EXACT = Pace(16, 2048, 4.0, 30.0)
+SCREENED = Pace(128, 8192, 15.0, 60.0)
+"""Screened trials share a backward pass of the whole network too."""
+SHARED = 0.03
+"""Share of a chunk's time, about, that may go into what its trials share: chunks are longer where that is dear."""
+GROWTH = 4
+"""A chunk is at most so many times as large as the last one: the first ones tell little."""
 
 
 class Chunker:
-    """Yields trials in chunks, in order; larger ones while they are quick."""
+    """Yields trials in chunks, in order; larger ones while they are quick, or share much.
 
-    def __init__(self, trials: Ints, *, screened: bool = False) -> None:
-        self._trials, self._at = trials, 0
-        self._first, self._most, self._target_s = SCREENED if screened else (FIRST, MOST, TARGET_S)
-        self._size = self._first
+    Args:
+        trials: Numbers of the trials.
+        screened: Whether they are screened.
+        workers: Who takes chunks at a time: no chunk holds more than one's part of the trials that are left.
+    """
+
+    def __init__(self, trials: Ints, *, screened: bool = False, workers: int = 1) -> None:
+        self._trials, self._at, self._workers = trials, 0, workers
+        self._pace = SCREENED if screened else EXACT
+        self._size = self._pace.first
         self._given: dict[Chunk, float] = {}
 
     def __iter__(self) -> Iterator[Chunk]:
         while self._at < len(self._trials):
-            chunk = tuple(self._trials[self._at : self._at + self._size].tolist())
+            part = -(-(len(self._trials) - self._at) // self._workers)
+            size = min(self._size, max(part, self._pace.first))
+            chunk = tuple(self._trials[self._at : self._at + size].tolist())
             self._at += len(chunk)
             self._given[chunk] = time.monotonic()
             yield chunk
 
-    def took(self, chunk: Chunk) -> None:
-        """Learn from a chunk that is done."""
+    def took(self, chunk: Chunk, shared_s: float = 0.0) -> None:
+        """Learn from a chunk that is done.
+
+        Args:
+            chunk: It.
+            shared_s: Seconds of it that more trials would not have made more.
+        """
+        pace = self._pace
         seconds = time.monotonic() - self._given.pop(chunk)
-        wanted = len(chunk) * self._target_s / max(seconds, 1e-3)
-        self._size = int(min(max(wanted, self._first), 2 * max(self._size, len(chunk)), self._most))
+        shared_s = min(shared_s, seconds)
+        target_s = min(max(pace.target_s, shared_s / SHARED), max(pace.longest_s, 3 * shared_s))
+        each = max(seconds - shared_s, 1e-3) / len(chunk)
+        wanted = max(target_s - shared_s, 0.0) / each
+        self._size = int(min(max(wanted, pace.first), GROWTH * max(self._size, len(chunk)), pace.most))

@@ -43,6 +43,10 @@ class Evaluator(Protocol):
     def spent(self) -> Mapping[str, int]:
         """Trials by the way that they were evaluated, since the last time that it was asked."""
 
+    @property
+    def shared_s(self) -> float:
+        """Seconds since the start that calls spent on what their trials share, as much for few of them as for many."""
+
 
 class SweepEvaluator:
     """Many trials in one sweep over the samples (`engine.sweep`)."""
@@ -67,6 +71,11 @@ class SweepEvaluator:
         self._told = now
         return new
 
+    @property
+    def shared_s(self) -> float:
+        """See `Evaluator`: clean activations."""
+        return self._sweep.clean_s
+
 
 class PlainEvaluator:
     """A whole forward pass over all samples for each trial."""
@@ -87,6 +96,11 @@ class PlainEvaluator:
         """See `Evaluator`: ``plain``."""
         count, self._count = self._count, 0
         return {"plain": count}
+
+    @property
+    def shared_s(self) -> float:
+        """See `Evaluator`: a pass by itself shares nothing."""
+        return 0.0
 
     def _score(self, patch: Patch) -> Tally:
         numbers = self._setting.fault_free()

@@ -181,7 +181,7 @@ def _run(
         try:
             opened = open_executor(planned.recipe, prepared, options, campaign)
             with opened as executor:
-                _inject(design, executor, rows, ways, tell, screened=campaign.screen)
+                _inject(design, executor, rows, ways, tell, campaign)
         except KeyboardInterrupt:
             interrupted = True
 
@@ -222,17 +222,17 @@ def _run(
 
 
 def _inject(
-    design: Design, executor: Executor, rows: Rows, ways: dict[str, int], tell: Progress, *, screened: bool
+    design: Design, executor: Executor, rows: Rows, ways: dict[str, int], tell: Progress, campaign: CampaignOptions
 ) -> None:
     done = 0
     while (wave := design.wave(rows.table())) is not None:
         lacking = rows.missing(wave)
         done += len(wave) - len(lacking)
         tell("trials", done, design.most)
-        chunker = Chunker(lacking, screened=screened)
+        chunker = Chunker(lacking, screened=campaign.screen, workers=campaign.workers)
         for chunk, answer in executor.map(chunker):
             rows.add(answer.rows)
-            chunker.took(chunk)
+            chunker.took(chunk, answer.shared_s)
             for way, count in answer.ways.items():
                 ways[way] = ways.get(way, 0) + count
             done += len(chunk)

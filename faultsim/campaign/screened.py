@@ -89,6 +89,11 @@ class ScreenEvaluator:
         spent, self._spent = self._spent, {"screened": 0, "exact": 0}
         return spent
 
+    @property
+    def shared_s(self) -> float:
+        """See `Evaluator`: clean activations and their slopes."""
+        return self._screen.shared_s + self._sweep.clean_s
+
 
 def is_whole(trial: int) -> bool:
     """Return whether a trial is evaluated on every image: one in `WHOLE_EVERY`, in every shard."""

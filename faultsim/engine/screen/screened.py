@@ -5,7 +5,8 @@ evaluates the suspects and an audit of the others. What a piece of the graph is,
 `sweep`; what has no exact piece is in `apart.py`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from faultsim.engine.screen.rivals import classification_of
 from faultsim.engine.screen.slopes import Slopes, slopes
 from faultsim.engine.screen.strata import Screen, Strata
 from faultsim.engine.screen.tally import ScreenedTally
-from faultsim.engine.screen.trial import Trial
+from faultsim.engine.screen.trial import Trial, by_entry, needs_of
 from faultsim.engine.screen.verdicts import Verdicts
 from faultsim.engine.screen.waiting import Waiting, calls
 from faultsim.engine.sweep.entry import Entry
@@ -93,10 +94,16 @@ class ScreenedSweep:
         router = self._sweep._router
         self._program: Program | None = None
         self._verdicts = Verdicts(self.scorer, self.numbers)
+        self._slopes_s = 0.0
         if router is not None and classification_of(own.task) is not None:  # else a graph may mix a batch, or fix it
             self._program = compile_model(router.flow.proto)
             own.batch_size = _batch_size(router, self.scorer, self._sweep.memory_bytes // 2)
             own._kept = []
+
+    @property
+    def shared_s(self) -> float:
+        """Seconds so far on clean activations and their slopes, which all trials of a call share."""
+        return self._sweep.clean_s + self._slopes_s
 
     def score(self, patches: Sequence[Patch], *, trials: Sequence[int] | None = None) -> list[ScreenedTally]:
         """Return the counts of each trial; give many trials at once, they share the slopes.
@@ -118,8 +125,8 @@ class ScreenedSweep:
             trial = self._trial(patch, numbers[t])
             if trial is not None:
                 found[t] = trial
-        ordered = [one for members in _by_entry(found.values()) for one in members]
-        needs = _needs(ordered)  # of all groups: what is computed for one of them then serves the others
+        ordered = [one for members in by_entry(found.values()) for one in members]
+        needs = needs_of(ordered)  # of all groups: what is computed for one of them then serves the others
         for group in grouped(ordered, lambda one: one.waiting_bytes, self._waiting_bytes):
             self._pass_or_fail(group, needs)
         found = {t: one for t, one in found.items() if not one.failed}
@@ -160,19 +167,21 @@ class ScreenedSweep:
         try:
             self._pass_over(trials, needs)
         except (FaultsimError, MemoryError):
-            entries = _by_entry(trials)
-            alone = len(entries) == 1 and needs == _needs(trials)
+            entries = by_entry(trials)
+            alone = len(entries) == 1 and needs == needs_of(trials)
             for one in trials:
                 one.restart()
                 one.failed = alone
             for members in () if alone else entries:
-                self._pass_or_fail(members, _needs(members))
+                self._pass_or_fail(members, needs_of(members))
 
     def _pass_over(self, trials: Sequence[Trial], needs: Needs) -> None:
-        groups = [(members[0].entry, members) for members in _by_entry(trials)]
+        groups = [(members[0].entry, members) for members in by_entry(trials)]
         boundary = frozenset(name for entry, _ in groups for name in entry.boundary)
         for batch in self._sweep._batches(needs):
+            began = time.monotonic()
             slope = self._slopes(batch.judge.start, batch.judge.stop, boundary)
+            self._slopes_s += time.monotonic() - began
             for entry, members in groups:
                 screen = Screen(
                     batch.clean.plain, entry.boundary, slope, fall=self.options.fall, reach=self.options.reach
@@ -270,20 +279,6 @@ def _slices(entry: Entry, trials: Sequence[Trial], batch: Any) -> Iterator[tuple
         part = (*(slice(None),) * entry.join.axis, slice(at, at + len(trial.route.channels)))
         at += len(trial.route.channels)
         yield trial, {name: one[part] for name, one in found.items()}
-
-
-def _by_entry(trials: Iterable[Trial]) -> list[list[Trial]]:
-    entries: dict[int, list[Trial]] = {}
-    for one in trials:
-        entries.setdefault(id(one.entry), []).append(one)
-    return list(entries.values())
-
-
-def _needs(trials: Iterable[Trial]) -> Needs:
-    found = Needs()
-    for one in trials:
-        found |= one.route.needs
-    return found
 
 
 def _batch_size(router: Router, scorer: Scorer, room: int) -> int:

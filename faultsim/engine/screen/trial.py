@@ -1,5 +1,7 @@
 """`Trial`: one trial on its way through the two passes of a screen: its route, its samples, its counts."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,7 +10,7 @@ from faultsim.engine.screen.strata import Strata
 from faultsim.engine.screen.tally import ScreenedTally
 from faultsim.engine.sweep.entry import Entry
 from faultsim.engine.sweep.golden import bytes_per_sample
-from faultsim.engine.sweep.routes import Patch, Route
+from faultsim.engine.sweep.routes import Needs, Patch, Route
 from faultsim.engine.sweep.slices import Sparse
 
 
@@ -133,3 +135,19 @@ class Trial:
             clean_correct=clean_correct,
             nonfinite=audit[3] + suspect[3],
         )
+
+
+def by_entry(trials: Iterable[Trial]) -> list[list[Trial]]:
+    """Return trials by the place where they enter."""
+    entries: dict[int, list[Trial]] = {}
+    for one in trials:
+        entries.setdefault(id(one.entry), []).append(one)
+    return list(entries.values())
+
+
+def needs_of(trials: Iterable[Trial]) -> Needs:
+    """Return the clean activations that trials need, together."""
+    found = Needs()
+    for one in trials:
+        found |= one.route.needs
+    return found

@@ -5,6 +5,7 @@ change. Which pieces there are is planned in `join.py`, and tried on clean activ
 """
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -65,6 +66,7 @@ class Sweep:
         numbers: The fault-free chip's numbers by site, where they are not the model's own.
         memory_bytes: Room for the clean activations of a batch and for open pieces of the graph, together.
         side_by_side: Whether pieces run at a time, each on one thread; else one after the other, on all.
+        clean_s: Seconds spent so far on clean activations, which all trials of a call share.
     """
 
     scorer: Scorer
@@ -75,6 +77,7 @@ class Sweep:
     _trials: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("slice", "layer", "suffix", "whole"), 0))
     _rows: int = 0
     _masked: int = 0
+    clean_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Look at the graph; where no piece of it can run alone, every trial is a full pass."""
@@ -87,7 +90,7 @@ class Sweep:
         self._router = make_router(
             self.scorer, self.numbers, self._whole, memory_bytes=self.memory_bytes, lanes=self._lanes
         )
-        self._clean: tuple[Needs, list[Clean]] | None = None
+        self._clean: tuple[Needs, dict[tuple[int, int], Clean]] | None = None
 
     @property
     def spent(self) -> Spent:
@@ -230,16 +233,19 @@ class Sweep:
         size = run.sample_bytes
         most = max(self.memory_bytes // 2 // max(size + waiting, 1), LEAST)
         keep = size * len(self.scorer.data) <= self.memory_bytes // 4
-        known = self._clean[1] if self._clean is not None and self._clean[0] == needs else []
-        fresh: list[Clean] = []
+        known = self._clean[1] if self._clean is not None and self._clean[0] == needs else {}
+        fresh: dict[tuple[int, int], Clean] = {}
         for batch in self.scorer.batches():
             labels = self.scorer.batch_labels(batch)
             count = batch.stop - batch.start
             for low, high in even(count, most):
                 feeds = {name: array[low:high] for name, array in batch.inputs.items()}
-                clean = known[len(fresh)] if len(fresh) < len(known) else run(feeds)
+                span = batch.start + low, batch.start + high
+                began = time.monotonic()
+                clean = known[span] if span in known else run(feeds)
+                self.clean_s += time.monotonic() - began
                 if keep:
-                    fresh.append(clean)
+                    fresh[span] = clean
                 golden = clean.held[self.scorer.output.name]
                 judge = BatchJudge(self.scorer, golden, labels[low:high], batch.start + low)
                 if not judge.is_clean:

@@ -1,0 +1,78 @@
+"""Chunks hold every trial once, in order, and get as long as what their trials share is worth."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faultsim.campaign import chunks
+from faultsim.campaign.chunks import EXACT, SCREENED, SHARED, Chunker
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def _sizes(monkeypatch, *, trials: int, each_s: float, shared_s: float, screened: bool = False, workers: int = 1):
+    clock = Clock()
+    monkeypatch.setattr(chunks, "time", clock)
+    chunker = Chunker(np.arange(trials), screened=screened, workers=workers)
+    sizes = []
+    for chunk in chunker:
+        clock.now += shared_s + each_s * len(chunk)
+        chunker.took(chunk, shared_s)
+        sizes.append(len(chunk))
+    return sizes
+
+
+@given(trials=st.integers(0, 5000), each=st.floats(0, 2), shared=st.floats(0, 50), workers=st.integers(1, 9))
+def test_every_trial_is_in_one_chunk_in_order(trials, each, shared, workers):
+    with pytest.MonkeyPatch.context() as patch:
+        clock = Clock()
+        patch.setattr(chunks, "time", clock)
+        chunker, seen = Chunker(np.arange(trials), workers=workers), []
+        for chunk in chunker:
+            assert chunk
+            clock.now += each * len(chunk) + shared
+            chunker.took(chunk, shared)
+            seen += chunk
+    assert seen == list(range(trials))
+
+
+def test_chunks_that_share_nothing_take_their_target_of_time(monkeypatch):
+    sizes = _sizes(monkeypatch, trials=20_000, each_s=0.01, shared_s=0.0)
+    assert sizes[:3] == [16, 64, 256]
+    assert sizes[3:-1] == pytest.approx([400] * len(sizes[3:-1]), abs=1)  # 4 s
+
+
+def test_chunks_grow_until_what_they_share_is_a_small_part(monkeypatch):
+    sizes = _sizes(monkeypatch, trials=20_000, each_s=0.1, shared_s=0.6)
+    most = max(sizes)
+    assert 0.6 / (0.6 + 0.1 * most) == pytest.approx(SHARED, rel=0.02)
+    total = 0.6 * len(sizes)
+    assert total < 0.05 * 0.1 * 20_000
+
+
+def test_no_chunk_takes_longer_than_the_longest_while_it_shares_little_of_that(monkeypatch):
+    for pace, screened in ((EXACT, False), (SCREENED, True)):
+        sizes = _sizes(monkeypatch, trials=50_000, each_s=0.02, shared_s=5.0, screened=screened)
+        assert 5 + 0.02 * max(sizes) <= pace.longest_s + 1e-6
+
+
+def test_a_pass_that_takes_long_by_itself_is_shared_by_more_than_it_costs(monkeypatch):
+    sizes = _sizes(monkeypatch, trials=2000, each_s=1.0, shared_s=90.0)
+    assert max(sizes) == pytest.approx(180, abs=1)
+
+
+def test_the_last_trials_are_dealt_to_all_workers(monkeypatch):
+    sizes = _sizes(monkeypatch, trials=1000, each_s=0.001, shared_s=0.0, workers=4)
+    left = 1000
+    for size in sizes:
+        assert size <= max(-(-left // 4), EXACT.first)
+        left -= size
