@@ -7,6 +7,7 @@ import importlib
 from typing import Any
 
 _NAMES = {
+    "CampaignOptions": "faultsim.campaign",
     "Device": "faultsim.device",
     "Model": "faultsim.model",
     "Options": "faultsim.assessment",
@@ -20,6 +21,7 @@ _NAMES = {
     "load_model": "faultsim.model",
     "load_result": "faultsim.results",
     "probe": "faultsim.attacks",
+    "run_campaign": "faultsim.campaign",
 }
 __all__ = sorted(_NAMES)
 
