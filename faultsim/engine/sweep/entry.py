@@ -4,9 +4,7 @@ Every piece is tried on clean activations first: an entry is used only where all
 and the clean output *bit by bit*. Then what comes out of it is what the whole graph would have given.
 """
 
-from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +15,7 @@ from faultsim.data.spec import even
 from faultsim.engine.sweep.flow import Flow, TensorType
 from faultsim.engine.sweep.golden import Clean
 from faultsim.engine.sweep.join import Join
-from faultsim.engine.sweep.parts import Opener, Part
+from faultsim.engine.sweep.parts import BLOCK, Opener, Part
 from faultsim.engine.sweep.slices import PAD, Channel, SliceTemplate, Sparse, patched
 from faultsim.engine.sweep.twin import Twin
 from faultsim.errors import FaultsimError
@@ -44,8 +42,6 @@ class Way(NamedTuple):
 
 SINGLES = 8
 """Samples that are tried alone: of those that round otherwise one may look the same by chance."""
-BLOCK = 32
-"""Rows of a call of a tail: what it computes on stays in the processor's caches."""
 
 FUSED, CONVOLVED, AS_IT_IS = Way(True), Way(True, True), Way(False)
 
@@ -82,11 +78,21 @@ class Entry:
         plain: Clean activations that the join needs, in the deployed graph.
         held: Clean activations that the tail needs, in the twin.
         output: The output that is scored.
+        block: Rows of a call of the tail.
     """
 
     def __init__(
-        self, flow: Flow, types: Mapping[str, TensorType], join: Join, twin: Twin, output: str, opener: Opener
+        self,
+        flow: Flow,
+        types: Mapping[str, TensorType],
+        join: Join,
+        twin: Twin,
+        output: str,
+        opener: Opener,
+        *,
+        block: int = BLOCK,
     ) -> None:
+        self.block = block
         self.flow = flow
         self.types = types
         self.join = join
@@ -157,6 +163,8 @@ class Entry:
         if not self._finishes(everything[:-1], clean, golden):
             return False
         few = [everything[i : i + 1] for i in range(min(SINGLES, len(golden)))]
+        if self.block > max(BLOCK, len(golden)):  # a device that takes more at once may round otherwise then
+            few.append(np.resize(everything, self.block))
         for least in (1, 2, 4, 8, 16):  # kernels for few rows may round otherwise: such calls are filled up
             self._least = least
             if least < len(golden) and all(self._finishes(n, clean, golden) for n in (*few, everything[:least])):
@@ -232,7 +240,7 @@ class Entry:
             return clean.held[self.output][slice(0, count) if samples is None else samples]
         part = self._opened()
         found = []
-        for low, high in even(count, BLOCK):
+        for low, high in even(count, self.block):
             own = slice(low, high) if samples is None else samples[low:high]
             feeds = {n: given[n][low:high] if n in given else clean.held[n][own] for n in self.tail.feeds}
             found.append(part(feeds)[0])
@@ -250,49 +258,3 @@ class Entry:
 def same(one: Array, other: Array) -> bool:
     """Whether two arrays hold the same bits."""
     return one.shape == other.shape and one.dtype == other.dtype and one.tobytes() == other.tobytes()
-
-
-class Kept:
-    """The entries whose tails stay open, the least recently used ones closed beyond a number of bytes.
-
-    Several threads may use it. What one of them is using is closed when it is done, never under its hands.
-    """
-
-    def __init__(self, room: int) -> None:
-        self._room = room
-        self._sizes: OrderedDict[int, tuple[Entry, int]] = OrderedDict()
-        self._users: Counter[int] = Counter()
-        self._lock = Lock()
-
-    @contextmanager
-    def using(self, entry: Entry) -> Iterator[None]:
-        """Keep the tail of *entry* open meanwhile."""
-        key = id(entry)
-        with self._lock:
-            self._users[key] += 1
-            known = self._sizes.get(key)
-            self._sizes[key] = known or (entry, entry.tail_bytes)
-            self._sizes.move_to_end(key)
-            self._settle()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users[key] -= 1
-                self._settle()
-
-    def drop(self, entry: Entry) -> None:
-        """Close the tail of *entry*, which is not used again."""
-        with self._lock:
-            self._sizes.pop(id(entry), None)
-            entry.release()
-
-    def _settle(self) -> None:
-        idle = [key for key in list(self._sizes)[:-1] if not self._users[key]]
-        total = sum(size for _, size in self._sizes.values())
-        for key in idle:
-            if total <= self._room:
-                break
-            old, size = self._sizes.pop(key)
-            old.release()
-            total -= size

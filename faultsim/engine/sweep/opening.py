@@ -14,7 +14,7 @@ from faultsim.engine.sweep.golden import bytes_per_sample, see
 from faultsim.engine.sweep.parts import Part, Runtime, open_part
 from faultsim.engine.sweep.proof import Whole
 from faultsim.engine.sweep.routes import Router
-from faultsim.engine.sweep.spans import fewest_rows
+from faultsim.engine.sweep.spans import LEAST, fewest_rows
 from faultsim.errors import FaultsimError
 
 Array = NDArray[Any]
@@ -76,7 +76,10 @@ def make_router(
 
 
 def _affordable(scorer: Scorer, numbers: Mapping[str, Array] | None, memory_bytes: int) -> int:
-    """Return how many samples of all activations together fit into an eighth of the memory, at least 3."""
+    """Return how many samples of all activations together fit into an eighth of the memory.
+
+    At least `LEAST`, as the sweep computes so many at once however small the memory is.
+    """
     model = scorer.runner.model
     few = see(model, Flow(model.proto), scorer.data.inputs(0, 3), numbers)
-    return max(memory_bytes // 8 // max(bytes_per_sample(few.types, few.types), 1), 3)
+    return max(memory_bytes // 8 // max(bytes_per_sample(few.types, few.types), 1), LEAST)

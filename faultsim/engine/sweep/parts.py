@@ -17,6 +17,10 @@ from faultsim.model.values import from_numpy, moved, to_numpy
 
 Array = NDArray[Any]
 Runtime = Literal["onnxruntime", "torch"]
+BLOCK = 32
+"""Rows of a call on a processor: what it computes on stays in the caches."""
+_SHARE = 4
+"""One part in so many of a GPU's free memory is for the rows of a call."""
 
 
 class Opener(Protocol):
@@ -31,6 +35,19 @@ class Part(Protocol):
 
     def __call__(self, feeds: Mapping[str, Array]) -> list[Array]:
         """Return the outputs in the order of the piece's declaration; feeds count the samples along axis 0."""
+
+
+def rows_at_once(device: torch.device, sample_bytes: int) -> int:
+    """Return how many rows a call takes: `BLOCK`, or on a GPU what fits into its free memory, at least as many.
+
+    Args:
+        device: Where torch computes.
+        sample_bytes: Memory of one sample's activations, all together.
+    """
+    if device.type != "cuda":
+        return BLOCK
+    free, _ = torch.cuda.mem_get_info(device)
+    return max(int(free) // _SHARE // max(sample_bytes, 1), BLOCK)
 
 
 def open_part(

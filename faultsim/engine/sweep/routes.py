@@ -10,9 +10,9 @@ from onnx import numpy_helper
 
 from faultsim.engine.sweep.entry import SINGLES, Entry, same
 from faultsim.engine.sweep.flow import Flow
-from faultsim.engine.sweep.golden import Clean, CleanRun, see
+from faultsim.engine.sweep.golden import Clean, CleanRun, bytes_per_sample, see
 from faultsim.engine.sweep.join import plan_join
-from faultsim.engine.sweep.parts import Opener, Runtime
+from faultsim.engine.sweep.parts import Opener, Runtime, rows_at_once
 from faultsim.engine.sweep.proof import Proof, Whole
 from faultsim.engine.sweep.rest import Rest
 from faultsim.engine.sweep.slices import Channel, Sparse
@@ -97,6 +97,7 @@ class Router:
         self.flow = Flow(proto)
         seen = see(model, self.flow, probe, numbers)
         self.types = seen.types
+        self._block = rows_at_once(model.device, bytes_per_sample(self.types, self.types))
         self._probe = dict(probe)
         self._rows = rows if 0 < rows < len(golden) else 0
         self._golden = golden
@@ -216,7 +217,7 @@ class Router:
             join = plan_join(self.flow, self.types, site)
             entry = None
             if join is not None:
-                entry = Entry(self.flow, self.types, join, self.twin, self.output, self._opener)
+                entry = Entry(self.flow, self.types, join, self.twin, self.output, self._opener, block=self._block)
             self._entries[site] = entry if entry is not None and entry.usable else None
         return self._entries[site]
 

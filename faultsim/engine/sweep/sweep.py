@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from faultsim.data.spec import even
 from faultsim.engine.evaluate import Scorer
-from faultsim.engine.sweep.entry import Entry, Kept
+from faultsim.engine.sweep.entry import Entry
 from faultsim.engine.sweep.golden import Clean, bytes_per_sample
 from faultsim.engine.sweep.judge import BatchJudge
+from faultsim.engine.sweep.kept import Kept
 from faultsim.engine.sweep.lanes import Task, in_lanes
 from faultsim.engine.sweep.opening import make_router
 from faultsim.engine.sweep.routes import Needs, Patch, Route, Router

@@ -4,7 +4,7 @@ import numpy as np
 
 from faultsim.assessment import Options
 from faultsim.assessment.setting import make_setting
-from faultsim.engine.sweep.entry import Kept
+from faultsim.engine.sweep.kept import Kept
 from faultsim.engine.sweep.slices import Sparse
 from faultsim.engine.sweep.sweep import Sweep
 
