@@ -220,29 +220,34 @@ class Entry:
         part = self._opener(piece, fused=self._ways.get("whole", FUSED).fused)
         return dict(zip(self.boundary, part({name: clean.plain[name] for name in self._whole_feeds}), strict=True))
 
-    def finish(self, rows: Mapping[str, Array], clean: Clean, samples: NDArray[np.int64] | None) -> Array:
+    def finish(
+        self, rows: Mapping[str, Array], clean: Clean, samples: NDArray[np.int64] | None, *, among: bool = False
+    ) -> Array:
         """Return the output behind a boundary.
 
         Args:
             rows: The tensors of the boundary as the twin holds them, by the deployed names; not written to.
             clean: Clean activations of the batch.
             samples: The sample behind each row; None where the rows are all samples of the batch in order.
+            among: Whether the rows are those of the whole batch, of which *samples* alone are computed.
         """
-        count = len(next(iter(rows.values())))
+        count = len(samples) if samples is not None and among else len(next(iter(rows.values())))
         least = min(self._least, len(clean.held[self.output]))  # a batch that is smaller itself is computed as it is
         if samples is not None and count < least:
             wide = np.arange(least) % count
-            return self.finish({name: one[wide] for name, one in rows.items()}, clean, samples[wide])[:count]
+            taken = samples[wide] if among else wide
+            return self.finish({name: one[taken] for name, one in rows.items()}, clean, samples[wide])[:count]
         given = {self.forms[name].name: one for name, one in rows.items()}
         if not self.tail.nodes and self.output in given:
-            return given[self.output]
+            return given[self.output][samples] if among else given[self.output]
         if not self.tail.nodes:  # a head that is not scored: nothing of it gets to the output
             return clean.held[self.output][slice(0, count) if samples is None else samples]
         part = self._opened()
         found = []
         for low, high in even(count, self.block):
             own = slice(low, high) if samples is None else samples[low:high]
-            feeds = {n: given[n][low:high] if n in given else clean.held[n][own] for n in self.tail.feeds}
+            row = own if among else slice(low, high)
+            feeds = {n: given[n][row] if n in given else clean.held[n][own] for n in self.tail.feeds}
             found.append(part(feeds)[0])
         return found[0] if len(found) == 1 else np.concatenate(found)
 

@@ -11,8 +11,8 @@ from faultsim.engine.sweep.golden import Clean
 
 Array = NDArray[Any]
 Take = Callable[[int, NDArray[np.int64] | None, Array | None], None]
-_MOST_OF_ALL = 0.85
-"""Where a trial changes more samples than this share, all are computed: gathering the others costs more."""
+_MOST = 0.5
+"""A trial that changes more samples than this share does not wait for others to fill a call."""
 
 
 class Rows:
@@ -55,29 +55,30 @@ class Rows:
         samples = self._left(trial, changed)
         if samples is None:
             return
-        if samples.size > _MOST_OF_ALL * self._samples:
-            self._all(trial, faulty)
+        if samples.size > _MOST * self._samples:
+            self._at_once(trial, samples, faulty)
             return
         rows = {name: self._clean.held[forms[name].name][samples] for name in found}
         for name, place, channel in faulty:
             forms[name].channel(rows[name], axis, place)[...] = channel[samples]
         self._wait(trial, samples, rows)
 
-    def _all(self, trial: int, faulty: Sequence[tuple[str, int, Array]]) -> None:
-        """Compute all samples at once, in buffers that hold the clean boundary in between."""
+    def _at_once(self, trial: int, samples: NDArray[np.int64], faulty: Sequence[tuple[str, int, Array]]) -> None:
+        """Compute a trial's samples by themselves, in buffers that hold the clean boundary in between."""
         axis, forms = self._axis, self._entry.forms
         for name, place, channel in faulty:
             if name not in self._buffers:
                 self._buffers[name] = self._clean.held[forms[name].name].copy()
             forms[name].channel(self._buffers[name], axis, place)[...] = channel
-        output = self._entry.finish(self._buffers, self._clean, None)
+        every = samples.size == self._samples
+        output = self._entry.finish(self._buffers, self._clean, None if every else samples, among=not every)
         if not self._entry.tail.nodes:
             output = output.copy()  # the buffer itself
-        self._take(trial, None, output)
+        self._take(trial, None if every else samples, output)
         for name, place, _ in faulty:
             clean = forms[name].channel(self._clean.held[forms[name].name], axis, place)
             forms[name].channel(self._buffers[name], axis, place)[...] = clean
-        self.computed += self._samples
+        self.computed += samples.size
 
     def add_whole(self, trial: int, found: Mapping[str, Array]) -> None:
         """Take a trial in whose whole boundary is *found*."""
