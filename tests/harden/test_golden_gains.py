@@ -5,6 +5,7 @@ fine-tuned. What is compared: the level that is reached (mean of three seeds), a
 """
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -32,6 +33,13 @@ SEEDS = (0, 1, 2)
 SAMPLE = 1 / 500
 STAR = CorruptionResistant(ball=Ball(p=2, eps=0.5), alpha=0.5)
 BITS = Together(losses=(WeightClipping(limit=0.5, relative=False), RandomBitErrors(ber=0.01, bits=8), STAR))
+
+
+@cache
+def _masks(seed, trial, ber, shapes):
+    """The coins of one chip, drawn once for all validations."""
+    rng = np.random.default_rng([seed, trial])
+    return [((rng.random((*shape, 8)) < ber) @ (1 << np.arange(8))).astype(np.uint64) for shape in shapes]
 
 
 class Judge:
@@ -62,12 +70,13 @@ class Judge:
         kept = {name: quantize_symmetric(np.asarray(array), 8) for name, array in numbers.items()}
         found = []
         for trial in range(trials):
-            rng = np.random.default_rng([seed, trial])
-            faulty = {}
-            for name, array in numbers.items():
-                masks = ((rng.random((*array.shape, 8)) < ber) @ (1 << np.arange(8))).astype(np.uint64)
-                faulty[name] = kept[name].decode(kept[name].encode(array) ^ masks)
-            self.put(faulty)
+            masks = _masks(seed, trial, ber, tuple(array.shape for array in numbers.values()))
+            self.put(
+                {
+                    name: kept[name].decode(kept[name].encode(array) ^ mask)
+                    for (name, array), mask in zip(numbers.items(), masks, strict=True)
+                }
+            )
             found.append(self.net.score(None).accuracy)
         return float(np.mean(found))
 
