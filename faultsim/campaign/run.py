@@ -115,7 +115,8 @@ def run_campaign(
 
     The result depends on model, data, storage, task, seed, sites, flips, strata and the number of trials (or the stop
     rule) alone: not on batch size (unless the graph mixes the samples of a batch), engine, workers, or how often
-    the run was interrupted.
+    the run was interrupted. A screened one can hang on batch size, memory, workers and threads where these round the
+    margin of a sample to the other side; it is unbiased all the same.
 
     Args:
         model: As for `plan_campaign`.

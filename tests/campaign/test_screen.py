@@ -14,6 +14,7 @@ from faultsim.campaign.estimates import Domain
 from faultsim.campaign.evaluator import COLUMNS, PlainEvaluator
 from faultsim.campaign.screen_rater import ScreenRater
 from faultsim.campaign.screened import SCREEN_COLUMNS, ScreenEvaluator, is_whole
+from faultsim.cli import main
 from faultsim.errors import OptionError
 from faultsim.journal import JournalError, Table, merge
 from faultsim.library import find_model
@@ -134,6 +135,15 @@ def test_the_uncorrected_share_is_that_of_the_screen_alone() -> None:
     rows["screen_evaluated"][1:3], rows["screen_mismatch"][1:3] = (8, 40), (6, 20)
     found = ScreenRater(draws, rows, 0.95).info().uncorrected
     assert found == pytest.approx((30 / 50 + 20 / 50) / 32)
+
+
+def test_the_help_tells_what_a_screen_hangs_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["campaign", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "interruptions change no figure, except that" in said
+    assert "--screen leaves out samples by margins in floating point" in said
+    assert "Processes; the same result, but for --screen." in said
 
 
 def test_every_shard_has_its_part_of_the_whole_trials() -> None:
