@@ -15,7 +15,7 @@ from faultsim.stats.proportions import clopper_pearson
 
 _HALVINGS = 60
 _ALIKE = 1e-12
-_MANY, _MOST_SHARE = 50, 4
+_FEW, _FEW_OF = 50, 4  # effective pairs that carry the differences: fewer than this, and than this part of all
 
 
 def paired_interval(
@@ -56,7 +56,7 @@ def paired_interval(
     found = t_interval(apart, level=level)
     shrunk = 1.0 if population is None else math.sqrt((population - pairs) / (population - 1))
     low, high = mean - shrunk * (found.best - found.low), mean + shrunk * (found.high - found.best)
-    if math.fsum(sizes) ** 2 < min(_MANY, pairs / _MOST_SHARE) * math.fsum(sizes**2):
+    if math.fsum(sizes) ** 2 < min(_FEW, pairs / _FEW_OF) * math.fsum(sizes**2):
         bound = (
             clopper_pearson(0, pairs, level=level)
             if population is None
@@ -67,7 +67,7 @@ def paired_interval(
 
 
 def tango(up: int, down: int, pairs: int, *, level: float = 0.95, population: int | None = None) -> Estimate:
-    """Estimate the difference of two paired proportions with Tango's score interval, [Tango1998]_ eq. 9-11.
+    """Estimate the difference of two paired proportions with Tango's score interval, [Tango1998]_.
 
     A difference is kept if the one seen is within z standard errors *of the proportions that it would need*, so few
     discordant pairs leave a width, as does none. Edwards' correction of 1 is taken off the distance, [Edwards1948]_: at

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+import scipy.optimize
+import scipy.special
 import scipy.stats
 
 from faultsim.rng import generator
@@ -36,6 +38,23 @@ def test_pairs_of_a_finite_population_cover_its_mean(population, pairs):
         found = [ends(*one) for one in drawn]
         missed = sum(not one.low <= (up - down) / population <= one.high for one in found)
         assert missed / _RUNS <= 0.05 + _SLACK, (up, down, missed)
+
+
+@pytest.mark.parametrize(("up", "down", "pairs"), [(12, 2, 50), (3, 0, 40), (0, 9, 30), (40, 35, 100)])
+def test_its_ends_are_z_errors_away_by_the_likeliest_proportions_that_have_them(up, down, pairs):
+    """The likelihood under the restriction is maximised by scipy, not by the quadratic equation."""
+    ends = tango(up, down, pairs)
+    for end, sign in ((ends.low, -1), (ends.high, 1)):
+
+        def unlikely(both, end=end):  # `both`: of pairs of which one alone does it
+            first, second = (both - end) / 2, (both + end) / 2
+            return -sum(
+                scipy.special.xlogy(n, p) for n, p in ((down, first), (up, second), (pairs - up - down, 1 - both))
+            )
+
+        both = scipy.optimize.minimize_scalar(unlikely, bounds=(abs(end), 1), options={"xatol": 1e-12}).x
+        distance = sign * (pairs * end - (up - down)) - 1
+        assert distance == pytest.approx(1.959964 * math.sqrt(pairs * (both - end**2)), rel=1e-4)
 
 
 def test_the_interval_is_mcnemars_corrected_test_at_no_difference():
