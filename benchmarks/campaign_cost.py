@@ -24,6 +24,7 @@ from peers.memory import peak_mib, peak_of
 from peers.rounds import Spread, Timed, round_robin
 from peers.scaling import print_scaling
 from peers.tools import BARE_ORT, BARE_TORCH, REFERENCE, TOOLS, missing
+from peers.workers import print_workers
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ("resnet20_cifar10", "resnet32_cifar10", "resnet56_cifar10")
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     chosen = _parser().parse_args(given)
     if chosen.quick:
-        chosen.images, chosen.trials, chosen.rounds, chosen.batch_size = 64, 4, 2, 32
+        chosen.images, chosen.trials, chosen.rounds, chosen.batch_size, chosen.worker_trials = 64, 4, 2, 32, 40
     logging.basicConfig()  # before PyTorchFI, whose own format breaks every other message
     campaign, others = _campaign(chosen)
     faults = draw_faults(weights(onnx.load(campaign.path)), max(chosen.trials, chosen.whole_trials or 0), chosen.seed)
@@ -72,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"  {name:<30} {peak_of(key, Path(__file__).resolve(), given):8.0f}", flush=True)
     if not chosen.no_scaling:
         print_scaling(campaign, others, max(chosen.trials // 5, 2), chosen.seed)
+    if chosen.worker_trials:
+        sys.stdout.flush()
+        print_workers(campaign, chosen.worker_trials, min(chosen.rounds, 3), chosen.seed)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tools", nargs="+", choices=list(TOOLS), metavar="TOOL", help=f"of {', '.join(TOOLS)}; all")
     parser.add_argument("--no-memory", action="store_true", help="do not start a process a tool for its memory peak")
+    parser.add_argument("--worker-trials", type=int, default=400, help="trials of each row by workers; 0 leaves it out")
     parser.add_argument("--no-scaling", action="store_true", help="leave out growth with images, trials and model")
     parser.add_argument("--quick", action="store_true", help="a smoke test on the digits network")
     parser.add_argument("--memory-of", choices=list(TOOLS), help=argparse.SUPPRESS)

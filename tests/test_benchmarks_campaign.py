@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -224,6 +225,32 @@ def test_a_failing_run_for_memory_is_an_error(peers, tmp_path):
         peers("memory").peak_of("mrfi", script, [])
 
 
+@pytest.mark.parametrize("figure", [1, 2])
+def test_workers_are_timed_in_turn_and_must_not_change_a_figure(peers, small, monkeypatch, capsys, figure):
+    module, asked = peers("workers"), []
+
+    class Result(SimpleNamespace):
+        def model_dump_json(self, exclude):
+            assert exclude == {"provenance"}
+            return str(self.figure)
+
+    def run(campaign, workers, trials, seed):
+        asked.append(workers)
+        phases = {"load and check": 99.0, "trials": trials * 0.004 / workers}
+        return Result(figure=figure if workers > 1 else 1, provenance=SimpleNamespace(phases_s=phases))
+
+    monkeypatch.setattr(module, "_run", run)
+    monkeypatch.setattr(module, "processors", lambda: 4)
+    if figure == 2:
+        with pytest.raises(ValueError, match="workers give 2 different results; there must be one"):
+            module.print_workers(small, 10, 2, 0)
+        return
+    module.print_workers(small, 10, 2, 0)
+    assert asked == [1, 2, 4, 2, 4, 1]
+    last = capsys.readouterr().out.splitlines()[-1].split()
+    assert last[:4] == ["4", "workers", "1.0", "0.250"]
+
+
 def command(root: Path, *arguments: str) -> str:
     script = root / "benchmarks" / "campaign_cost.py"
     done = subprocess.run(
@@ -242,6 +269,9 @@ def test_the_quick_command_prints_every_section(root, peers):
         assert f"{name}: the same on all 4 trials" in printed
     assert "the campaign's CPU time grows as images^" in printed
     assert "digits_float, int8 QDQ" in printed
+    assert "Workers: faultsim campaign, 40 trials on 64 images, 1 threads" in printed
+    assert "1.000 (1.000–1.000)" in next(line for line in printed.splitlines() if line.startswith("  1 worker "))
+    assert "\n  2 workers " in printed
 
 
 @pytest.mark.slow

@@ -58,23 +58,23 @@ def cells(population: Population, rows: Table, pilot: Ints, domain: Domain | Non
         pilot: Trials of the pilot in each stratum.
         domain: The part.
     """
-    inside = np.ones(len(rows), bool) if domain is None else np.isin(rows["site"], domain.regions)
-    if domain is not None and domain.bit is not None:
-        inside &= rows["bit"] == domain.bit
-    stratum = rows["stratum"]
-    first = rows["trial"] - population.starts[stratum] < pilot[stratum]
-    order = np.argsort(stratum, kind="stable")
-    edges = np.searchsorted(stratum[order], np.arange(len(population.strata) + 1))
+    if domain is None:
+        sizes, chosen = np.array([part.population for part in population.strata]), np.arange(len(rows))
+    else:
+        sizes = population.cells(domain.regions, domain.bit)
+        inside = np.isin(rows["site"], domain.regions)
+        if domain.bit is not None:
+            inside &= rows["bit"] == domain.bit
+        chosen = np.flatnonzero(inside)
+    chosen = chosen[np.argsort(rows["stratum"][chosen], kind="stable")]
+    stratum = rows["stratum"][chosen]
+    first = rows["trial"][chosen] - population.starts[stratum] < pilot[stratum]
+    present = np.flatnonzero(sizes)
+    edges = np.searchsorted(stratum, present, side="left"), np.searchsorted(stratum, present, side="right")
     found: list[Cell] = []
-    for h, part in enumerate(population.strata):
-        size = part.population
-        if domain is not None:
-            size = sum(population.cell(part, region, domain.bit) for region in domain.regions)
-        if size == 0:
-            continue
-        here = order[edges[h] : edges[h + 1]]
-        here = here[inside[here]]
-        known, later = here[first[here]], here[~first[here]]
+    for size, start, stop in zip(sizes[present].tolist(), *(edge.tolist() for edge in edges), strict=True):
+        here, pilots = chosen[start:stop], first[start:stop]
+        known, later = here[pilots], here[~pilots]
         if known.size:
             found.append(Cell(known.size, known))
         if size > known.size:

@@ -1,5 +1,7 @@
 """Which executor a campaign runs on, and what its workers get. The executors live in `engine.executors`."""
 
+from dataclasses import replace
+
 from faultsim.assessment.options import Options
 from faultsim.campaign.options import CampaignOptions
 from faultsim.campaign.recipe import Prepared, Recipe, job_of
@@ -22,6 +24,9 @@ def open_executor(recipe: Recipe, prepared: Prepared, options: Options, campaign
         from faultsim.engine.executors.ray import Ray
 
         shared = recipe.shared(prepared.setting, threads=threads, everything=True)
-        return Ray(shared, campaign.workers, address=campaign.ray_address, threads=threads)
+        gpus = int(recipe.torch_device.startswith("cuda"))
+        if gpus:  # an actor sees the one that Ray gave it alone, whatever its number here
+            shared = replace(shared, torch_device="cuda")
+        return Ray(shared, campaign.workers, address=campaign.ray_address, threads=threads, gpus=gpus)
     shared = recipe.shared(prepared.setting, threads=threads, everything=False)
     return Processes(shared, campaign.workers)

@@ -16,7 +16,7 @@ from faultsim.campaign.recipe import Prepared
 from faultsim.campaign.screened import screen_facts
 from faultsim.campaign.storage import Storage
 from faultsim.errors import OptionError
-from faultsim.journal import Identity, identity
+from faultsim.journal import Identity, JournalError, identity, read_header
 from faultsim.journal.errors import shown
 from faultsim.journal.identity import Json
 from faultsim.metrics import GoldenAgreement
@@ -111,6 +111,14 @@ def check_replaced(path: Path | None, what: Identity) -> None:
             f"--out {path.parent}: its result.json is of another campaign ({shown(earlier[:12])}, this is "
             f"{what.id[:12]}), which would be lost; give another folder"
         )
+
+
+def is_of_another(journal: Path, what: Identity) -> bool:
+    """Whether a journal says that it is of another campaign; one that is empty, damaged or not there says nothing."""
+    try:
+        return read_header(journal).campaign != what.id
+    except JournalError:
+        return False
 
 
 def is_earlier(parts: Mapping[str, Json]) -> bool:

@@ -9,7 +9,6 @@ from faultsim.assessment.assemble import agreement_entry, data_info, device_info
 from faultsim.assessment.options import Options
 from faultsim.assessment.setting import Setting, untold
 from faultsim.campaign.design import Ended
-from faultsim.campaign.draw import Draws
 from faultsim.campaign.estimates import Domain
 from faultsim.campaign.evaluator import short_loss
 from faultsim.campaign.options import CampaignOptions
@@ -88,7 +87,7 @@ def make_result(
     assert overall is not None
     device = setting.device
     clean = _score(setting, prepared.clean)
-    paired, said = _paired(rows, other, what, options.level, draws)
+    paired, said = _paired(rows, other, options.level, prepared)
     return InjectionResult(
         model=model_info(setting).model_copy(
             update={
@@ -131,14 +130,13 @@ def make_result(
     )
 
 
-def _paired(
-    rows: Table, other: Paired | None, what: Identity, level: float, draws: Draws
-) -> tuple[PairedInfo | None, list[str]]:
+def _paired(rows: Table, other: Paired | None, level: float, prepared: Prepared) -> tuple[PairedInfo | None, list[str]]:
     """Return the comparison; where it fails, what a note says of it: the trials were computed all the same."""
     if other is None:
         return None, []
     try:
-        return compare(rows, other, what, level, draws), []
+        counts_correct = prepared.setting.task.counts_correct
+        return compare(rows, other, level, prepared.draws, counts_correct=counts_correct), []
     except OptionError as error:
         return None, [f"Not compared with the other campaign: {error}."]
 

@@ -104,8 +104,15 @@ def check_shared(other: Paired, prepared: Prepared, design: Design) -> None:
     check_rows(other.rows, prepared, other.path)
 
 
-def compare(rows: Table, other: Paired, what: Identity, level: float, draws: Draws) -> PairedInfo:
+def compare(rows: Table, other: Paired, level: float, draws: Draws, *, counts_correct: bool) -> PairedInfo:
     """Return this campaign less the other, over the trials that both have.
+
+    Args:
+        rows: Of this campaign, sorted by trial.
+        other: The other one.
+        level: Two-sided confidence.
+        draws: Its faults.
+        counts_correct: Whether the task counts correct answers: else there is no accuracy to compare.
 
     Raises:
         OptionError: If they share no trial, or a trial's faults differ.
@@ -123,12 +130,16 @@ def compare(rows: Table, other: Paired, what: Identity, level: float, draws: Dra
     quantities = {
         "critical": ("critical faults", mine["mismatch"] > 0, theirs["mismatch"] > 0),
         "changed": ("share of changed predictions", mine["mismatch"] / mine["n"], theirs["mismatch"] / theirs["n"]),
-        "accuracy": ("accuracy", mine["correct"] / mine["n"], theirs["correct"] / theirs["n"]),
     }
+    if counts_correct:
+        quantities["accuracy"] = ("accuracy", mine["correct"] / mine["n"], theirs["correct"] / theirs["n"])
+    population = None if draws.replacement else draws.population.faults
     entries = []
     for name, (words, here, there) in quantities.items():
         rng = generator(draws.seed, -1, "paired signs", name)
-        found = paired_difference(there.astype(np.float64), here.astype(np.float64), rng=rng, level=level)
+        found = paired_difference(
+            there.astype(np.float64), here.astype(np.float64), rng=rng, level=level, population=population
+        )
         entries.append(
             PairedDifferenceEntry(
                 quantity=name,

@@ -144,15 +144,27 @@ class Population:
         bits = np.array([one.bits for one in self.regions], dtype=np.int64)[site]
         return Faults(site, local // bits, local % bits)
 
-    def cell(self, part: Part, region: int, bit: int | None) -> int:
-        """Return how many faults of a stratum lie in a region, at one bit position where *bit* is given."""
-        one = self.regions[region]
-        if region not in part.regions or (part.bit is not None and bit is not None and part.bit != bit):
-            return 0
-        single = part.bit if part.bit is not None else bit
-        if single is None:
-            return one.elements * one.bits
-        return one.elements if single < one.bits else 0
+    def cells(self, regions: Sequence[int], bit: int | None) -> Ints:
+        """Return how many faults of each stratum lie in some regions, at one bit position where *bit* is given."""
+        every = self._crossings
+        strata, only, words, bits = every[:, np.isin(every[0], regions)][1:]
+        at = only if bit is None else np.full_like(only, bit)
+        held = np.where(at < 0, words * bits, np.where(at < bits, words, 0))
+        if bit is not None:
+            held[(only >= 0) & (only != bit)] = 0
+        sizes = np.zeros(len(self.strata), np.int64)
+        np.add.at(sizes, strata, held)
+        return sizes
+
+    @cached_property
+    def _crossings(self) -> Ints:
+        """Every region in every stratum that has bits of it: region, stratum, its only bit (-1: all), words, bits."""
+        pairs = [
+            (i, h, -1 if part.bit is None else part.bit, self.regions[i].elements, self.regions[i].bits)
+            for h, part in enumerate(self.strata)
+            for i in part.regions
+        ]
+        return np.array(pairs, dtype=np.int64).T
 
 
 def population_of(stored: Mapping[str, Stored], roles: Sequence[str], stratify: Stratify, *, where: str) -> Population:

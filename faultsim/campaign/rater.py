@@ -3,6 +3,7 @@
 A screened campaign has a rater of its own, `screen_rater.ScreenRater`: most of its rows are estimates.
 """
 
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -53,13 +54,15 @@ class ExactRater:
 
     def must(self, name: str) -> FaultRate:
         """See `Rater`."""
-        found = self._of(self._cells(None), name)
+        found = self._of(self._everywhere, name)
         assert found is not None  # there is at least one row
         return found
 
     def rates(self, domain: Domain | None = None) -> FaultRates | None:
         """See `Rater`."""
-        parts = self._cells(domain)
+        return self._rates(self._cells(domain))
+
+    def _rates(self, parts: list[Cell]) -> FaultRates | None:
         critical, changed = self._of(parts, "critical"), self._of(parts, "changed")
         nonfinite, masked = self._of(parts, "nonfinite"), self._of(parts, "input masked")
         if critical is None or changed is None or nonfinite is None or masked is None:
@@ -73,8 +76,12 @@ class ExactRater:
             name=domain.name,
             population=sum(one.population for one in parts),
             trials=sum(int(one.rows.size) for one in parts),
-            rates=self.rates(domain),
+            rates=self._rates(parts),
         )
+
+    @cached_property
+    def _everywhere(self) -> list[Cell]:
+        return self._cells(None)
 
     def _cells(self, domain: Domain | None) -> list[Cell]:
         return cells(self._draws.population, self.whole, self._pilot, domain)

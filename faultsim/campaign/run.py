@@ -14,7 +14,7 @@ from faultsim.campaign.design import Design, Fixed, Sequential, TwoPhase
 from faultsim.campaign.draw import Draws
 from faultsim.campaign.evaluator import COLUMNS
 from faultsim.campaign.executor import open_executor
-from faultsim.campaign.identify import campaign_identity, check_replaced
+from faultsim.campaign.identify import campaign_identity, check_replaced, is_of_another
 from faultsim.campaign.options import MARGIN, CampaignOptions
 from faultsim.campaign.outcome import Facts, make_result
 from faultsim.campaign.pairing import JOURNAL_NAME, Paired, check_pairing, check_shared, read_other
@@ -115,7 +115,8 @@ def run_campaign(
 
     The result depends on model, data, storage, task, seed, sites, flips, strata and the number of trials (or the stop
     rule) alone: not on batch size (unless the graph mixes the samples of a batch), engine, workers, or how often
-    the run was interrupted.
+    the run was interrupted. A screened one can hang on batch size, memory, workers and threads where these round the
+    margin of a sample to the other side; it is unbiased all the same.
 
     Args:
         model: As for `plan_campaign`.
@@ -148,7 +149,7 @@ def run_campaign(
         )
         tell("load and check", 1, 1)
         what = campaign_identity(planned.prepared, screen=campaign.screen)
-        if replaces is None or journal != replaces.with_name(JOURNAL_NAME) or not journal.exists():
+        if replaces is None or journal != replaces.with_name(JOURNAL_NAME) or not is_of_another(journal, what):
             check_replaced(replaces, what)  # else the journal beside it says more of what differs
         other = None if paired_with is None else read_other(paired_with, what)
         if other is not None:

@@ -55,10 +55,9 @@ class ScreenRater:
 
     def part(self, domain: Domain) -> PartRates:
         """See `Rater`."""
-        (stratum,) = self._population.strata
         return PartRates(
             name=domain.name,
-            population=sum(self._population.cell(stratum, region, domain.bit) for region in domain.regions),
+            population=int(self._population.cells(domain.regions, domain.bit).sum()),
             trials=int(np.count_nonzero(self._inside(domain))),
             rates=self.rates(domain),
         )

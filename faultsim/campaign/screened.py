@@ -22,7 +22,7 @@ from faultsim.journal import Columns, Table
 
 WHOLE_EVERY = 16
 """One trial in so many is evaluated on every image too."""
-SCREEN_VERSION = 3
+SCREEN_VERSION = 4
 """Version of the screen; raise it when the same trial would be screened otherwise."""
 _TALLY = ("unchanged", "screened", "audited", "suspects", "evaluated", "audit_mismatch", "mismatch", "audit_correct",
           "correct", "clean_correct", "nonfinite")  # fmt: skip
@@ -96,8 +96,18 @@ class ScreenEvaluator:
 
 
 def is_whole(trial: int) -> bool:
-    """Return whether a trial is evaluated on every image: one in `WHOLE_EVERY`, in every shard."""
-    return (trial + trial // WHOLE_EVERY) % WHOLE_EVERY == 0
+    """Return whether a trial is evaluated on every image: one of every `WHOLE_EVERY`, the first and random ones.
+
+    Which one is a hash of the number of their group (the finalizer of SplitMix64, [Steele2014]_ fig. 16): no stride of
+    shards goes in step with it, so that every shard gets its part.
+
+    References:
+        .. [Steele2014] G. L. Steele, D. Lea, C. H. Flood. Fast splittable pseudorandom number generators. OOPSLA 2014.
+    """
+    group, place = divmod(trial, WHOLE_EVERY)
+    group = (group ^ group >> 30) * 0xBF58476D1CE4E5B9 % (1 << 64)
+    group = (group ^ group >> 27) * 0x94D049BB133111EB % (1 << 64)
+    return (group ^ group >> 31) % WHOLE_EVERY == place
 
 
 def screen_facts() -> dict[str, int | float]:

@@ -55,11 +55,11 @@ _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output",
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
 @click.option("--batch-size", type=int, default=250, show_default=True, help="Samples a batch; the same counts, unless "
-              "the graph quantizes with scales of its batch.")  # fmt: skip
+              "the graph quantizes with scales of its batch, or --screen rounds.")  # fmt: skip
 @click.option("--screen", is_flag=True, help="Evaluate few images of each trial, and correct the rates by audits.")
 @click.option("--engine", type=click.Choice(["sweep", "plain"]), default="sweep", show_default=True,
               help="One sweep for many trials, or a whole pass for each, to check; the same counts.")  # fmt: skip
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes; the same result.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes; the same result, but for --screen.")
 @click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True,
               help="Processes of this machine, or actors of a Ray cluster (extra 'ray').")  # fmt: skip
 @click.option("--ray-address", help="Address of the cluster; one is started on this machine by default.")
@@ -79,7 +79,8 @@ def command(model: str, out: Path | None, journal: Path | None, dry_run: bool, q
 
     The population is every stored bit of the weights (see --roles, --sites). No fault is drawn twice, and intervals
     know how large the population is. Seed and trial give every fault again; batch size, engine, workers and
-    interruptions change no figure.
+    interruptions change no figure, except that a graph may mix the samples of a batch, and that --screen leaves out
+    samples by margins in floating point, which another batch size, --memory, --workers or --threads may round apart.
 
     \b
     Examples:

@@ -93,8 +93,9 @@ def _head(result: InjectionResult, width: int) -> Iterable[Line]:
 def _sampled(result: InjectionResult, width: int) -> Iterable[Line]:
     drawn = "two may be the same" if result.replacement else "none twice"
     source = "drawn inputs" if result.data.source == "drawn" else plain(PurePath(result.data.source).name)
+    how = "scored" if result.screen is None else "screened"
     said = [
-        f"{counted(result.trials, 'trial')} ({drawn}), each scored on {counted(result.data.samples, 'sample')} "
+        f"{counted(result.trials, 'trial')} ({drawn}), each {how} on {counted(result.data.samples, 'sample')} "
         f"of {source}; seed {result.seed}",
     ]
     if result.stop is None:
@@ -152,11 +153,14 @@ def _outcomes(result: InjectionResult) -> Iterable[Line]:
     inputs = sum(getattr(found, name).total for name in ("masked", "tolerable", "critical", "nonfinite"))
     if not inputs:
         return
-    yield f"what became of {counted(inputs, 'input')}", "bold"
+    part = "" if result.screen is None else f" of {counted(result.screen.whole, 'trial')} evaluated whole"
+    yield f"what became of {counted(inputs, 'input')}{part}", "bold"
     for name in ("masked", "tolerable", "critical", "nonfinite"):
         one = getattr(found, name)
         yield _row(f"  {name:<11}{one.total:>16,}", one.share), ""
     masked, critical = counted(found.trials_masked, "trial"), counted(found.trials_critical, "trial")
+    if result.screen is not None:
+        masked, critical = f"of these trials {found.trials_masked:,}", f"{found.trials_critical:,}"
     yield f"  {masked} changed nothing at all, {critical} a prediction", ""
 
 

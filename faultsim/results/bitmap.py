@@ -44,7 +44,7 @@ class BitGroupResult(Section):
     bits: tuple[Count, ...]
     """Positions, 0 the lowest."""
     flips: Annotated[int, Field(ge=1)]
-    """Flips that it stands for."""
+    """Mapped flips at these positions."""
     predicted: Fraction
     """Mean of the map."""
     audited: Annotated[int, Field(ge=1)]
@@ -66,7 +66,7 @@ class BitMapAudit(Section):
     flips: Annotated[int, Field(ge=1)]
     """Random flips evaluated exactly."""
     predicted: Fraction
-    """Mean of the map over all flips."""
+    """Mean of the map over all stored bits."""
     low: Fraction
     best: Fraction
     """That mean corrected by the audit."""

@@ -9,15 +9,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.stats import permutation_test
+from numpy.typing import ArrayLike
 
-from faultsim.stats.betting import BettingSequence
 from faultsim.stats.estimate import Estimate, check_level, finite_sample
-from faultsim.stats.means import t_interval
-
-_EXACT_CHIPS = 14  # 2**14 sign patterns are all looked at; above, a random part
-_CHUNK = 1 << 20
+from faultsim.stats.paired_interval import paired_interval
+from faultsim.stats.signs import sign_flip
 
 
 class PairedDifference(NamedTuple):
@@ -25,10 +21,11 @@ class PairedDifference(NamedTuple):
 
     Attributes:
         difference: The mean and its interval, in the unit of the values.
-        p_value: Two-sided, of the sign-flip test: how often random signs give so large a mean.
+        p_value: Two-sided, of the sign-flip test: how often random signs give so large a mean. Of a census, which
+            leaves nothing to chance, 0 where the mean is not 0.
         trials: Chips that both were evaluated on.
         level: Confidence of the interval.
-        exact: Whether all sign patterns were looked at.
+        exact: Whether all sign patterns count, none was drawn.
     """
 
     difference: Estimate
@@ -52,25 +49,27 @@ def paired_difference(
     level: float = 0.95,
     span: float = 1.0,
     resamples: int = 9999,
+    population: int | None = None,
 ) -> PairedDifference:
-    """Compare two models chip by chip: mean of ``second - first`` with Student's t interval and a sign-flip test.
+    """Compare two models chip by chip: mean of ``second - first`` with an interval and a sign-flip test.
 
     Pairing removes what both share (the chip's faults, the images), so it sees differences that two separate intervals
-    hide. If every chip gives the same difference the t interval has no width; a bounded-mean interval (betting)
-    then stands in, which for few chips does not exclude 0. The test, [Fisher1935]_ sec. 21, is exact for up to 14
-    chips and else uses random signs; it needs no normal law: without a difference each sign is as likely.
+    hide. The interval (`paired_interval`) is Tango's score for outcomes that differ wholly or not at all, and else
+    Student's t, widened where few chips differ: those that were not drawn may. The test (`sign_flip`) needs no normal
+    law: without a difference each sign is as likely.
 
     Args:
         first: One value a chip of the first model, any unit, shape (chips,), at least 1.
         second: The same of the second, on the same chips in the same order.
-        rng: Generator of the random signs (above 14 chips), keyed, so that a result can be made again.
+        rng: Generator of the random signs (above 14 chips that differ), keyed, so that a result can be made again.
         level: Two-sided confidence, dimensionless, strictly between 0 and 1.
         span: The largest possible value minus the smallest, 1 for accuracies.
         resamples: Random sign patterns, at least 100.
+        population: Chips there are, none drawn twice; with all of them the interval has no width. None: no end.
 
     Raises:
-        ValueError: If the chips are not the same number, a value is not finite, a difference exceeds *span*, or an
-            option is out of range.
+        ValueError: If the chips are not the same number or more than there are, a value is not finite, a difference
+            exceeds *span*, or an option is out of range.
 
     Examples:
         >>> from faultsim.rng import generator
@@ -80,8 +79,6 @@ def paired_difference(
         >>> [round(end, 3) for end in got.difference], round(got.p_value, 4), got.claimed
         ([0.012, 0.021, 0.031], 0.0156, True)
 
-    References:
-        .. [Fisher1935] R. A. Fisher. The Design of Experiments. Oliver and Boyd, 1935.
     """
     check_level(level)
     if resamples < 100:
@@ -95,16 +92,11 @@ def paired_difference(
     if np.abs(apart).max() > span * (1 + 1e-9):
         most = np.abs(apart).max()
         raise ValueError(f"a difference of {most:g} exceeds span = {span:g}: give the range of the values")
-    if np.ptp(apart) <= 1e-12 * span:
-        run = BettingSequence(level=level, planned=int(apart.size))
-        run.update(np.clip((apart / span + 1) / 2, 0.0, 1.0))
-        low, _, high = run.interval()
-        mean = float(apart.mean())
-        difference = Estimate(min(mean, span * (2 * low - 1)), mean, max(mean, span * (2 * high - 1)))
-    else:
-        difference = t_interval(apart, level=level, bounds=(-span, span))
-    p_value = _sign_flip(apart, rng, resamples) if apart.size > 1 else 1.0
-    return PairedDifference(difference, p_value, int(apart.size), level, bool(apart.size <= _EXACT_CHIPS))
+    difference = paired_interval(apart, level=level, span=span, population=population)
+    if apart.size == population:
+        return PairedDifference(difference, float(difference.best == 0), int(apart.size), level, True)
+    found = sign_flip(apart, rng=rng, resamples=resamples)
+    return PairedDifference(difference, found.p_value, int(apart.size), level, found.exact)
 
 
 def statement(
@@ -131,19 +123,7 @@ def statement(
         head = f"the second model's {quantity} is {verb} on the same {chips}"
     else:
         head = f"no difference in {quantity} is shown on the same {chips}"
+    if result.exact and result.difference.low == result.difference.high:
+        return f"{head}, which are all there are: second minus first {best}"
     p = "p < 0.0001" if result.p_value < 1e-4 else f"p = {result.p_value:.2g}"
     return f"{head}: second minus first {best}, {100 * result.level:g} % interval {low} to {high}, {p} (sign-flip test)"
-
-
-def _sign_flip(apart: NDArray[np.float64], rng: np.random.Generator, resamples: int) -> float:
-    count = 2**_EXACT_CHIPS if apart.size <= _EXACT_CHIPS else resamples
-    result = permutation_test(
-        (apart,),
-        lambda sample, axis: sample.mean(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=count,
-        batch=max(1, _CHUNK // apart.size),
-        rng=rng,
-    )
-    return float(result.pvalue)

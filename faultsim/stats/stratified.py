@@ -18,6 +18,7 @@ from faultsim.stats.stratified_exact import upper_end
 _TILTS = 801  # points of the first look for an end
 _FARTHEST = 45.0  # a move of the log odds beyond which a rate is 0 or 1 in float64
 _HALVINGS = 60
+_BLOCK = 1 << 21  # rates held at once
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,12 @@ def _score_ends(
     pace /= pace.max()
 
     def mean_and_excess(tilt: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        step = max(1, _BLOCK // pace.size)
+        parts = [part_of(tilt[start : start + step]) for start in range(0, tilt.size, step)]
+        mean, excess = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return mean, excess
+
+    def part_of(tilt: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         rates = np.where(seen, hits / sampled, expit(odds + tilt[:, None] * pace))
         mean = rates @ weights
         variance = (rates * (1 - rates)) @ (weights**2 * correction / sampled)

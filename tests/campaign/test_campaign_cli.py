@@ -288,5 +288,10 @@ def test_a_screened_campaign_says_what_it_saved(faultsim: Callable[..., Outcome]
     screen = read(tmp_path).screen
     assert screen is not None
     assert f"screen         {share(screen.evaluated)} of all predictions were evaluated" in outcome.out
+    assert "64 trials (two may be the same), each screened on 60 samples" in outcome.out
+    outcomes = read(tmp_path).outcomes
+    assert f"what became of {60 * screen.whole} inputs of {screen.whole} trials evaluated whole" in outcome.out
+    few = f"of these trials {outcomes.trials_masked} changed nothing at all, {outcomes.trials_critical} a prediction"
+    assert few in outcome.out
     assert all(len(line) <= 80 for line in outcome.out.splitlines() if not line.startswith("written"))
     assert "Screened: of most trials few predictions" in outcome.out

@@ -109,6 +109,23 @@ def test_what_is_no_result_of_a_campaign_is_replaced_as_ever(faultsim: Call, net
         assert faultsim(net.path, "--trials", 20, "-o", tmp_path) == (0, "")
 
 
+@pytest.mark.parametrize("left", [b"", b"{", None])
+def test_a_journal_that_says_nothing_does_not_open_the_way_to_the_result(
+    faultsim: Call, net: Tiny, tmp_path: Path, left: bytes | None
+) -> None:
+    out, other = tmp_path / "o", tmp_path / "p"
+    assert faultsim(net.path, "--trials", 20, "-o", out) == (0, "")
+    assert faultsim(net.path, "--trials", 20, "--seed", 1, "-o", other) == (0, "")
+    kept = (out / "result.json").read_bytes()
+    journal = (other / "journal.jsonl").read_bytes() if left is None else left  # of the campaign that is run, too
+    (out / "journal.jsonl").write_bytes(journal)
+    code, said = faultsim(net.path, "--trials", 20, "--seed", 1, "-o", out)
+    assert code == 2
+    assert "o: its result.json is of another campaign" in said
+    assert (out / "result.json").read_bytes() == kept
+    assert (out / "journal.jsonl").read_bytes() == journal
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -44,9 +44,9 @@ def test_cells_of_strata_and_sites_and_bits_add_up() -> None:
     for stratify in STRATIFY:
         population = imaginary(stratify)
         for region, one in enumerate(population.regions):
-            assert sum(population.cell(part, region, None) for part in population.strata) == one.elements * one.bits
+            assert population.cells([region], None).sum() == one.elements * one.bits
             for bit in range(8):
-                cells = [population.cell(part, region, bit) for part in population.strata]
+                cells = population.cells([region], bit).tolist()
                 if stratify in ("bit", "site,bit"):
                     assert sum(cells) == (one.elements if bit < one.bits else 0)
 

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from campaign_nets import Tiny
+from onnx import numpy_helper
 
 from faultsim.assessment import Options
 from faultsim.campaign import CampaignOptions, Interrupted, Shard, outcome, plan_campaign, run_campaign
@@ -66,13 +68,58 @@ def test_a_comparison_that_fails_at_the_end_leaves_the_result(
 ) -> None:
     injected(net, tmp_path / "a", trials=20)
 
-    def fails(*given: Any) -> None:
+    def fails(*given: Any, counts_correct: bool) -> None:
         raise OptionError("it cannot be")
 
     monkeypatch.setattr(outcome, "compare", fails)
     result = injected(net, None, tmp_path / "a", trials=20)
     assert result.paired is None
     assert "Not compared with the other campaign: it cannot be." in result.notes
+
+
+def test_ctrl_c_in_the_comparison_keeps_the_result(net: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    injected(net, tmp_path / "a", trials=20)
+    done, pressed = outcome.compare, [True]
+
+    def stops(*given: Any, counts_correct: bool) -> Any:
+        if pressed and pressed.pop():
+            raise KeyboardInterrupt
+        return done(*given, counts_correct=counts_correct)
+
+    monkeypatch.setattr(outcome, "compare", stops)
+    with pytest.raises(Interrupted) as caught:
+        injected(net, None, tmp_path / "a", trials=20)
+    assert caught.value.result.paired.trials == 20
+
+
+@pytest.mark.parametrize("task", ["regression", "top1"])
+def test_accuracy_is_compared_where_the_task_counts_correct_answers(net: Tiny, tmp_path: Path, task: str) -> None:
+    with np.load(net.data) as held:
+        np.savez(tmp_path / "x.npz", x=held["x"])
+    given = {"options": Options(threads=1, task=task), "campaign": CampaignOptions(trials=20)}
+    run_campaign(net.path, tmp_path / "x.npz", **given, journal=tmp_path / "a")
+    result = run_campaign(net.path, tmp_path / "x.npz", **given, paired_with=tmp_path / "a")
+    assert result.paired is not None
+    assert (result.accuracy is not None) == (task == "top1")
+    assert ("accuracy" in {one.quantity for one in result.paired.differences}) == (task == "top1")
+
+
+def test_a_pair_of_all_faults_has_no_width(net: Tiny, tmp_path: Path) -> None:
+    injected(net, tmp_path / "a", trials=96)
+    other = onnx.load(net.path)
+    weight = numpy_helper.to_array(other.graph.initializer[0])
+    other.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight[::-1] * np.float16(2), "w"))
+    onnx.save(other, tmp_path / "other.onnx")
+    given = {"options": Options(threads=1), "paired_with": tmp_path / "a"}
+    for trials in (95, 96):
+        paired = run_campaign(
+            tmp_path / "other.onnx", net.data, campaign=CampaignOptions(trials=trials), **given
+        ).paired
+        assert paired is not None
+        for one in paired.differences:
+            assert (one.low == one.value == one.high) == (trials == 96)
+            assert (one.words.find("which are all there are") > 0) == (trials == 96)
+            assert one.claimed == (one.value != 0) or trials < 96
 
 
 def test_a_journal_with_other_columns_is_refused_before_a_row_is_unpacked(

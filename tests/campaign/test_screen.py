@@ -8,12 +8,13 @@ import pytest
 from campaign_nets import Tiny, imaginary
 
 from faultsim.assessment import Options
-from faultsim.campaign import CampaignOptions, Shard, plan_campaign, run_campaign
+from faultsim.campaign import CampaignOptions, Shard, plan_campaign, run_campaign, screened
 from faultsim.campaign.draw import Draws
 from faultsim.campaign.estimates import Domain
 from faultsim.campaign.evaluator import COLUMNS, PlainEvaluator
 from faultsim.campaign.screen_rater import ScreenRater
 from faultsim.campaign.screened import SCREEN_COLUMNS, ScreenEvaluator, is_whole
+from faultsim.cli import main
 from faultsim.errors import OptionError
 from faultsim.journal import JournalError, Table, merge
 from faultsim.library import find_model
@@ -134,6 +135,35 @@ def test_the_uncorrected_share_is_that_of_the_screen_alone() -> None:
     rows["screen_evaluated"][1:3], rows["screen_mismatch"][1:3] = (8, 40), (6, 20)
     found = ScreenRater(draws, rows, 0.95).info().uncorrected
     assert found == pytest.approx((30 / 50 + 20 / 50) / 32)
+
+
+def test_the_help_tells_what_a_screen_hangs_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["campaign", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "interruptions change no figure, except that" in said
+    assert "--screen leaves out samples by margins in floating point" in said
+    assert "Processes; the same result, but for --screen." in said
+
+
+def test_every_shard_has_its_part_of_the_whole_trials() -> None:
+    whole = np.array([is_whole(trial) for trial in range(64 * 320)])
+    assert whole[0]
+    assert np.all(whole.reshape(-1, 16).sum(axis=1) == 1)
+    for shards in range(1, 65):
+        for number in range(shards):
+            own = whole[number::shards]
+            assert own[:160].any(), (shards, number)
+            assert abs(own.sum() - own.size / 16) < 5 * np.sqrt(own.size / 16), (shards, number)
+
+
+def test_a_journal_of_an_earlier_screen_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = find_model("digits_int8")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(screened, "SCREEN_VERSION", screened.SCREEN_VERSION - 1)
+        injected(model, tmp_path / "j", trials=4)
+    with pytest.raises(JournalError, match=r"belongs to another campaign: .*version"):
+        injected(model, tmp_path / "j", trials=4)
 
 
 def test_a_part_without_a_whole_trial_owns_up_to_it() -> None:

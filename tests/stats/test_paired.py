@@ -36,6 +36,7 @@ def test_the_interval_is_students_on_the_differences():
     assert got.difference[::2] == pytest.approx((theirs.low, theirs.high))
     assert not got.exact
     assert got == _compare(first, second, level=0.99)
+    assert isinstance(got.p_value, float)
 
 
 def test_a_difference_that_is_not_there_is_claimed_no_more_often_than_promised_though_images_share_chips():
@@ -73,6 +74,19 @@ def test_equal_differences_keep_a_width_and_few_chips_claim_nothing():
     one = _compare([0.5], [0.9])
     assert (one.p_value, one.claimed) == (1.0, False)
     assert statement(same).startswith("no difference in accuracy is shown on the same 6 chips")
+
+
+def test_a_census_leaves_nothing_to_chance():
+    first = [0.5, 0.5, 0.5, 0.5]
+    assert not _compare(first, [0.5, 0.6, 0.5, 0.7]).claimed
+    found = _compare(first, [0.5, 0.6, 0.5, 0.7], population=4)
+    assert found.difference == pytest.approx((0.075, 0.075, 0.075))
+    assert (found.p_value, found.claimed, found.exact) == (0.0, True, True)
+    assert statement(found) == (
+        "the second model's accuracy is higher on the same 4 chips, which are all there are: second minus first +0.075"
+    )
+    same = _compare(first, first, population=4)
+    assert (same.difference, same.p_value, same.claimed) == (Estimate(0.0, 0.0, 0.0), 1.0, False)
 
 
 def test_a_claim_needs_both_the_interval_and_the_test():

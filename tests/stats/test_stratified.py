@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -175,3 +176,15 @@ def test_a_census_has_no_width_and_a_seen_stratum_adds_none(method):
 def test_what_is_out_of_range_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_many_strata_take_bounded_memory():
+    strata = [Stratum(1000 + h, 2, float(h % 7 == 0)) for h in range(20_000)]
+    tracemalloc.start()
+    found = stratified_estimate(strata)
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held < 150 << 20
+    alone = stratified_estimate(strata[:2000])
+    assert found.low < found.best < found.high
+    assert found.high - found.low < alone.high - alone.low

@@ -28,6 +28,7 @@ class Ray:
         workers: Actors, at least 1.
         address: Of the cluster; None starts one on this machine, with *workers* CPUs.
         threads: CPUs an actor reserves.
+        gpus: GPUs an actor reserves; Ray hides all others from it.
 
     Attributes:
         name: Such as ``2 Ray actors``, or ``1 Ray actor (of 2 asked for)`` once they were started.
@@ -37,7 +38,9 @@ class Ray:
         WorkerError: If Ray is not installed, or the cluster cannot be reached.
     """
 
-    def __init__(self, work: Work, workers: int, *, address: str | None = None, threads: int = 1) -> None:
+    def __init__(
+        self, work: Work, workers: int, *, address: str | None = None, threads: int = 1, gpus: int = 0
+    ) -> None:
         try:
             import ray  # type: ignore[import-not-found,unused-ignore]
         except ImportError:
@@ -47,7 +50,8 @@ class Ray:
         self.name = _actors(workers)
         self.deaths = 0
         self._ray: Any = ray
-        self._work, self._count, self._address, self._threads = work, workers, address, threads
+        self._work, self._count, self._address = work, workers, address
+        self._threads, self._gpus = threads, gpus
         self._started = False
         self._actors: list[Any] = []
 
@@ -62,7 +66,7 @@ class Ray:
             self._connect()
             self._started = True
         try:
-            self._kind = ray.remote(num_cpus=self._threads, max_restarts=0)(_Actor)
+            self._kind = ray.remote(num_cpus=self._threads, num_gpus=self._gpus, max_restarts=0)(_Actor)
             self._reference = ray.put(self._work)
             self._actors = self._placed(self._count)
             if not self._actors:
@@ -118,11 +122,16 @@ class Ray:
         return [calls[call] for call in done]
 
     def _no_room(self) -> WorkerError:
-        has, free = (room.get("CPU", 0.0) for room in (self._ray.cluster_resources(), self._ray.available_resources()))
+        has, free = self._ray.cluster_resources(), self._ray.available_resources()
+        asked = f"{self._threads} CPUs" + (f" and {self._gpus} GPU" if self._gpus else "")
+        said = f"{has.get('CPU', 0.0):g} CPUs, of which {free.get('CPU', 0.0):g} are free"
+        if self._gpus:
+            said += f", and {has.get('GPU', 0.0):g} GPUs, of which {free.get('GPU', 0.0):g} are free"
+        fewer = "fewer --threads (they are over all --workers)"
+        remedy = f"--torch-device cpu, or {fewer}" if self._gpus else fewer
         return WorkerError(
-            f"Ray has started no actor within {PLACED_S:g} s: {_actors(self._count)} of {self._threads} CPUs each were "
-            f"asked for, and the cluster has {has:g} CPUs, of which {free:g} are free; give fewer --threads (they are "
-            "over all --workers), or look at 'ray status' there"
+            f"Ray has started no actor within {PLACED_S:g} s: {_actors(self._count)} of {asked} each were asked for, "
+            f"and the cluster has {said}; give {remedy}, or look at 'ray status' there"
         )
 
     def map(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Any]]:

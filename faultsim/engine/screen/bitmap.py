@@ -72,6 +72,11 @@ class SiteMap:
         """Mean share of each bit, shape (bits,)."""
         return np.asarray(self.shares.mean(axis=1, dtype=np.float64))
 
+    @property
+    def weight(self) -> float:
+        """Numbers of the tensor that each mapped one stands for."""
+        return self.stored.site.elements / self.indices.size
+
 
 class Flip(NamedTuple):
     """One flip: the tensor's number in the map, the position of the element in `SiteMap.indices`, the bit."""

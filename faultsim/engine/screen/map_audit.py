@@ -30,8 +30,8 @@ class BitGroup(NamedTuple):
     Attributes:
         width: Bits of the words.
         bits: Positions, 0 the lowest.
-        units: Flips at these positions.
-        predicted: Mean of the map.
+        units: Mapped flips at these positions.
+        predicted: Mean of the map, over all stored bits that its flips stand for.
         audited: Flips evaluated.
         estimate: The mean corrected by the audit, with its interval.
     """
@@ -50,7 +50,7 @@ class Audited(NamedTuple):
     Attributes:
         width: Bits of the words.
         bits: Positions, 0 the lowest.
-        units: Flips at these positions.
+        units: Mapped flips at these positions.
         flips: Those that were evaluated, a simple random sample.
         truth: Share of images that each changes, in [0, 1].
     """
@@ -68,7 +68,7 @@ class MapAudit(NamedTuple):
     Attributes:
         asked: Flips that were to be evaluated.
         flips: Flips evaluated; more than were asked for where the groups take more.
-        predicted: Mean of the map over all flips, in [0, 1].
+        predicted: Mean of the map over all stored bits, in [0, 1].
         total: The mean corrected by the audit, with its interval.
         rank_correlation: Spearman's, between map and truth over the audited flips; None where either is constant.
         groups: By bit position.
@@ -85,7 +85,7 @@ class MapAudit(NamedTuple):
 
 
 class _Stratum:
-    """The flips of some bit positions over all tensors of one width."""
+    """The flips of some bit positions over all tensors of one width; `mean` and `spread` are of weighed shares."""
 
     def __init__(self, sites: Sequence[SiteMap], width: int, bits: Sequence[int]) -> None:
         self.width, self.bits = width, tuple(bits)
@@ -93,9 +93,11 @@ class _Stratum:
         self._ends = np.cumsum([sites[i].indices.size for i in self._members])
         self._each = int(self._ends[-1])
         self.units = self._each * len(self.bits)
-        parts = [sites[i].shares[list(self.bits)] for i in self._members]
-        self.mean = math.fsum(float(one.sum(dtype=np.float64)) for one in parts) / self.units
-        square = math.fsum(float(np.square(one, dtype=np.float64).sum()) for one in parts) / self.units
+        weights = _weights(sites)
+        parts = [(weights[i], sites[i].shares[list(self.bits)]) for i in self._members]
+        self.mean = math.fsum(weight * float(one.sum(dtype=np.float64)) for weight, one in parts) / self.units
+        square = math.fsum(w**2 * float(np.square(one, dtype=np.float64).sum()) for w, one in parts) / self.units
+        self.stretch = _stretch(sites, self.width)
         self.spread = max(math.sqrt(max(square - self.mean**2, 0.0)), _CAUTION)
 
     def flip(self, unit: int) -> Flip:
@@ -145,7 +147,8 @@ def audit(sites: Sequence[SiteMap], sweep: Sweep, *, flips: int, seed: int, leve
 
     The flips are drawn at random within each group of bit positions, more where the map has more spread
     ([Neyman1934]_): groups and numbers look at the map alone and at no truth. The intervals are over the mapped flips
-    and the mapped images.
+    and the mapped images. A flip counts as much as it stands for (`SiteMap.weight`): its share is taken as a part of
+    the largest weight, so that it stays in [0, 1], and the mean is stretched back.
 
     Args:
         sites: The map.
@@ -182,12 +185,12 @@ def audit(sites: Sequence[SiteMap], sweep: Sweep, *, flips: int, seed: int, leve
     groups = []
     for one, own in zip(strata, audited, strict=True):
         estimate = mean_of(sites, [own], level=level)
-        groups.append(BitGroup(one.width, one.bits, one.units, one.mean, len(own.flips), estimate))
+        groups.append(BitGroup(one.width, one.bits, one.units, one.mean * one.stretch, len(own.flips), estimate))
     varied = np.ptp(truth) > 0 and np.ptp(guess) > 0
     return MapAudit(
         asked=asked,
         flips=len(drawn),
-        predicted=math.fsum(one.mean * one.units for one in strata) / sum(units),
+        predicted=_stretch(sites) * math.fsum(one.mean * one.units for one in strata) / sum(units),
         total=mean_of(sites, audited, level=level),
         rank_correlation=float(spearmanr(truth, guess).statistic) if varied else None,
         groups=tuple(groups),
@@ -206,18 +209,22 @@ def mean_of(
 
     Args:
         sites: The map.
-        audited: The groups.
+        audited: The groups: one, or all.
         level: Two-sided confidence, in (0, 1).
         without: Bits that are protected, each a number of a site and a position: their flips change nothing. They must
             not have been chosen by looking at the audit.
     """
-    strata = []
+    strata, weights = [], _weights(sites)
     for group in audited:
         members = [i for i, one in enumerate(sites) if len(one.shares) == group.width]
         open_bits = [(i, bit) for i in members for bit in group.bits if (i, bit) not in without]
-        total = math.fsum(float(sites[i].shares[bit].sum(dtype=np.float64)) for i, bit in open_bits)
+        total = math.fsum(weights[i] * float(sites[i].shares[bit].sum(dtype=np.float64)) for i, bit in open_bits)
         pairs = zip(group.flips, group.truth, strict=True)
-        found = [truth - _guess(sites, flip) for flip, truth in pairs if (flip.site, flip.bit) not in without]
+        found = [
+            weights[flip.site] * (truth - _guess(sites, flip))
+            for flip, truth in pairs
+            if (flip.site, flip.bit) not in without
+        ]
         strata.append(
             AuditStratum(
                 population=group.units,
@@ -227,7 +234,26 @@ def mean_of(
                 lost=math.fsum(max(-one, 0.0) for one in found),
             )
         )
-    return difference_estimate(strata, level=level)
+    stretch = _stretch(sites, *{group.width for group in audited})
+    return Estimate(*(min(1.0, stretch * end) for end in difference_estimate(strata, level=level)))
+
+
+def _weights(sites: Sequence[SiteMap]) -> list[float]:
+    """Return the weight of each tensor's flips as a part of the largest one."""
+    largest = max(one.weight for one in sites)
+    return [one.weight / largest for one in sites]
+
+
+def _stretch(sites: Sequence[SiteMap], *widths: int) -> float:
+    """Return what brings a mean over the mapped flips of weighed shares back to one over stored bits.
+
+    Args:
+        sites: The map.
+        widths: Words of these widths alone; none: all.
+    """
+    chosen = [one for one in sites if not widths or len(one.shares) in widths]
+    stored = sum(one.stored.site.elements * len(one.shares) for one in chosen)
+    return max(one.weight for one in sites) * sum(one.shares.size for one in chosen) / stored
 
 
 def _guess(sites: Sequence[SiteMap], flip: Flip) -> float:

@@ -73,8 +73,8 @@ def as_result(
     drawn = [one for one in rows if one.mapped < one.elements]
     if drawn:
         notes.append(
-            f"{len(drawn)} tensors are mapped by a random part of their numbers, and the intervals are over that part; "
-            "--elements maps more"
+            f"{len(drawn)} tensors are mapped by a random part of their numbers, which counts for all of them, and the "
+            "intervals are over that part; --elements maps more"
         )
     blind = [row.name for row, one in zip(rows, sites, strict=True) if not one.reached]
     if blind:

@@ -49,6 +49,7 @@ class Cluster:
         self.room = room
         self.running: list[Actor] = []
         self.asked: list[int] = []
+        self.gpus: list[int] = []
         self.is_up = False
         self.waits: list[float | None] = []
 
@@ -64,10 +65,11 @@ class Cluster:
     def put(self, value: Any) -> Any:
         return value
 
-    def remote(self, *, num_cpus: int, max_restarts: int) -> Any:
+    def remote(self, *, num_cpus: int, num_gpus: int, max_restarts: int) -> Any:
         def made(kind: Any) -> Any:
             def start(work: Squares) -> Actor:
                 self.asked.append(num_cpus)
+                self.gpus.append(num_gpus)
                 actor = Actor(self, kind(work), placed=len(self.running) < self.room)
                 self.running += [actor] if actor.placed else []
                 return actor

@@ -52,6 +52,20 @@ def test_a_cluster_without_room_is_said_to_be_that_and_let_go(full: Callable[[in
     assert not cluster.is_up
 
 
+def test_an_actor_reserves_the_gpu_that_it_computes_on(full: Callable[[int], Cluster], tmp_path: Path) -> None:
+    cluster = full(2)
+    assert answers(Ray(Squares(str(tmp_path)), 2, gpus=1)) == WANTED
+    assert answers(Ray(Squares(str(tmp_path)), 2)) == WANTED
+    assert cluster.gpus == [1, 1, 0, 0]
+    full(0)
+    said = (
+        r"1 Ray actor of 2 CPUs and 1 GPU each were asked for, and the cluster has 4 CPUs, of which 0 are free, and 0 "
+        r"GPUs, of which 0 are free; give --torch-device cpu, or fewer --threads"
+    )
+    with pytest.raises(WorkerError, match=said):
+        answers(Ray(Squares(str(tmp_path)), 1, threads=2, gpus=1))
+
+
 def test_the_actors_that_find_room_do_all_the_work(full: Callable[[int], Cluster], tmp_path: Path) -> None:
     cluster = full(2)
     executor = Ray(Squares(str(tmp_path)), 3)

@@ -9,7 +9,7 @@ from screen_nets import numbers_of, stored_of
 
 from faultsim.corruption import Stored
 from faultsim.engine.screen.bitmap import Flip, MapOptions, bit_map, flipped, patch_of
-from faultsim.engine.screen.map_audit import LEAST, audit
+from faultsim.engine.screen.map_audit import LEAST, audit, mean_of
 from faultsim.engine.sweep.slices import Sparse
 from faultsim.engine.sweep.sweep import Sweep
 from faultsim.errors import OptionError
@@ -116,11 +116,12 @@ def test_an_audit_of_every_flip_gives_the_truth(mapped):
     units = sum(one.shares.size for one in sites)
     found = audit(sites, sweep, flips=units, seed=0)
     truth = truth_of(scorer, sweep, sites, range(32))
-    mean = sum(t.sum() for t in truth) / units
+    sizes = [one.stored.site.elements for one in sites]  # a tensor counts as much as it has bits, mapped or not
+    mean = np.average([t.mean() for t in truth], weights=sizes)
     assert found.flips == units
     assert found.total.best == pytest.approx(mean, abs=1e-6)
     assert found.total.high - found.total.low < 1e-5
-    by_bit = np.concatenate(truth, axis=1).mean(axis=1)
+    by_bit = np.average([t.mean(axis=1) for t in truth], axis=0, weights=sizes)
     for group in found.groups:
         assert group.estimate.best == pytest.approx(by_bit[list(group.bits)].mean(), abs=1e-6)
     assert sorted(b for group in found.groups for b in group.bits) == list(range(32))
@@ -152,6 +153,25 @@ def test_tensors_with_too_many_numbers_are_mapped_in_part(mapped):
         assert len(set(one.indices.tolist())) == one.indices.size
         assert one.indices.max() < one.stored.site.elements
         assert isinstance(one.stored.format, FloatFormat)
+
+
+@pytest.mark.parametrize("elements", [6, 40])
+def test_a_part_of_a_tensor_counts_for_all_of_it_in_map_audit_and_protection(mapped, elements):
+    _, sweep, sites = mapped(elements=elements)
+    sizes = [one.stored.site.elements for one in sites]
+    assert len({round(one.weight, 3) for one in sites}) > 1
+    found = audit(sites, sweep, flips=150, seed=1)
+    bits = np.average([one.bits for one in sites], axis=0, weights=sizes)
+    assert found.predicted == pytest.approx(bits.mean())
+    for group in found.groups:
+        assert group.predicted == pytest.approx(bits[list(group.bits)].mean())
+    everything = frozenset((i, bit) for i in range(len(sites)) for bit in range(32))
+    assert mean_of(sites, found.audited, level=0.9, without=everything).best == 0
+    first = frozenset((0, bit) for bit in range(32))
+    left = [one.bits.mean() * size for one, size in zip(sites, sizes, strict=True)][1:]
+    blind = [one._replace(truth=tuple(float(sites[f.site].shares[f.bit, f.position]) for f in one.flips))
+             for one in found.audited]  # fmt: skip
+    assert mean_of(sites, blind, level=0.9, without=first).best == pytest.approx(sum(left) / sum(sizes))
 
 
 def test_a_patch_is_one_flip(mapped):
