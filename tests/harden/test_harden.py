@@ -114,6 +114,8 @@ def test_the_report_says_what_was_found(done):
     for row in found.result.compared:
         assert row.name in text
     assert "found, not proven" in text
+    first, last = found.result.training.curve[1], found.result.training.curve[-1]
+    assert f"training loss {first.train_loss:.3g} → {last.train_loss:.3g} (steps to 15 and to 60); validation" in text
     assert "batch norm: none; scales: keep" in text
     assert "L2 radius at which it loses 5 points" in text
 
