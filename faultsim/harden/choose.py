@@ -21,6 +21,7 @@ from faultsim.harden.prepare import Prepared
 from faultsim.harden.samples import digest
 from faultsim.harden.strength import Tried, has_knob, parts, search_strength, splits, weakest
 from faultsim.harden.train import train
+from faultsim.harden.validate import LOST
 from faultsim.textfile import write_text
 
 TRIED = "strengths.json"
@@ -29,10 +30,14 @@ LOWER = 0.2
 
 
 class Short(NamedTuple):
-    """What a short training came to: the validation score that it promises, and the seconds it took."""
+    """What a short training came to: the validation score that it promises, and the seconds it took.
+
+    One that took no step has no score, and is neither compared nor kept for a later ``--resume``.
+    """
 
     score: float
     seconds: float
+    idle: bool = False
 
 
 class Choice(NamedTuple):
@@ -42,8 +47,9 @@ class Choice(NamedTuple):
         options: As they were given, with the learning rate that was chosen.
         loss: At its strength.
         tried: The strengths and their scores.
-        said: One sentence for each choice between two.
-        spent_s: Seconds that the short trainings took, those of an interrupted search among them.
+        said: One sentence for each choice between two, and for each short training that took no step.
+        spent_s: Seconds that the short trainings took, those of an interrupted search among them, and the first look
+            at the original.
     """
 
     options: Hardening
@@ -70,25 +76,36 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
     of = _fingerprint(ready, options)
     known = _known(out, of) if options.resume else {}
     asked: set[str] = set()
+    said: list[str] = []
+
+    def name(options: Hardening, loss: Loss, strength: float) -> str:
+        key = f"{strength:.12g}" if loss is ready.recipe.loss else f"{strength:.12g}-{loss.kind}"
+        return key + ("" if options.training.lr is None else f"-lr-{options.training.lr:.4g}")
 
     def score(options: Hardening, loss: Loss, strength: float) -> float:
-        key = f"{strength:.12g}" if loss is ready.recipe.loss else f"{strength:.12g}-{loss.kind}"
-        key += "" if options.training.lr is None else f"-lr-{options.training.lr:.4g}"
+        key = name(options, loss, strength)
         asked.add(key)
         if key not in known:
             one = loss.with_strength(strength)
             trained = train_part(ready, options, one, out, f"strength-{key}", None, tell)
-            known[key] = Short(ready.validator.promise(trained.curve), trained.seconds)
-            if out is not None:
+            idle = trained.steps == 0
+            score = LOST if idle else ready.validator.promise(trained.curve)
+            known[key] = Short(score, trained.seconds, idle)
+            if idle:
+                at = f"{one.kind} at strength {strength:.3g} and a rate of {one_rate(options):.3g}"
+                said.append(f"The short training of {at} took no step ({trained.stopped}): compared with nothing.")
+            elif out is not None:
                 _write_known(out, of, known)
         return known[key].score
 
-    def spent() -> float:
-        return sum(known[key].seconds for key in asked)
+    def one_rate(options: Hardening) -> float:
+        return options.training.largest_rate(ready.trainable.rms(ready.trainable.leaves()))
 
-    said: list[str] = []
+    def spent() -> float:
+        return sum(known[key].seconds for key in asked) + ready.validator.seconds
+
     if options.training.lr is None:
-        usual = options.training.largest_rate(ready.trainable.rms(ready.trainable.leaves()))
+        usual = one_rate(options)
         slower = replace(options, training=replace(options.training, lr=LOWER * usual))
         own, other = score(options, loss, loss.strength), score(slower, loss, loss.strength)
         chosen = slower if other > own + ready.validator.slack else options
@@ -115,7 +132,9 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
     tried = search_strength(
         loss.strength, lambda strength: score(options, loss, strength), most=options.search, allowed=allowed
     )
-    return Choice(options, loss.with_strength(weakest(tried, slack).strength), tried, tuple(said), spent())
+    tried = [one for one in tried if not known[name(options, loss, one.strength)].idle]
+    chosen_strength = weakest(tried, slack).strength if tried else loss.strength
+    return Choice(options, loss.with_strength(chosen_strength), tried, tuple(said), spent())
 
 
 def train_part(
@@ -131,15 +150,17 @@ def train_part(
 ) -> Trained:
     """Train with *loss*: in full where *name* is ``final``, for a part of the steps and of the time elsewhere.
 
-    The short trainings get a third of the time at most; the final one gets all but the seconds spent
-    *before*, and half of the time at least.
+    The short trainings get a third of the time at most, each of them as much of it: the original is judged before, and
+    the time for that is nobody's. The final one gets all but the seconds spent *before*, and half of the time at least.
     """
     training = replace(options.training, batch_size=ready.batch_size)
     budget = training.time_budget_s
     if name != "final":
         whole = training.planned(max(len(ready.train) // ready.batch_size, 1))
-        share = None if budget is None else budget / (3 * _trainings(ready, options))
-        training = replace(training, steps=max(round(whole * options.search_part), 1), time_budget_s=share)
+        if budget is not None:
+            ready.validator(ready.trainable.numbers(ready.trainable.leaves()))
+            budget = max(budget - ready.validator.seconds, budget / 2) / (3 * _trainings(ready, options))
+        training = replace(training, steps=max(round(whole * options.search_part), 1), time_budget_s=budget)
     elif budget is not None:
         training = replace(training, time_budget_s=max(budget - before, budget / 2))
     phase = "training" if name == "final" else f"strength {loss.strength:.3g}"
@@ -157,6 +178,7 @@ def train_part(
         told=told,
         tick=lambda done, total: tell(phase, done, total),
         spares=ready.validator.spares if name == "final" and options.blend else None,
+        judging=ready.validator.seconds,
     )
 
 
@@ -190,7 +212,8 @@ def _searched(loss: Loss, options: Hardening) -> bool:
 
 
 def _said(own: float, what: str, other: float, than: str, chosen: str) -> str:
-    return f"Validation scores {own:.4g} with {what}, {other:.4g} with {than}: {chosen}."
+    one, two = ("nothing" if score <= LOST else f"{score:.4g}" for score in (own, other))
+    return f"Validation scores {one} with {what}, {two} with {than}: {chosen}."
 
 
 def _fingerprint(ready: Prepared, options: Hardening) -> str:
@@ -221,6 +244,7 @@ def _known(out: Path | None, of: str) -> dict[str, Short]:
 
 
 def _write_known(out: Path, of: str, known: dict[str, Short]) -> None:
-    scores = {key: one.score for key, one in known.items()}
-    seconds = {key: one.seconds for key, one in known.items()}
+    done = {key: one for key, one in known.items() if not one.idle}
+    scores = {key: one.score for key, one in done.items()}
+    seconds = {key: one.seconds for key, one in done.items()}
     write_text(out / TRIED, json.dumps({"of": of, "scores": scores, "seconds": seconds}))

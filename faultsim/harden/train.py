@@ -51,6 +51,7 @@ def train(
     told: Told | None = None,
     tick: Callable[[int, int], None] | None = None,
     spares: Spares | None = None,
+    judging: float = 0.0,
 ) -> Trained:
     """Fine-tune a deployed graph.
 
@@ -70,6 +71,7 @@ def train(
         tick: Told of steps done and planned.
         spares: Says of numbers whether they spare the clean accuracy: the best and the last ones are brought towards
             the original's until they do (`blend.spared`), and the better ones are taken; None takes the best as it is.
+        judging: Seconds that a validation is known to take, where the judge knows the untrained model's score already.
 
     Raises:
         OptionError: If a name is not trained, the samples are fewer than a batch, or a checkpoint is of another
@@ -86,7 +88,7 @@ def train(
     if resume and checkpoint is not None and checkpoint.exists():
         resume_at(run, checkpoint)
     else:
-        run.begin(told)
+        run.begin(told, judging)
     return run.go(checkpoint, told, tick, spares)
 
 
@@ -126,10 +128,11 @@ class _Run:
         self.judged_at = 0.0  # seconds spent when it ended
         self._order: tuple[int, Array] = (-1, np.empty(0, np.int64))
 
-    def begin(self, told: Told | None) -> None:
+    def begin(self, told: Told | None, judging: float) -> None:
         """Judge the untrained model."""
         began = time.monotonic()
         self._validate(told, math.nan)
+        self.judging = max(self.judging, judging)
         self.spent = self.judged_at = time.monotonic() - began
 
     def go(

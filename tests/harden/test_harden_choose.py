@@ -187,9 +187,10 @@ def test_test_samples_without_labels_are_labelled_by_the_original(tmp_path):
 
 
 def test_the_time_that_the_search_leaves_is_the_final_trainings(tmp_path, monkeypatch):
-    given, spent = {}, []
+    given, spent, judged = {}, [], []
 
     def record(*args, **options):
+        judged.append(args[4].seconds)
         place = options["checkpoint"].parent.name
         given[place] = args[5].time_budget_s
         found = train(*args, **options)
@@ -203,13 +204,36 @@ def test_the_time_that_the_search_leaves_is_the_final_trainings(tmp_path, monkey
     assert given == {"final": 3600.0}
     given.clear()
     _harden(tmp_path / "b", replace(QUICK, losses=("plain",), training=quick))
-    assert given.pop("final") == pytest.approx(3600 - sum(spent))
-    assert list(given.values()) == [600.0, 600.0]
+    assert given.pop("final") == pytest.approx(3600 - sum(spent) - judged[-1])
+    assert list(given.values()) == [(3600.0 - judged[-1]) / 6] * 2
+    assert len(set(judged[1:])) == 1  # the original was judged before the first of them
+    assert judged[1] > 0
     given.clear()
     spent.clear()
     _harden(tmp_path / "c", replace(QUICK, training=quick))
-    assert given.pop("final") == pytest.approx(3600 - sum(spent))
-    assert set(given.values()) == {3600.0 / 3 / 4}
+    assert given.pop("final") == pytest.approx(3600 - sum(spent) - judged[-1])
+    assert set(given.values()) == {(3600.0 - judged[-1]) / 3 / 4}
+
+
+def test_a_short_training_without_a_step_is_told_and_not_compared(tmp_path, monkeypatch):
+    def idle(*args, **options):
+        found = train(*args, **options)
+        if options["checkpoint"].parent.name not in none:
+            return found
+        return replace(found, steps=0, curve=found.curve[:1], stopped="the time budget of 1 s was spent")
+
+    none = {"strength-0.03"}
+    monkeypatch.setattr(choose_module, "train", idle)
+    low = LOWER * _usual()
+    found = _harden(tmp_path, QUICK).result
+    said = "took no step (the time budget of 1 s was spent): compared with nothing."
+    assert f"The short training of l_star at strength 0.03 and a rate of {_usual():.3g} {said}" in found.notes
+    assert any(f"Validation scores nothing with a learning rate of {_usual():.3g}" in note for note in found.notes)
+    assert found.training.options["lr"] == pytest.approx(low)
+    assert "0.03" not in _scores(tmp_path)
+    none |= {f"strength-{one:g}-lr-{low:.4g}" for one in (0.03, 0.06, 0.015)}
+    again = _harden(tmp_path / "again", replace(QUICK, training=replace(QUICK.training, lr=low))).result
+    assert (again.training.strength, again.training.strengths) == (0.03, ())
 
 
 def test_a_diverged_short_training_does_not_win():
