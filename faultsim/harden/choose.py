@@ -16,7 +16,6 @@ from faultsim.harden import state
 from faultsim.harden.curve import Told, Trained
 from faultsim.harden.hardening import Hardening
 from faultsim.harden.losses import Loss
-from faultsim.harden.noise import NoiseAware
 from faultsim.harden.prepare import Prepared
 from faultsim.harden.samples import digest
 from faultsim.harden.strength import Tried, has_knob, parts, search_strength, splits, weakest
@@ -112,7 +111,7 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
         rate = chosen.training.lr or usual
         said.append(_said(own, f"a learning rate of {usual:.3g}", other, f"{LOWER * usual:.3g}", f"{rate:.3g}"))
         options = chosen
-    if not _searched(loss, options):
+    if not _searched(ready):
         return Choice(options, loss, [], tuple(said), spent())
     also, slack = ready.recipe.also, ready.validator.slack
     if also is not None:
@@ -203,12 +202,13 @@ def forget(out: Path) -> None:
 
 def _trainings(ready: Prepared, options: Hardening) -> int:
     """Most short trainings that there may be, one for the second rate among them."""
-    return options.search + 1 + (ready.recipe.also is not None) if _searched(ready.recipe.loss, options) else 2
+    return options.search + 1 + (ready.recipe.also is not None) if _searched(ready) else 2
 
 
-def _searched(loss: Loss, options: Hardening) -> bool:
-    """Whether a strength is searched: not where the loss has none, or `noise` was given its own, which is alpha."""
-    return has_knob(loss) and not (isinstance(loss, NoiseAware) and options.alpha is not None)
+def _searched(ready: Prepared) -> bool:
+    """Whether a strength is searched: not where the losses have none, or every one was given by an option."""
+    loss = ready.recipe.loss
+    return has_knob(loss) and loss.kind not in ready.recipe.kept
 
 
 def _said(own: float, what: str, other: float, than: str, chosen: str) -> str:

@@ -8,13 +8,15 @@ import pytest
 
 from faultsim.assessment import Options
 from faultsim.assessment.setting import make_setting
+from faultsim.device import load_device
 from faultsim.engine.evaluate import Scorer
 from faultsim.errors import DataError, OptionError
-from faultsim.harden import Hardening, Training, harden
+from faultsim.harden import Ball, Hardening, Training, harden
 from faultsim.harden import choose as choose_module
 from faultsim.harden import validate as validate_module
 from faultsim.harden.choose import LOWER, TRIED
 from faultsim.harden.curve import Point
+from faultsim.harden.recipes import named_loss, recipe
 from faultsim.harden.train import train
 from faultsim.harden.trainable import Trainable
 from faultsim.harden.validate import LOST, MILD, PENALTY, Validator
@@ -253,6 +255,28 @@ GIVEN = replace(QUICK, training=replace(QUICK.training, lr=1e-3), losses=("noise
 def test_an_alpha_that_was_given_to_noise_is_the_one_that_is_trained_with(tmp_path):
     training = _harden(tmp_path, replace(GIVEN, alpha=1.0)).result.training
     assert (training.strength, training.strengths) == (1.0, ())
+
+
+@pytest.mark.parametrize("options", [{"losses": ("l_star",)}, {"losses": ("l_a",)}, {"losses": (), "recipe": "lp"}])
+def test_a_radius_that_was_given_is_the_one_that_is_trained_with(tmp_path, options):
+    options = replace(GIVEN, ball=Ball(eps=0.5), **options)
+    training = _harden(tmp_path, options).result.training
+    assert (training.strength, training.strengths) == (0.5, ())
+    assert "eps=0.5, " in training.settings
+
+
+def test_a_factor_leaves_the_knobs_that_were_given_alone():
+    device = load_device("sram")
+    star = Ball(eps=0.5)
+    loss = named_loss(("l_star", "noise", "clip"), device, ball=star, alpha=0.4).loss.with_strength(2.0)
+    one, two, clip = loss.scaled()
+    assert (one.strength, two.strength, clip.strength) == (0.5, 0.4, 1.0)
+    relative = named_loss(("l_star", "clip"), device, ball=replace(star, relative=True)).loss.with_strength(2.0)
+    assert relative.scaled()[0].strength == 1.0
+    of_bits = recipe("bits", device, ball=star)
+    for one in (of_bits.loss, of_bits.also):
+        assert one.with_strength(2.0).scaled()[2].strength == 0.5
+    assert recipe("analog", load_device("reram"), ball=star).loss.with_strength(2.0).scaled()[1].strength == 0.5
 
 
 def test_a_strength_past_the_end_of_the_knob_is_no_other_loss(tmp_path, monkeypatch):
