@@ -46,7 +46,15 @@ def assemble(
     """Return the result; whether it helped is judged here, and the file named where it did."""
     rows = (*compare.compared(before, after, floats), *radii.compared)
     gain = compare.paired(before, after)
-    found = compare.verdict(rows, tolerance=options.tolerance, gain=gain)
+    counted = before.clean.accuracy is not None
+    searched = min(len(ready.test), options.radius_samples) if options.radii else len(ready.test)
+    found = compare.verdict(
+        rows,
+        tolerance=options.tolerance,
+        gain=gain if counted else compare.paired_loss(before, after),
+        tail_shown=compare.tail_rose(before, after, loss=not counted),
+        least=1.0 / searched,
+    )
     return HardenResult(
         seed=options.training.seed,
         tolerance=options.tolerance,
