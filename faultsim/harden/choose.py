@@ -87,12 +87,13 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
         if key not in known:
             one = loss.with_strength(strength)
             trained = train_part(ready, options, one, out, f"strength-{key}", None, tell)
-            idle = trained.steps == 0
+            idle = trained.steps == trained.skipped
             score = LOST if idle else ready.validator.promise(trained.curve)
             known[key] = Short(score, trained.seconds, idle)
             if idle:
                 at = f"{one.kind} at strength {strength:.3g} and a rate of {one_rate(options):.3g}"
-                said.append(f"The short training of {at} took no step ({trained.stopped}): compared with nothing.")
+                why = trained.stopped or "no loss was finite"
+                said.append(f"The short training of {at} took no step ({why}): compared with nothing.")
             elif out is not None:
                 _write_known(out, of, known)
         return known[key].score
