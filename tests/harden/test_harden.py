@@ -243,7 +243,13 @@ def test_the_original_is_refused_as_target_before_anything_is_computed(tmp_path)
     path = Path(tmp_path / "m.onnx")
     path.write_bytes((DIGITS / "digits_float.onnx").read_bytes())
     with pytest.raises(OptionError, match="that is the original, which is never overwritten"):
-        harden(path, "reram", DIGITS / "digits_float.npz", target=path, options=replace(QUICK, ball=Ball(eps=0.1)))
+        harden(
+            path,
+            "reram",
+            DIGITS / "digits_float.npz",
+            target=path,
+            options=replace(QUICK, strength=None, ball=Ball(eps=0.1)),
+        )
 
 
 def test_the_package_is_the_function_however_it_was_imported():
