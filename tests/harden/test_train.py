@@ -331,6 +331,10 @@ def test_a_training_goes_on_from_a_checkpoint_before_its_first_step(monkeypatch,
 
 
 def test_a_training_ends_after_ten_steps_in_a_row_that_are_not_finite(monkeypatch):
+    with monkeypatch.context() as patched:
+        _with_losses(patched, {*range(3, 12), *range(13, 22)})  # nine, and nine more
+        found = _job(loss=Plain())
+    assert (found.steps, found.skipped, found.stopped) == (24, 18, None)
     _with_losses(monkeypatch, set(range(5, 100)))
     found = _job(loss=Plain(), steps=60, validate_every=3)
     assert found.stopped == "the loss was not finite in the 10 steps to 14; lower the learning rate"
