@@ -6,6 +6,7 @@ How the strengths climb is told in `strength.py`; what a training is, in `train.
 import hashlib
 import json
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -86,10 +87,14 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
         asked.add(key)
         if key not in known:
             one = loss.with_strength(strength)
+            if options.training.time_budget_s is not None:
+                ready.validator(ready.trainable.numbers(ready.trainable.leaves()))
+            began = time.monotonic()
             trained = train_part(ready, options, one, out, f"strength-{key}", None, tell)
+            seconds = max(trained.seconds, time.monotonic() - began)  # what only the first training loads is in it
             idle = trained.steps == trained.skipped
             score = LOST if idle else ready.validator.promise(trained.curve)
-            known[key] = Short(score, trained.seconds, idle)
+            known[key] = Short(score, seconds, idle)
             if idle:
                 at = f"{one.kind} at strength {strength:.3g} and a rate of {one_rate(options):.3g}"
                 why = trained.stopped or "no loss was finite"
@@ -158,7 +163,6 @@ def train_part(
     if name != "final":
         whole = training.planned(max(len(ready.train) // ready.batch_size, 1))
         if budget is not None:
-            ready.validator(ready.trainable.numbers(ready.trainable.leaves()))
             budget = max(budget - ready.validator.seconds, budget / 2) / (3 * _trainings(ready, options))
         training = replace(training, steps=max(round(whole * options.search_part), 1), time_budget_s=budget)
     elif budget is not None:
