@@ -97,8 +97,9 @@ def harden(*, helped: bool = True) -> HardenResult:
             options={"lr": 0.001}, towards="labels", batch_norm="none", scales="keep", train_samples=300,
             validation_samples=100, test_samples=200, steps=10, planned=10, best_step=10, seconds=1.5,
             trained=("fc.weight",), frozen={},
-            curve=(CurvePoint(step=0, epoch=0.0, train_loss=None, loss=0.1, accuracy=0.99, score=0.9, lr=None,
-                              seconds=0.0),),
+            curve=tuple(CurvePoint(step=step, epoch=0.1 * step, train_loss=loss, loss=0.1, accuracy=0.99, score=score,
+                                   lr=None, seconds=0.1 * step)
+                        for step, loss, score in ((0, None, 0.9), (5, 0.8, 0.85), (10, 0.3, 0.95))),
         ),
         before=before,
         after=shifted(10, before),

@@ -19,6 +19,12 @@ SHARED = ("data", "preprocess", "task", "output", "input_shape", "batch_axis", "
           "confidence", "level", "sites", "exclude", "search_gradients", "search_samples", "threads", "torch_device",
           "reads", "quiet")  # fmt: skip
 """Options that mean what they mean for ``faultsim assess``."""
+_CONTRADICTIONS = (
+    ("held_out", "test_data", "is a part of --data to assess on"),
+    ("validation", "validation_data", "is a part of --data to choose by"),
+    ("search", "strength", "is how many strengths are tried"),
+)
+"""Options that have no effect beside another one, and what they are."""
 
 
 def _shared(command: F) -> F:
@@ -43,14 +49,15 @@ def _shared(command: F) -> F:
               help="Losses in place of a recipe: plain, l_a, l_star, sam, noise, randbet, clip, negative_bias, "
               "gradient_l1, bit_slice_l1 (repeatable; together they add up).")  # fmt: skip
 @click.option("--strength", type=float,
-              help="The loss's knob (a factor for several). Given, nothing is searched, nor is the rate.")  # fmt: skip
+              help="The loss's knob (a factor for several, but for knobs of --eps and --alpha). Given, nothing is "
+              "searched, nor is the rate.")  # fmt: skip
 @click.option("--alpha", type=float, help="Weight of the corrupted loss in l_star, noise and randbet of --loss; 0.5 by "
               "default; 1 leaves the clean pass of noise and randbet out: twice the steps.")  # fmt: skip
 @click.option("--search", type=int, default=4, show_default=True, help="Most strengths tried; 1 searches nothing.")
 @click.option("--p", type=float, help="Norm of virtual corruptions; inf is one. 2 by default, inf for gradient_l1.")
 @click.option("--eps", type=float,
-              help="Their radius in units of the weights, above 0; 3 % of ‖w‖ by default, 1 % of their RMS for "
-              "gradient_l1.")  # fmt: skip
+              help="Their radius in units of the weights, above 0, and no other is tried; 3 % of ‖w‖ by default, 1 % "
+              "of their RMS for gradient_l1.")  # fmt: skip
 @click.option("--virtual-steps", type=int, default=1, show_default=True,
               help="Gradients of a virtual corruption, of l_star and sam.")  # fmt: skip
 @click.option("--epochs", type=int, help="Passes over the training samples; 20 by default, and at least 1,000 steps.")
@@ -174,11 +181,11 @@ def _hardening(options: dict[str, Any], conditions: Any) -> Any:
     from faultsim.units import duration_s
 
     take = options.pop
-    source = click.get_current_context().get_parameter_source("held_out")
-    if options["test_data"] is not None and source is click.core.ParameterSource.COMMANDLINE:
-        raise OptionError(
-            "--held-out is a part of --data to assess on, and --test-data is given; leave one of them out"
-        )
+    for name, other, why in _CONTRADICTIONS:
+        source = click.get_current_context().get_parameter_source(name)
+        if options[other] is not None and source is click.core.ParameterSource.COMMANDLINE:
+            one, two = (f"--{word.replace('_', '-')}" for word in (name, other))
+            raise OptionError(f"{one} {why}, and {two} is given; leave one of them out")
     seed = take("seed")
     budget, p, eps = take("time_budget"), take("p"), take("eps")
     ball = None

@@ -46,7 +46,15 @@ def assemble(
     """Return the result; whether it helped is judged here, and the file named where it did."""
     rows = (*compare.compared(before, after, floats), *radii.compared)
     gain = compare.paired(before, after)
-    found = compare.verdict(rows, tolerance=options.tolerance, gain=gain)
+    counted = before.clean.accuracy is not None
+    searched = min(len(ready.test), options.radius_samples) if options.radii else len(ready.test)
+    found = compare.verdict(
+        rows,
+        tolerance=options.tolerance,
+        gain=gain if counted else compare.paired_loss(before, after),
+        tail_shown=compare.tail_rose(before, after, loss=not counted),
+        least=1.0 / searched,
+    )
     return HardenResult(
         seed=options.training.seed,
         tolerance=options.tolerance,
@@ -178,8 +186,18 @@ def _seen(ready: Prepared, before: Result) -> str | None:
 
 def _notes(ready: Prepared, options: Hardening, exported: Exported, trained: Trained, before: Result) -> list[str]:
     said = []
-    if trained.best.step == 0:
+    if trained.best.step == 0 and trained.found == 0:
         said.append("No step of the training was better on the validation samples: the numbers are the original's.")
+    elif trained.best.step == 0:
+        said.append(
+            f"Step {trained.found} was better on the validation samples, but nothing that was tried on the way to it "
+            "both spared the clean accuracy there and was still better: the numbers are the original's."
+        )
+    if trained.skipped:
+        said.append(
+            f"{trained.skipped} of {trained.steps} steps had a loss or gradient that is not finite, "
+            "and trained nothing."
+        )
     if trained.dropped:
         said.append(
             f"{trained.dropped} chips drawn in the training had a loss or gradient that is not finite, "

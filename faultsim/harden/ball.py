@@ -26,8 +26,10 @@ class Ball:
         p: Order of the norm, 1 to inf.
         eps: Radius, at least 0: in units of the weights, or relative.
         n: Most elements that move, of each tensor where `per` is ``"tensor"``; all where None.
-        relative: Whether eps is in units of ``RMS(w) · k^(1/p)`` of the k weights that it bounds: the same part of the
-            weights whatever their scale. For p = 2 that is ``‖w‖₂``, for p = inf the RMS.
+        relative: Whether eps is in units of ``RMS(w) · k^(1/max(p, 2))`` of the k weights that it bounds: the same part
+            of the weights whatever their scale. For p = inf that is the RMS, for p = 2 ``‖w‖₂``, and for p below 2 as
+            well: such a corruption moves few weights, p = 1 a single one, which ``RMS(w) · k`` would throw k times as
+            far as the weights are large. So it lies in the ball for p = 2, and does less to first order.
         per: One ball over all tensors (``"model"``), or one for each (``"tensor"``).
 
     Raises:
@@ -87,7 +89,7 @@ class Ball:
             return self.eps
         k = sum(one.numel() for one in weights)
         squares = sum(float(one.detach().double().square().sum()) for one in weights)
-        power = 0.0 if self.p == math.inf else 1.0 / self.p
+        power = 0.0 if self.p == math.inf else 1.0 / max(self.p, 2.0)
         return self.eps * math.sqrt(squares / max(k, 1)) * math.pow(k, power)
 
     def _blocks(self, grads: Grads) -> list[list[str]]:

@@ -5,6 +5,7 @@ one half of it and corrupted ones the other.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +16,13 @@ from torch import Tensor
 from faultsim.errors import OptionError
 from faultsim.harden.target import BatchLoss
 from faultsim.harden.trainable import Trainable
+from faultsim.model import Model
 from faultsim.rng import generator
 
 Array = NDArray[Any]
 Grads = dict[str, Tensor]
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+"""Ops that cuDNN computes on CUDA, with a backward pass that cannot be differentiated."""
 
 
 class Evaluated(NamedTuple):
@@ -120,15 +124,17 @@ class BatchAt:
     def graph(self) -> WithGraph:
         """Return clean loss and gradients with a graph, for losses of the gradient itself; `clean` follows for free."""
         self.evaluations += 1
-        loss = self._loss(self.trainable.run(self._feeds, self.leaves))
-        found = torch.autograd.grad(loss, list(self.leaves.values()), create_graph=True, allow_unused=True)
+        with _twice(self.trainable.model):
+            loss = self._loss(self.trainable.run(self._feeds, self.leaves))
+            found = torch.autograd.grad(loss, list(self.leaves.values()), create_graph=True, allow_unused=True)
         grads = self._filled(found)
         self._clean = Evaluated(float(loss.detach()), {name: grad.detach() for name, grad in grads.items()})
         return WithGraph(loss, grads)
 
     def differentiate(self, value: Tensor) -> Grads:
         """Return the gradient of a scalar by every leaf."""
-        found = torch.autograd.grad(value, list(self.leaves.values()), allow_unused=True)
+        with _twice(self.trainable.model):
+            found = torch.autograd.grad(value, list(self.leaves.values()), allow_unused=True)
         return self._filled(found)
 
     def corruptible(self, grads: Mapping[str, Tensor]) -> Grads:
@@ -172,3 +178,14 @@ class BatchAt:
             name: torch.zeros_like(leaf) if grad is None else grad
             for (name, leaf), grad in zip(self.leaves.items(), found, strict=True)
         }
+
+
+def _twice(model: Model) -> AbstractContextManager[None]:
+    """Return where a pass can be differentiated twice: without cuDNN for recurrent graphs on CUDA."""
+    if not (_on_cuda(model) and any(node.op_type in RECURRENT for node in model.program.nodes())):
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=False)
+
+
+def _on_cuda(model: Model) -> bool:
+    return model.device.type == "cuda"

@@ -6,6 +6,7 @@ How the strengths climb is told in `strength.py`; what a training is, in `train.
 import hashlib
 import json
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +17,11 @@ from faultsim.harden import state
 from faultsim.harden.curve import Told, Trained
 from faultsim.harden.hardening import Hardening
 from faultsim.harden.losses import Loss
-from faultsim.harden.noise import NoiseAware
 from faultsim.harden.prepare import Prepared
 from faultsim.harden.samples import digest
 from faultsim.harden.strength import Tried, has_knob, parts, search_strength, splits, weakest
 from faultsim.harden.train import train
+from faultsim.harden.validate import LOST
 from faultsim.textfile import write_text
 
 TRIED = "strengths.json"
@@ -29,10 +30,14 @@ LOWER = 0.2
 
 
 class Short(NamedTuple):
-    """What a short training came to: the validation score that it promises, and the seconds it took."""
+    """What a short training came to: the validation score that it promises, and the seconds it took.
+
+    One that took no step has no score, and is neither compared nor kept for a later ``--resume``.
+    """
 
     score: float
     seconds: float
+    idle: bool = False
 
 
 class Choice(NamedTuple):
@@ -42,8 +47,9 @@ class Choice(NamedTuple):
         options: As they were given, with the learning rate that was chosen.
         loss: At its strength.
         tried: The strengths and their scores.
-        said: One sentence for each choice between two.
-        spent_s: Seconds that the short trainings took, those of an interrupted search among them.
+        said: One sentence for each choice between two, and for each short training that took no step.
+        spent_s: Seconds that the short trainings took, those of an interrupted search among them, and the first look
+            at the original.
     """
 
     options: Hardening
@@ -70,32 +76,48 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
     of = _fingerprint(ready, options)
     known = _known(out, of) if options.resume else {}
     asked: set[str] = set()
+    said: list[str] = []
+
+    def name(options: Hardening, loss: Loss, strength: float) -> str:
+        key = f"{strength:.12g}" if loss is ready.recipe.loss else f"{strength:.12g}-{loss.kind}"
+        return key + ("" if options.training.lr is None else f"-lr-{options.training.lr:.4g}")
 
     def score(options: Hardening, loss: Loss, strength: float) -> float:
-        key = f"{strength:.12g}" if loss is ready.recipe.loss else f"{strength:.12g}-{loss.kind}"
-        key += "" if options.training.lr is None else f"-lr-{options.training.lr:.4g}"
+        key = name(options, loss, strength)
         asked.add(key)
         if key not in known:
             one = loss.with_strength(strength)
+            if options.training.time_budget_s is not None:
+                ready.validator(ready.trainable.numbers(ready.trainable.leaves()))
+            began = time.monotonic()
             trained = train_part(ready, options, one, out, f"strength-{key}", None, tell)
-            known[key] = Short(ready.validator.promise(trained.curve), trained.seconds)
-            if out is not None:
+            seconds = max(trained.seconds, time.monotonic() - began)  # what only the first training loads is in it
+            idle = trained.steps == trained.skipped
+            score = LOST if idle else ready.validator.promise(trained.curve)
+            known[key] = Short(score, seconds, idle)
+            if idle:
+                at = f"{one.kind} at strength {strength:.3g} and a rate of {one_rate(options):.3g}"
+                why = trained.stopped or "no loss was finite"
+                said.append(f"The short training of {at} took no step ({why}): compared with nothing.")
+            elif out is not None:
                 _write_known(out, of, known)
         return known[key].score
 
-    def spent() -> float:
-        return sum(known[key].seconds for key in asked)
+    def one_rate(options: Hardening) -> float:
+        return options.training.largest_rate(ready.trainable.rms(ready.trainable.leaves()))
 
-    said: list[str] = []
+    def spent() -> float:
+        return sum(known[key].seconds for key in asked) + ready.validator.seconds
+
     if options.training.lr is None:
-        usual = options.training.largest_rate(ready.trainable.rms(ready.trainable.leaves()))
+        usual = one_rate(options)
         slower = replace(options, training=replace(options.training, lr=LOWER * usual))
         own, other = score(options, loss, loss.strength), score(slower, loss, loss.strength)
         chosen = slower if other > own + ready.validator.slack else options
         rate = chosen.training.lr or usual
         said.append(_said(own, f"a learning rate of {usual:.3g}", other, f"{LOWER * usual:.3g}", f"{rate:.3g}"))
         options = chosen
-    if not _searched(loss, options):
+    if not _searched(ready):
         return Choice(options, loss, [], tuple(said), spent())
     also, slack = ready.recipe.also, ready.validator.slack
     if also is not None:
@@ -115,7 +137,9 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
     tried = search_strength(
         loss.strength, lambda strength: score(options, loss, strength), most=options.search, allowed=allowed
     )
-    return Choice(options, loss.with_strength(weakest(tried, slack).strength), tried, tuple(said), spent())
+    tried = [one for one in tried if not known[name(options, loss, one.strength)].idle]
+    chosen_strength = weakest(tried, slack).strength if tried else loss.strength
+    return Choice(options, loss.with_strength(chosen_strength), tried, tuple(said), spent())
 
 
 def train_part(
@@ -131,15 +155,16 @@ def train_part(
 ) -> Trained:
     """Train with *loss*: in full where *name* is ``final``, for a part of the steps and of the time elsewhere.
 
-    The short trainings get a third of the time at most; the final one gets all but the seconds spent
-    *before*, and half of the time at least.
+    The short trainings get a third of the time at most, each of them as much of it: the original is judged before, and
+    the time for that is nobody's. The final one gets all but the seconds spent *before*, and half of the time at least.
     """
     training = replace(options.training, batch_size=ready.batch_size)
     budget = training.time_budget_s
     if name != "final":
         whole = training.planned(max(len(ready.train) // ready.batch_size, 1))
-        share = None if budget is None else budget / (3 * _trainings(ready, options))
-        training = replace(training, steps=max(round(whole * options.search_part), 1), time_budget_s=share)
+        if budget is not None:
+            budget = max(budget - ready.validator.seconds, budget / 2) / (3 * _trainings(ready, options))
+        training = replace(training, steps=max(round(whole * options.search_part), 1), time_budget_s=budget)
     elif budget is not None:
         training = replace(training, time_budget_s=max(budget - before, budget / 2))
     phase = "training" if name == "final" else f"strength {loss.strength:.3g}"
@@ -157,6 +182,7 @@ def train_part(
         told=told,
         tick=lambda done, total: tell(phase, done, total),
         spares=ready.validator.spares if name == "final" and options.blend else None,
+        judging=ready.validator.seconds,
     )
 
 
@@ -181,16 +207,18 @@ def forget(out: Path) -> None:
 
 def _trainings(ready: Prepared, options: Hardening) -> int:
     """Most short trainings that there may be, one for the second rate among them."""
-    return options.search + 1 + (ready.recipe.also is not None) if _searched(ready.recipe.loss, options) else 2
+    return options.search + 1 + (ready.recipe.also is not None) if _searched(ready) else 2
 
 
-def _searched(loss: Loss, options: Hardening) -> bool:
-    """Whether a strength is searched: not where the loss has none, or `noise` was given its own, which is alpha."""
-    return has_knob(loss) and not (isinstance(loss, NoiseAware) and options.alpha is not None)
+def _searched(ready: Prepared) -> bool:
+    """Whether a strength is searched: not where the losses have none, or every one was given by an option."""
+    loss = ready.recipe.loss
+    return has_knob(loss) and loss.kind not in ready.recipe.kept
 
 
 def _said(own: float, what: str, other: float, than: str, chosen: str) -> str:
-    return f"Validation scores {own:.4g} with {what}, {other:.4g} with {than}: {chosen}."
+    one, two = ("nothing" if score <= LOST else f"{score:.4g}" for score in (own, other))
+    return f"Validation scores {one} with {what}, {two} with {than}: {chosen}."
 
 
 def _fingerprint(ready: Prepared, options: Hardening) -> str:
@@ -221,6 +249,7 @@ def _known(out: Path | None, of: str) -> dict[str, Short]:
 
 
 def _write_known(out: Path, of: str, known: dict[str, Short]) -> None:
-    scores = {key: one.score for key, one in known.items()}
-    seconds = {key: one.seconds for key, one in known.items()}
+    done = {key: one for key, one in known.items() if not one.idle}
+    scores = {key: one.score for key, one in done.items()}
+    seconds = {key: one.seconds for key, one in done.items()}
     write_text(out / TRIED, json.dumps({"of": of, "scores": scores, "seconds": seconds}))

@@ -1,14 +1,21 @@
-"""Before and after side by side, and whether it helped. Nothing is computed on a model here."""
+"""Before and after side by side, and whether it helped. Nothing is computed on a model here.
+
+References:
+    .. [ClopperPearson1934] C. J. Clopper, E. S. Pearson. Biometrika 26(4):404-413, 1934.
+"""
 
 import math
+from itertools import chain
 from typing import NamedTuple
 
 from faultsim.harden.radii import RELATIVE
 from faultsim.results import Result
 from faultsim.results.hardening import Compared, PairedGain
-from faultsim.stats import t_interval
+from faultsim.stats import clopper_pearson, t_interval
 
 LEAST_GAIN = 1e-9
+BAD = 0.05
+"""Part of the chips that are looked at for the tail."""
 LOST = 0.25
 """A worst case or a 5th percentile below this part of the clean accuracy, before and after, is lost for both and does
 not decide: what differs there is chance."""
@@ -75,14 +82,54 @@ def _rows(before: Result, after: Result) -> tuple[Compared, ...]:
 
 def paired(before: Result, after: Result) -> PairedGain | None:
     """Return the gain in accuracy chip by chip; None where there is none to tell."""
-    if before.random is None or after.random is None or before.random.accuracy.mean is None:
+    if before.random is None or before.random.accuracy.mean is None:
         return None
-    old = {row.trial: row.correct / row.n for row in before.random.per_trial}
-    new = {row.trial: row.correct / row.n for row in after.random.per_trial}
-    gains = [new[trial] - old[trial] for trial in old if trial in new]
+    return _gain_of(_pairs(before, after), level=before.level, most=1.0)
+
+
+def paired_loss(before: Result, after: Result) -> PairedGain | None:
+    """Return by how much the loss fell chip by chip; None where there is no loss of every chip."""
+    pairs = _pairs(before, after, loss=True)
+    return _gain_of(pairs, level=before.level, most=math.inf) if all(map(math.isfinite, chain(*pairs))) else None
+
+
+def tail_rose(before: Result, after: Result, *, loss: bool = False) -> bool:
+    """Return whether the bad chips are less bad by more than chance: a sign test at their common 5th percentile.
+
+    Of both models' chips together the worst twentieth is bad. A chip that is bad with one model alone says something,
+    and more of these must be the original's than a fair coin explains, at the level of the assessment (the interval of
+    [ClopperPearson1934]_ lies above a half): six to none is the least at 95 %, so that few chips show nothing.
+
+    Args:
+        before: Of the original.
+        after: Of the hardened model, on the same chips.
+        loss: Whether losses are compared, more being worse; accuracies otherwise.
+    """
+    pairs = _pairs(before, after, loss=loss)
+    if not pairs:
+        return False
+    edge = sorted(chain(*pairs))[math.ceil(2 * BAD * len(pairs)) - 1]
+    was = sum(old <= edge < new for old, new in pairs)
+    is_now = sum(new <= edge < old for old, new in pairs)
+    return was > is_now and clopper_pearson(was, was + is_now, level=before.level).low > 0.5
+
+
+def _pairs(before: Result, after: Result, *, loss: bool = False) -> list[tuple[float, float]]:
+    """Return what each chip scores with the two models, more being better; losses are negative."""
+    if before.random is None or after.random is None:
+        return []
+    old, new = (
+        {row.trial: (-math.inf if row.loss is None else -row.loss) if loss else row.correct / row.n for row in rows}
+        for rows in (before.random.per_trial, after.random.per_trial)
+    )
+    return [(old[trial], new[trial]) for trial in old if trial in new]
+
+
+def _gain_of(pairs: list[tuple[float, float]], *, level: float, most: float) -> PairedGain | None:
+    gains = [new - old for old, new in pairs]
     if not gains:
         return None
-    found = t_interval(gains, level=before.level, bounds=(-1.0, 1.0))
+    found = t_interval(gains, level=level, bounds=(-most, most))
     alone = len(gains) == 1
     return PairedGain(
         trials=len(gains),
@@ -93,15 +140,29 @@ def paired(before: Result, after: Result) -> PairedGain | None:
     )
 
 
-def verdict(rows: tuple[Compared, ...], *, tolerance: float, gain: PairedGain | None = None) -> Verdict:
+def verdict(
+    rows: tuple[Compared, ...],
+    *,
+    tolerance: float,
+    gain: PairedGain | None = None,
+    tail_shown: bool = True,
+    least: float = 0.0,
+) -> Verdict:
     """Return whether the clean figure held, and the random tail, their mean or a worst case improved while none fell.
 
-    The mean counts as improved where the interval of the paired *gain* lies above 0; where it lies below, and within
-    the tolerance, the sentence says that it fell.
+    The mean counts as improved where the interval of the paired *gain* lies above 0; where it lies below, the hardening
+    did not help. A tail counts where *tail_shown*, and as a worst case does where it gained more than *least*.
 
     The worst cases are those in the device's set and at one absolute ε; the relative one is shown and does not decide.
     A tail that is lost for both does not decide either (`LOST`).
-    For a task without accuracy the losses are compared, and *tolerance* is a part of the clean loss.
+    For a task without accuracy the losses are compared, and *tolerance* is a part of each figure before.
+
+    Args:
+        rows: As `compared` gives them.
+        tolerance: Most that a figure may fall.
+        gain: Chip by chip, of the figure whose mean is compared.
+        tail_shown: Whether the chips show that the tail rose (`tail_rose`).
+        least: What one sample makes of an accuracy.
     """
     by_name = {row.name: row for row in rows}
     counted = "clean accuracy" in by_name
@@ -119,26 +180,32 @@ def verdict(rows: tuple[Compared, ...], *, tolerance: float, gain: PairedGain | 
     if clean.after is None or clean.before is None:
         return Verdict(False, "It did not help: the clean figure of one model is not finite.")
     fell = clean.before - clean.after if counted else clean.after - clean.before
-    allowed = tolerance if counted else tolerance * abs(clean.before)
-    if fell > allowed + LEAST_GAIN:
+    most_fall = _allowed(clean, tolerance)
+    if fell > most_fall + LEAST_GAIN:
         went = f"{clean.name} went from {said(clean, clean.before)} to {said(clean, clean.after)}"
-        return Verdict(False, f"It did not help: {went}, more than the tolerance of {_amount(clean, allowed)}.")
+        return Verdict(False, f"It did not help: {went}, more than the tolerance of {_amount(clean, most_fall)}.")
     drawn = [row for row in (tail, mean) if row is not None]
     judged = [row for row in drawn + worst if row.before is not None]
     claimed = gain is not None and gain.low is not None and gain.low > 0
-    better = [row for row in judged if _gain(row) > LEAST_GAIN and (row is not mean or claimed)]
-    lost = [row for row in judged if _gain(row) < -max(allowed, LEAST_GAIN)]
+    better = [row for row in judged if _gain(row) > LEAST_GAIN + (0.0 if row is mean or not counted else least)]
+    better = [row for row in better if (row is not mean or claimed) and (row is not tail or tail_shown)]
+    lost = [row for row in judged if _gain(row) < -max(_allowed(row, tolerance), LEAST_GAIN)]
     if lost:
         texts = "; ".join(_change(row) for row in lost)
         return Verdict(False, f"It did not help: {texts} got worse.")
     if not better:
         what = "; ".join(_change(row) for row in judged) or "there is neither a random tail nor a worst case to compare"
-        return Verdict(False, f"It did not help: nothing improved ({what}).")
-    fell_too = ""
+        doubt = " by more than chance" if any(_gain(row) > LEAST_GAIN for row in judged) else ""
+        return Verdict(False, f"It did not help: nothing improved{doubt} ({what}).")
     if mean is not None and gain is not None and gain.high is not None and gain.high < 0:
-        fell_too = f"; {_change(mean)} fell, which is not chance but within the tolerance"
+        return Verdict(False, f"It did not help: {_change(mean)} fell, which is not chance.")
     helped = "; ".join(_change(row) for row in better)
-    return Verdict(True, f"It helped: {helped}; {_change(clean)}{fell_too}{lost_tail}.")
+    return Verdict(True, f"It helped: {helped}; {_change(clean)}{lost_tail}.")
+
+
+def _allowed(row: Compared, tolerance: float) -> float:
+    """Return the most that a figure may fall: of a loss a part of what it was."""
+    return tolerance if row.higher_is_better or row.before is None else tolerance * abs(row.before)
 
 
 def _row(

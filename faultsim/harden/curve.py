@@ -84,6 +84,8 @@ class Trained:
         stopped: Why it ended before the plan, None where it did not.
         part: How much of the way from the original's numbers to the trained ones `numbers` are, in (0, 1].
         dropped: Chips drawn by the losses that were left out: their loss or gradient was not finite.
+        skipped: Steps at which nothing was trained, for the same reason.
+        found: Step of the best validation, whatever the way back made of it.
     """
 
     numbers: dict[str, Array]
@@ -95,6 +97,8 @@ class Trained:
     stopped: str | None
     part: float = 1.0
     dropped: int = 0
+    skipped: int = 0
+    found: int = 0
 
 
 def chosen(curve: Sequence[Point], slack: float) -> Point:

@@ -1,6 +1,6 @@
 """Writes a hardened model: the same graph with new numbers, checked as it lies on the disk. No training lives here."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +47,13 @@ def check_target(model: Model, path: Path, *, option: str = "-o") -> None:
         raise OptionError(f"{option} {path}: that is the original, which is never overwritten; give another name")
 
 
-def export(trainable: Trainable, numbers: Mapping[str, Array], path: Path, feeds: Mapping[str, Array]) -> Exported:
+def export(
+    trainable: Trainable,
+    numbers: Mapping[str, Array],
+    path: Path,
+    feeds: Mapping[str, Array],
+    wrote: Callable[[], None] = lambda: None,
+) -> Exported:
     """Write the original graph with new *numbers* to *path*, read it back, and check it.
 
     Args:
@@ -55,6 +61,7 @@ def export(trainable: Trainable, numbers: Mapping[str, Array], path: Path, feeds
         numbers: By name, as `Trainable.numbers` gives them.
         path: Where to.
         feeds: Real inputs for the check against onnxruntime (the qonnx executor for QONNX).
+        wrote: Called once the file lies there, before it is checked.
 
     Raises:
         OptionError: If *path* is the original's file.
@@ -68,6 +75,7 @@ def export(trainable: Trainable, numbers: Mapping[str, Array], path: Path, feeds
             raise ModelError(f"{name}: training left a number that is not finite; lower the learning rate")
     path.parent.mkdir(parents=True, exist_ok=True)
     original.write(path, numbers)
+    wrote()
     back = load_model(path, torch_device=str(original.device))
     check_same_graph(original, back.proto, numbers)
     back = back.with_batch_axes({**original.axes.outputs, **original.axes.inputs}, judged=original.judged)

@@ -28,7 +28,8 @@ class Hardening:
     Attributes:
         recipe: One of `recipes.RECIPES`; ``auto`` chooses by the device.
         losses: Names of losses (`recipes.LOSSES`) in place of a recipe.
-        ball: Of virtual corruptions; the recipe's own where None.
+        ball: Of virtual corruptions; the recipe's own where None. A radius in units of the weights is kept, and no
+            other is tried; a relative one is where a search begins.
         alpha: Weight α of the corrupted loss in the named losses that have one, (1-α)L(w) + αL(w̃), above 0 and at most
             1; None: ½. 1 leaves the clean pass of noise and randbet out: twice the steps in the same time.
         virtual_steps: Gradients of a virtual corruption, at least 1.

@@ -158,6 +158,7 @@ def prepare(
         chosen = named_loss(options.losses, chip, alpha=options.alpha, **given)  # type: ignore[arg-type]
     else:
         chosen = recipe(options.recipe, chip, **given)  # type: ignore[arg-type]
+    chosen.check_strength(options.strength)
     if not wide_biases(trainable, names):
         if NegativeBiases.kind in options.losses:
             raise OptionError(
@@ -233,6 +234,9 @@ def beside(
     """Return the data to train on and the options, with what lies beside the model where nothing is given.
 
     ``model_train.npz`` is trained and chosen on, and ``model.npz`` is what both assessments are scored on.
+
+    Raises:
+        OptionError: If another part than usual is to be held out of data that bring samples to assess on.
     """
     if data is not None:
         return data, options
@@ -243,6 +247,11 @@ def beside(
     if not train.is_file():
         return data, options
     if options.test_data is None and test.is_file():
+        if options.held_out != Hardening.held_out:
+            raise OptionError(
+                f"--held-out {options.held_out:g} is a part of --data to assess on, and {path.stem} brings samples to "
+                f"assess on ({test.name}); leave it out, or give --data"
+            )
         options = replace(options, test_data=test)
     return train, options
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from faultsim.assessment.setting import Setting
 from faultsim.attacks.real import real_values
@@ -18,10 +19,15 @@ from faultsim.engine.objective import NetworkObjective
 from faultsim.results.hardening import Compared, Radius
 from faultsim.search import FixedPoint, OneStep, worst_case
 
-HALVINGS = 5
-"""Of the factor of two that a radius is first known to."""
+START = 0.01
+"""Where the search for a radius begins, a part of ‖w‖."""
 DOUBLINGS = 10
-MOST_SEARCHES = 4 * (HALVINGS + DOUBLINGS)
+"""Radii from `START` upwards, at most: the last is five times ‖w‖."""
+OCTAVES = 20
+"""Halvings of `START`, at most, downwards: less than 1e-8 of ‖w‖ is no change in float32."""
+HALVINGS = 5
+"""Of the factor of two that a radius is first known to: it is then known to 3 %, however small it is."""
+MOST_SEARCHES = 4 * (HALVINGS + OCTAVES)
 RELATIVE = "worst case at ε/‖w‖ ="
 """Before a relative radius, in the name of a figure."""
 
@@ -40,10 +46,9 @@ class Ladder:
         self._gradients = gradients
         self._seed = setting.options.seed
         stored = setting.stored
-        self._steps = {name: _step(one) for name, one in stored.items()}
         self.norm = math.sqrt(sum(float(np.sum(real_values(one) ** 2)) for one in stored.values()))
         self._scale = np.concatenate(
-            [np.broadcast_to(1.0 / self._steps[name], one.site.shape).reshape(-1) for name, one in stored.items()]
+            [np.broadcast_to(_per_unit(_step(one)), one.site.shape).reshape(-1) for one in stored.values()]
         )
         self._names = tuple(stored)
         self._known: dict[float, float] = {}
@@ -66,19 +71,36 @@ class Ladder:
         return self._known[eps]
 
     def radius(self, accuracy: float, tell: Callable[[], None] = lambda: None) -> float:
-        """Return the least ε found that brings the accuracy down to *accuracy*; NaN where none does."""
-        low, high = 0.0, 0.01 * self.norm
-        for _ in range(DOUBLINGS):
-            tell()
-            if self.accuracy(high) <= accuracy:
-                break
-            low, high = high, 2 * high
-        else:
+        """Return the least ε found that brings the accuracy down to *accuracy*, to 3 %; NaN where none does.
+
+        It goes up or down from 1 % of ‖w‖ by factors of two, and halves the last of them.
+        """
+        if not 0 < self.norm < math.inf:
             return math.nan
-        for _ in range(HALVINGS):
+
+        def reached(eps: float) -> bool:
             tell()
+            return self.accuracy(eps) <= accuracy
+
+        low = high = START * self.norm
+        if reached(high):
+            for _ in range(OCTAVES):
+                low = 0.5 * high
+                if not reached(low):
+                    break
+                high = low
+            else:
+                return high
+        else:
+            for _ in range(DOUBLINGS - 1):
+                low, high = high, 2 * high
+                if reached(high):
+                    break
+            else:
+                return math.nan
+        for _ in range(HALVINGS):
             middle = 0.5 * (low + high)
-            if self.accuracy(middle) <= accuracy:
+            if reached(middle):
                 high = middle
             else:
                 low = middle
@@ -140,8 +162,15 @@ def side_by_side(old: Ladder, new: Ladder, tell: Callable[[], None] = lambda: No
     return Radii(tuple(found), compared)
 
 
-def _step(stored: Stored) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _step(stored: Stored) -> NDArray[np.float64]:
     """Real units of one unit of the stored numbers."""
     if stored.values.dtype.kind not in "iu" or stored.site.scale is None:
         return np.ones(())
     return np.asarray(stored.site.scale, dtype=np.float64)
+
+
+def _per_unit(step: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return stored units in one real unit; 1 where a step is 0: such a weight is 0 whatever its code, and stays."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = 1.0 / np.abs(step)
+    return np.where(np.isfinite(found) & (found > 0), found, 1.0)

@@ -5,6 +5,7 @@ reverse; together they help both. Analog arrays are trained with their own laws.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -21,6 +22,7 @@ from faultsim.harden.losses import (
     SharpnessAware,
 )
 from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors, WeightClipping
+from faultsim.harden.strength import has_knob
 from faultsim.harden.together import Together
 from faultsim.library import closest
 from faultsim.specs.storage import AnalogStorage
@@ -42,12 +44,27 @@ class Recipe(NamedTuple):
         loss: The losses.
         why: One sentence.
         also: Losses that the validation samples decide about, in place of `loss`; None where there are none.
+        kept: Kinds of losses whose strength was given by an option of its own, and that option: no other is tried.
     """
 
     name: str
     loss: Loss
     why: str
     also: Loss | None = None
+    kept: Mapping[str, str] = {}
+
+    def check_strength(self, strength: float | None) -> None:
+        """Refuse a strength where the options have set every knob that it would turn.
+
+        Raises:
+            OptionError: If they have.
+        """
+        if strength is None or not self.kept or (has_knob(self.loss) and self.loss.kind not in self.kept):
+            return
+        given = " and ".join(dict.fromkeys(self.kept.values()))
+        raise OptionError(
+            f"{given} and --strength {strength:g} turn the same knob of {self.loss.kind}; leave one of them out"
+        )
 
 
 def recipe(
@@ -85,13 +102,14 @@ def recipe(
         _check_used((Plain(),), ball, virtual_steps, "--recipe plain")
         return Recipe("plain", Plain(), because)
     if chosen == "lp":
-        return Recipe("lp", star, because)
+        return Recipe("lp", star, because, kept=_given((star,), ball, None))
+    kept = _given((part,), ball, None)
     if chosen == "analog":
         noise = NoiseAware(device=device, conditions=conditions, alpha=PART)
-        return Recipe("analog", Together(losses=(noise, part)), because)
+        return Recipe("analog", Together(losses=(noise, part), kept=tuple(kept)), because, kept=kept)
     flips = RandomBitErrors(ber=0.003, device=device, alpha=PART)
-    losses = (WeightClipping(limit=2.5), flips, part)
-    return Recipe("bits", Together(losses=losses), because, Together(losses=(*losses, NegativeBiases())))
+    bits = Together(losses=(WeightClipping(limit=2.5), flips, part), kept=tuple(kept))
+    return Recipe("bits", bits, because, replace(bits, losses=(*bits.losses, NegativeBiases())), kept)
 
 
 def named_loss(
@@ -142,7 +160,20 @@ def named_loss(
         if not any(type(one) in (CorruptionResistant, NoiseAware, RandomBitErrors) for one in found):
             raise OptionError(f"--alpha is of l_star, noise and randbet, and --loss names {', '.join(names)} alone")
         found = [_at_alpha(one, alpha) for one in found]
-    return Recipe("losses", found[0] if len(found) == 1 else Together(losses=tuple(found)), "named with --loss")
+    kept = _given(tuple(found), ball, alpha)
+    loss = found[0] if len(found) == 1 else Together(losses=tuple(found), kept=tuple(kept))
+    return Recipe("losses", loss, "named with --loss", kept=kept)
+
+
+def _given(losses: tuple[Loss, ...], ball: Ball | None, alpha: float | None) -> dict[str, str]:
+    """Return the losses whose strength was given by an option of its own: a radius in units of the weights, or α."""
+    found = {}
+    for one in losses:
+        if ball is not None and not ball.relative and hasattr(one, "ball"):
+            found[one.kind] = f"--eps {ball.eps:g}"
+        elif alpha is not None and isinstance(one, NoiseAware):
+            found[one.kind] = f"--alpha {alpha:g}"
+    return found
 
 
 def _check_used(losses: tuple[Loss, ...], ball: Ball | None, virtual_steps: int, asked: str) -> None:

@@ -44,6 +44,8 @@ def save(run: "_Run", path: Path) -> None:
         "sum": run.sum,
         "count": run.count,
         "dropped": run.dropped,
+        "skipped": run.skipped,
+        "in_a_row": run.in_a_row,
         "curve": [point.row() for point in run.curve],
     }
     state.save(path, arrays, meta)
@@ -89,6 +91,7 @@ def _restore(run: "_Run", arrays: dict[str, Array], meta: dict[str, Any], place:
     run.judging, run.judged_at = float(meta.get("judging", 0.0)), run.spent
     run.sum, run.count = float(meta["sum"]), int(meta["count"])
     run.dropped = int(meta.get("dropped", 0))
+    run.skipped, run.in_a_row = int(meta.get("skipped", 0)), int(meta.get("in_a_row", 0))
     run.curve = [Point.of(row) for row in meta["curve"]]
 
 
@@ -103,17 +106,19 @@ def _check(run: "_Run", arrays: dict[str, Array], meta: dict[str, Any]) -> int:
         raise ValueError(f"step {step!r} of {run.planned}")
     if not isinstance(curve, list) or not curve:
         raise ValueError("no validation in it")
-    for key in ("spent", "judging", "count", "dropped", "sum"):
-        value = float(meta.get(key, 0.0) if key in ("judging", "dropped") else meta[key])
+    late = ("judging", "dropped", "skipped", "in_a_row")
+    for key in ("spent", "count", "sum", *late):
+        value = float(meta.get(key, 0.0) if key in late else meta[key])
         if not math.isfinite(value) or (value < 0 and key != "sum"):
             raise ValueError(f"{key} {value:g}")
+    stepped = step > int(meta.get("skipped", 0))
     wanted: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
     for name, leaf in run.leaves.items():
         like = np.dtype(str(leaf.dtype).removeprefix("torch.")), tuple(leaf.shape)
         wanted |= {f"{part}/{name}": like for part in ("leaf", "mean", "best")}
-        if step:
+        if stepped:
             wanted |= {f"optimizer/{key}/{name}": like for key in _moments(run)}
-        if step and isinstance(run.optimizer, torch.optim.Adam):
+        if stepped and isinstance(run.optimizer, torch.optim.Adam):
             wanted[f"optimizer/step/{name}"] = np.dtype(np.float32), ()
     if arrays.keys() != wanted.keys():
         raise ValueError(f"{min(arrays.keys() ^ wanted.keys())!r} is missing, or too much")

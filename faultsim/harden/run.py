@@ -91,8 +91,8 @@ def harden(
     """Train a deployed model against a chip, write the same graph with new numbers, and assess both on the same chips.
 
     The original is never touched. A model that did not help is written as ``candidate.onnx`` in *out* and not as
-    *target*; without *out* it is not kept. One whose assessment is cut short is kept beside *target*, as
-    ``<target>.candidate``, and a note of the exception names it.
+    *target*; without *out* it is not kept. Where the check of its file fails, or that or its assessment is cut short,
+    it is kept beside *target*, as ``<target>.candidate``, and a note of the exception names it.
 
     Args:
         model: Path of an ``.onnx`` file, the name of a bundled one, a `Model`, or a torch module.
@@ -144,11 +144,11 @@ def harden(
     trained = train_part(ready, options, loss, out, "final", told, tell, before=searched)
     spent = time.monotonic() - began
     numbers = ready.validator.settled(trained.numbers)
-    kept, written = out is not None, False
+    kept, written = out is not None, list[Path]()
     try:
         checked = ready.setting.model.as_deployed.fixed_batch or CHECKED
-        exported = write(ready.trainable, numbers, place, feeds_of(ready.test, checked))
-        written = True
+        feeds = feeds_of(ready.test, checked)
+        exported = write(ready.trainable, numbers, place, feeds, lambda: written.append(place))
         after = _assessed(exported.model, chip, _as_labels(ready.test), options, tell, "after")
         radii = _radii(ready, exported, options, tell) if options.radii else Radii((), ())
         result = assemble(

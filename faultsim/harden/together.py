@@ -19,10 +19,12 @@ class Together:
     Attributes:
         losses: At least one.
         factor: What their own strengths are multiplied by.
+        kept: Kinds of those whose strength was given, and is not multiplied.
     """
 
     losses: tuple[Loss, ...]
     factor: float = 1.0
+    kept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.losses:
@@ -80,4 +82,5 @@ class Together:
         """Return each at its strength."""
         if self.factor == 1:
             return list(self.losses)
-        return [one.with_strength(one.strength * self.factor) for one in self.losses]
+        own = self.kept
+        return [one if one.kind in own else one.with_strength(one.strength * self.factor) for one in self.losses]

@@ -17,9 +17,10 @@ from torch import Tensor
 from faultsim.errors import OptionError
 from faultsim.harden.augment import augmented
 from faultsim.harden.batch import BatchAt
-from faultsim.harden.blend import STEPS, Spares, spared
+from faultsim.harden.blend import ASKED, Spares, spared
 from faultsim.harden.curve import Judge, Point, Told, Trained, chosen
 from faultsim.harden.losses import After, Loss, evaluate
+from faultsim.harden.optimizer import optimizer_of, set_rate
 from faultsim.harden.options import Training
 from faultsim.harden.resume import resume_at, save
 from faultsim.harden.samples import Samples
@@ -29,11 +30,13 @@ from faultsim.rng import generator
 
 Array = NDArray[Any]
 MOST_ASIDE = 0.1
-"""Part of a time budget that is kept for the way back, at most."""
+"""Part of a time budget that is kept for the way back, at most, unless one way takes more."""
 MOST_BETWEEN = 0.1
 """Part of a time budget that goes by between two validations, at most."""
 MOST_JUDGING = 0.5
-"""Part of a time budget that is kept for the last validation, at most."""
+"""Part of a time budget that is kept for the last validation or for one way back, at most."""
+MOST_SKIPPED = 10
+"""Steps in a row whose loss is not finite, after which the training ends: another batch will not help."""
 
 
 def train(
@@ -51,6 +54,7 @@ def train(
     told: Told | None = None,
     tick: Callable[[int, int], None] | None = None,
     spares: Spares | None = None,
+    judging: float = 0.0,
 ) -> Trained:
     """Fine-tune a deployed graph.
 
@@ -70,6 +74,7 @@ def train(
         tick: Told of steps done and planned.
         spares: Says of numbers whether they spare the clean accuracy: the best and the last ones are brought towards
             the original's until they do (`blend.spared`), and the better ones are taken; None takes the best as it is.
+        judging: Seconds that a validation is known to take, where the judge knows the untrained model's score already.
 
     Raises:
         OptionError: If a name is not trained, the samples are fewer than a batch, or a checkpoint is of another
@@ -86,7 +91,7 @@ def train(
     if resume and checkpoint is not None and checkpoint.exists():
         resume_at(run, checkpoint)
     else:
-        run.begin(told)
+        run.begin(told, judging)
     return run.go(checkpoint, told, tick, spares)
 
 
@@ -112,24 +117,28 @@ class _Run:
         self.leaves = trainable.leaves()
         self.initial = {name: leaf.detach().clone() for name, leaf in self.leaves.items()}
         self.mean = {name: leaf.detach().clone() for name, leaf in self.leaves.items()}
-        self.lr = options.largest_rate(trainable.rms(self.leaves))
-        self.optimizer = _optimizer(list(self.leaves.values()), options, self.lr)
+        rms = trainable.rms(self.leaves)
+        self.lr = options.largest_rate(rms)
+        self.optimizer = optimizer_of(self.leaves, options, self.lr, rms)
         self.step = 0
         self.curve: list[Point] = []
         self.best: dict[str, Tensor] = {}
         self.slack = slack
         self.sum, self.count = 0.0, 0
         self.dropped = 0
+        self.skipped, self.in_a_row = 0, 0
         self.spent = 0.0
         self.budget = options.time_budget_s
         self.judging = 0.0  # seconds of the latest validation
         self.judged_at = 0.0  # seconds spent when it ended
+        self.asking = 0.0  # seconds of a look at the clean accuracy
         self._order: tuple[int, Array] = (-1, np.empty(0, np.int64))
 
-    def begin(self, told: Told | None) -> None:
+    def begin(self, told: Told | None, judging: float) -> None:
         """Judge the untrained model."""
         began = time.monotonic()
         self._validate(told, math.nan)
+        self.judging = max(self.judging, judging)
         self.spent = self.judged_at = time.monotonic() - began
 
     def go(
@@ -153,8 +162,8 @@ class _Run:
                 stopped = f"{self.options.patience} validations brought nothing better"
                 break
             rate = self._advance()
-            if rate is None:
-                stopped = f"the loss was not finite at step {self.step + 1}; lower the learning rate"
+            if self.in_a_row >= MOST_SKIPPED:
+                stopped = f"the loss was not finite in the {MOST_SKIPPED} steps to {self.step}; lower the learning rate"
                 break
             if tick is not None:
                 tick(self.step, self.planned)
@@ -171,16 +180,18 @@ class _Run:
         if stopped is not None and self.count and math.isfinite(self.sum):
             self._validate(told, self.lr * self.options.rate(self._progress()))
         best, part = chosen(self.curve, self.slack), 1.0
+        found = best.step
         leaves: Mapping[str, Tensor] = self.best
         if spares is not None and self.step:
             last = self.curve[-1], self.mean
             ends = [last] if best.step in (0, self.step) else [last, (best, self.best)]
             start = self.curve[0], self.initial
-            best, leaves, part = spared(self.trainable, start, ends, self.judge, spares, self._hold)
+            late = None if self.budget is None else lambda: self._late(before + time.monotonic() - began)
+            best, leaves, part = spared(self.trainable, start, ends, self.judge, spares, self._hold, late)
         self.spent = before + time.monotonic() - began
         numbers = self.trainable.numbers(leaves)
-        curve = tuple(self.curve)
-        return Trained(numbers, curve, best, self.step, self.planned, self.spent, stopped, part, self.dropped)
+        done = (self.step, self.planned, self.spent, stopped, part, self.dropped, self.skipped, found)
+        return Trained(numbers, tuple(self.curve), best, *done)
 
     def _hold(self, leaves: Mapping[str, Tensor]) -> None:
         self.loss.hold(After(leaves, self.initial, self.names, 1.0, self.trainable))
@@ -189,12 +200,18 @@ class _Run:
         """Keep of the time budget what the way back will take: two ways at most, their passes and validations."""
         if self.budget is None or spares is None:
             return
-        numbers = self.trainable.numbers(self.initial)
+        # other numbers than the deployed ones, whose statistics need not be taken anew
+        numbers = self.trainable.numbers({name: 0.9 * leaf.detach() for name, leaf in self.initial.items()})
         spares(numbers)  # what only the first call does is not counted
         began = time.monotonic()
         spares(numbers)
-        ways = 2 * (STEPS * (time.monotonic() - began) + self.judging)
-        self.budget -= min(ways, MOST_ASIDE * self.budget)
+        self.asking = time.monotonic() - began
+        way = ASKED * self.asking + self.judging
+        self.budget -= min(2 * way, max(MOST_ASIDE * self.budget, min(way, MOST_JUDGING * self.budget)))
+
+    def _late(self, spent: float) -> bool:
+        """Whether another look on the way back, and the validation at its end, would be past the time budget."""
+        return spent + self.asking + self.judging > (self.options.time_budget_s or math.inf)
 
     def _last_step(self) -> float:
         """Return the seconds after which no step begins: what is left of the budget is for the last validation."""
@@ -213,8 +230,8 @@ class _Run:
     def _progress(self) -> float:
         return min(max(self.step / self.planned, self.spent / self._last_step()), 1.0)
 
-    def _advance(self) -> float | None:
-        """Take one step; None where its loss or gradient is not finite, and nothing has moved."""
+    def _advance(self) -> float:
+        """Take one step and return its rate; where its loss or gradient is not finite, nothing moves, and it counts."""
         epoch, number = divmod(self.step, self.per_epoch)
         if self._order[0] != epoch:
             self._order = epoch, generator(self.options.seed, epoch, "harden", "batches").permutation(len(self.samples))
@@ -237,15 +254,18 @@ class _Run:
         value, grads = evaluate(self.loss, at)
         self.dropped += at.dropped
         norm = math.sqrt(sum(float(grad.double().square().sum()) for grad in grads.values()))
+        part = self.options.rate(self._progress())
+        rate = self.lr * part
         if not (math.isfinite(value) and math.isfinite(norm)):
-            return None
+            self.step += 1
+            self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
+            return rate
+        self.in_a_row = 0
         limit = self.options.clip_norm
         factor = limit / norm if limit and norm > limit else 1.0
         for name, leaf in self.leaves.items():
             leaf.grad = grads[name].detach() * factor
-        rate = self.lr * self.options.rate(self._progress())
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, part)
         self.optimizer.step()
         self.step += 1
         self.loss.project(After(self.leaves, self.initial, self.names, self._progress(), self.trainable))
@@ -274,21 +294,7 @@ class _Run:
         if told is not None:
             told(point, self.planned)
 
-    def _best_point(self) -> Point:
-        return max(self.curve, key=lambda point: point.score)  # the first of equal ones
-
     def _impatient(self) -> bool:
         patience = self.options.patience
-        return patience is not None and len(self.curve) - 1 - self.curve.index(self._best_point()) >= patience
-
-
-def _optimizer(leaves: list[Tensor], options: Training, lr: float) -> torch.optim.Optimizer:
-    if options.optimizer == "adam":
-        return torch.optim.Adam(leaves, lr=lr, weight_decay=options.weight_decay)
-    return torch.optim.SGD(
-        leaves,
-        lr=lr,
-        momentum=options.momentum,
-        weight_decay=options.weight_decay,
-        nesterov=options.momentum > 0,
-    )
+        best = max(self.curve, key=lambda point: point.score)  # the first of equal ones
+        return patience is not None and len(self.curve) - 1 - self.curve.index(best) >= patience

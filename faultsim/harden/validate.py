@@ -4,6 +4,7 @@ Its chips are never those of an assessment: their seed is derived from the train
 """
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -62,6 +63,7 @@ class Validator:
         slack: Scores that differ by less are taken as equal: a standard error of an accuracy of a half, and at most
             `MOST_SLACK`; 0 where none is counted.
         scale: Part of the device's set that the one-step worst case is taken at, in (0, 1].
+        seconds: What judging the original took; 0 until it was.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Validator:
         self.tolerance = max(tolerance, 1.0 / len(setting.data)) if self.counts else tolerance
         self.slack = min(MOST_SLACK, 0.5 / math.sqrt(len(setting.data))) if self.counts else 0.0
         self.scale = 1.0
+        self.seconds = 0.0
         self._original: Judged | None = None
         if self.constraint is not None and self.counts and not self.lossless:
             objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
@@ -119,7 +122,9 @@ class Validator:
         if not self._deployed(numbers):
             return self._judged(self.settled(numbers))
         if self._original is None:
+            began = time.monotonic()
             self._original = self._judged(numbers)
+            self.seconds = time.monotonic() - began
         return self._original
 
     def settled(self, numbers: Mapping[str, Array]) -> dict[str, Array]:

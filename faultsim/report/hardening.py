@@ -43,9 +43,25 @@ def _trained(result: HardenResult) -> Iterator[str]:
         f"{training.steps} of {training.planned} steps on {training.train_samples} samples towards {training.towards}, "
         f"step {training.best_step} taken, {training.seconds:.0f} s{ended}"
     )
+    yield from _curve(training)
     if training.part < 1:
         yield f"{training.part:.0%} of the way to the trained numbers: all of it may cost too much clean accuracy"
     yield f"batch norm: {training.batch_norm}; scales: {training.scales}{_precision(training)}"
+
+
+def _curve(training: TrainingInfo) -> Iterator[str]:
+    """Say in one line how the training went; nothing where it took no step."""
+    losses = [one for one in training.curve if one.step and one.train_loss is not None]
+    said = []
+    if losses:
+        steps = f" (steps to {losses[0].step} and to {losses[-1].step})"
+        said.append(f"training loss {losses[0].train_loss:.3g} → {losses[-1].train_loss:.3g}{steps}")
+    taken = next((one for one in training.curve if one.step == training.best_step), None)
+    if len(training.curve) > 1 and taken is not None:
+        best = "" if taken.step else ": none was better"
+        said.append(f"validation score {training.curve[0].score:.4g} → {taken.score:.4g} at step {taken.step}{best}")
+    if said:
+        yield "; ".join(said)
 
 
 def _below(result: HardenResult) -> Iterator[str]:

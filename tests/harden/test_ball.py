@@ -71,6 +71,15 @@ def test_a_relative_radius_is_the_same_part_of_the_weights_at_any_scale(p):
     assert float(torch.linalg.vector_norm(small, p)) == pytest.approx(0.1 * rms * 50 ** (1 / p), rel=1e-5)
 
 
+@pytest.mark.parametrize("p", [1.0, 1.5])
+def test_a_relative_radius_of_a_norm_below_2_is_no_longer_than_that_of_2(p):
+    g, w = torch.randn(5000, generator=torch.Generator().manual_seed(0)), torch.linspace(-1, 2, 5000)
+    moved, usual = (Ball(p=one, eps=0.03, relative=True).corruption({"w": g}, {"w": w})["w"] for one in (p, 2.0))
+    assert float(torch.linalg.vector_norm(moved, p)) == pytest.approx(0.03 * float(w.norm()), rel=1e-5)
+    assert float(moved.norm()) <= float(usual.norm()) * 1.00001
+    assert 0 < float(moved @ g) < float(usual @ g)
+
+
 def test_one_ball_a_tensor_spends_its_radius_in_each():
     g = {"a": torch.randn(9, generator=torch.Generator().manual_seed(1)), "b": 100 * torch.ones(4)}
     weights = {"a": torch.ones(9), "b": torch.ones(4)}

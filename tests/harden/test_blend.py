@@ -7,7 +7,7 @@ import torch
 from faultsim.engine.scored import scored_output
 from faultsim.errors import OptionError
 from faultsim.harden import Hardening, harden
-from faultsim.harden.blend import STEPS, blended
+from faultsim.harden.blend import ASKED, STEPS, blended
 from faultsim.harden.curve import Judged
 from faultsim.harden.losses import Plain
 from faultsim.harden.options import Training
@@ -61,6 +61,35 @@ def test_where_nothing_passes_the_original_is_left(moved):
     assert all(np.array_equal(array, trainable.model.numbers[name]) for name, array in original.items())
 
 
+@pytest.mark.parametrize("spared", [*range(STEPS + 1)])
+def test_where_time_is_short_the_way_is_halved_and_ends_where_it_would(moved, spared):
+    trainable, initial, far = moved
+    name = next(iter(far))
+    whole = float((far[name] - initial[name]).detach().norm())
+    asked = []
+
+    def hold(leaves):
+        asked.append(round(STEPS * float((leaves[name] - initial[name]).detach().norm()) / whole))
+
+    way = blended(trainable, initial, far, lambda numbers: (asked or [STEPS])[-1] <= spared, hold, lambda: False)
+    assert way.part == pytest.approx(spared / STEPS)
+    assert len(asked) + 1 <= ASKED
+
+
+def test_where_the_time_is_up_the_farthest_so_far_is_taken(moved):
+    trainable, initial, far = moved
+    for looks, part in ((0, 0), (1, 0), (2, 10 / STEPS), (3, 15 / STEPS)):
+        asked = []
+        way = blended(
+            trainable,
+            initial,
+            far,
+            lambda numbers, asked=asked: asked.append(1) or len(asked) > 1,
+            late=lambda asked=asked, looks=looks: len(asked) >= looks,
+        )
+        assert way.part == part
+
+
 def test_numbers_that_are_not_finite_are_never_asked_about(moved):
     trainable, initial, far = moved
     far[next(iter(far))].view(-1)[0] = torch.nan
@@ -111,6 +140,7 @@ def test_where_nothing_on_the_way_is_spared_or_better_the_original_is_kept():
     for score, spares in ((lambda far: far, lambda far: far < 1e-6), (lambda far: -far, lambda far: True)):
         done, stopped = _trained(score, spares)
         assert (done.part, done.best.step, stopped) == (1, 0, 0)
+        assert done.found == (12 if score(2.0) > 0 else 0)
 
 
 def _same(one, two):

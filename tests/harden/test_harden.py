@@ -19,6 +19,7 @@ from faultsim.assessment import Options, assess
 from faultsim.errors import OptionError
 from faultsim.harden import Ball, Hardening, Training, harden
 from faultsim.harden.prepare import beside
+from faultsim.harden.validate import Validator
 from faultsim.model import load_model
 from faultsim.report.hardening import lines
 from faultsim.results.hardening import HardenResult
@@ -114,6 +115,8 @@ def test_the_report_says_what_was_found(done):
     for row in found.result.compared:
         assert row.name in text
     assert "found, not proven" in text
+    first, last = found.result.training.curve[1], found.result.training.curve[-1]
+    assert f"training loss {first.train_loss:.3g} → {last.train_loss:.3g} (steps to 15 and to 60); validation" in text
     assert "batch norm: none; scales: keep" in text
     assert "L2 radius at which it loses 5 points" in text
 
@@ -145,6 +148,18 @@ def test_what_did_not_help_is_not_written_to_its_target(tmp_path):
     bare = harden("digits", "reram", target=tmp_path / "h.onnx", options=idle)
     assert not bare.result.helped
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
+
+
+def test_a_training_that_the_way_back_rejects_is_not_told_as_one_that_was_never_better(tmp_path, monkeypatch):
+    monkeypatch.setattr(Validator, "spares", lambda self, numbers: False)
+    score = Validator._judged
+    monkeypatch.setattr(Validator, "_judged", lambda self, numbers: score(self, numbers)._replace(score=next(rising)))
+    rising = iter(range(9))
+    options = replace(QUICK, radii=False, training=Training(steps=4, batch_size=32, validate_every=4))
+    result = harden("digits", "reram", target=tmp_path / "h.onnx", options=options).result
+    assert result.training.best_step == 0
+    assert any(note.startswith("Step 4 was better on the validation samples, but nothing") for note in result.notes)
+    assert not any("No step of the training was better" in note for note in result.notes)
 
 
 def test_the_strength_is_searched_and_a_search_goes_on_where_it_was(tmp_path):
@@ -228,7 +243,13 @@ def test_the_original_is_refused_as_target_before_anything_is_computed(tmp_path)
     path = Path(tmp_path / "m.onnx")
     path.write_bytes((DIGITS / "digits_float.onnx").read_bytes())
     with pytest.raises(OptionError, match="that is the original, which is never overwritten"):
-        harden(path, "reram", DIGITS / "digits_float.npz", target=path, options=replace(QUICK, ball=Ball(eps=0.1)))
+        harden(
+            path,
+            "reram",
+            DIGITS / "digits_float.npz",
+            target=path,
+            options=replace(QUICK, strength=None, ball=Ball(eps=0.1)),
+        )
 
 
 def test_the_package_is_the_function_however_it_was_imported():

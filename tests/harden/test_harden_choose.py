@@ -1,6 +1,7 @@
 """What short trainings choose, the learning rate among it, and the samples they are judged on."""
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +9,15 @@ import pytest
 
 from faultsim.assessment import Options
 from faultsim.assessment.setting import make_setting
+from faultsim.device import load_device
 from faultsim.engine.evaluate import Scorer
 from faultsim.errors import DataError, OptionError
-from faultsim.harden import Hardening, Training, harden
+from faultsim.harden import Ball, Hardening, Training, harden
 from faultsim.harden import choose as choose_module
 from faultsim.harden import validate as validate_module
 from faultsim.harden.choose import LOWER, TRIED
 from faultsim.harden.curve import Point
+from faultsim.harden.recipes import named_loss, recipe
 from faultsim.harden.train import train
 from faultsim.harden.trainable import Trainable
 from faultsim.harden.validate import LOST, MILD, PENALTY, Validator
@@ -187,14 +190,17 @@ def test_test_samples_without_labels_are_labelled_by_the_original(tmp_path):
 
 
 def test_the_time_that_the_search_leaves_is_the_final_trainings(tmp_path, monkeypatch):
-    given, spent = {}, []
+    given, spent, judged = {}, [], []
 
     def record(*args, **options):
+        judged.append(args[4].seconds)
         place = options["checkpoint"].parent.name
         given[place] = args[5].time_budget_s
+        began = time.monotonic()
         found = train(*args, **options)
         if place != "final":
-            spent.append(found.seconds)
+            time.sleep(0.2)
+            spent.append(time.monotonic() - began)
         return found
 
     monkeypatch.setattr(choose_module, "train", record)
@@ -203,13 +209,36 @@ def test_the_time_that_the_search_leaves_is_the_final_trainings(tmp_path, monkey
     assert given == {"final": 3600.0}
     given.clear()
     _harden(tmp_path / "b", replace(QUICK, losses=("plain",), training=quick))
-    assert given.pop("final") == pytest.approx(3600 - sum(spent))
-    assert list(given.values()) == [600.0, 600.0]
+    assert given.pop("final") == pytest.approx(3600 - sum(spent) - judged[-1], abs=0.3)
+    assert list(given.values()) == [(3600.0 - judged[-1]) / 6] * 2
+    assert len(set(judged[1:])) == 1  # the original was judged before the first of them
+    assert judged[1] > 0
     given.clear()
     spent.clear()
     _harden(tmp_path / "c", replace(QUICK, training=quick))
-    assert given.pop("final") == pytest.approx(3600 - sum(spent))
-    assert set(given.values()) == {3600.0 / 3 / 4}
+    assert given.pop("final") == pytest.approx(3600 - sum(spent) - judged[-1], abs=0.3)
+    assert set(given.values()) == {(3600.0 - judged[-1]) / 3 / 4}
+
+
+def test_a_short_training_without_a_step_is_told_and_not_compared(tmp_path, monkeypatch):
+    def idle(*args, **options):
+        found = train(*args, **options)
+        if options["checkpoint"].parent.name not in none:
+            return found
+        return replace(found, steps=0, curve=found.curve[:1], stopped="the time budget of 1 s was spent")
+
+    none = {"strength-0.03"}
+    monkeypatch.setattr(choose_module, "train", idle)
+    low = LOWER * _usual()
+    found = _harden(tmp_path, QUICK).result
+    said = "took no step (the time budget of 1 s was spent): compared with nothing."
+    assert f"The short training of l_star at strength 0.03 and a rate of {_usual():.3g} {said}" in found.notes
+    assert any(f"Validation scores nothing with a learning rate of {_usual():.3g}" in note for note in found.notes)
+    assert found.training.options["lr"] == pytest.approx(low)
+    assert "0.03" not in _scores(tmp_path)
+    none |= {f"strength-{one:g}-lr-{low:.4g}" for one in (0.03, 0.06, 0.015)}
+    again = _harden(tmp_path / "again", replace(QUICK, training=replace(QUICK.training, lr=low))).result
+    assert (again.training.strength, again.training.strengths) == (0.03, ())
 
 
 def test_a_diverged_short_training_does_not_win():
@@ -229,6 +258,28 @@ GIVEN = replace(QUICK, training=replace(QUICK.training, lr=1e-3), losses=("noise
 def test_an_alpha_that_was_given_to_noise_is_the_one_that_is_trained_with(tmp_path):
     training = _harden(tmp_path, replace(GIVEN, alpha=1.0)).result.training
     assert (training.strength, training.strengths) == (1.0, ())
+
+
+@pytest.mark.parametrize("options", [{"losses": ("l_star",)}, {"losses": ("l_a",)}, {"losses": (), "recipe": "lp"}])
+def test_a_radius_that_was_given_is_the_one_that_is_trained_with(tmp_path, options):
+    options = replace(GIVEN, ball=Ball(eps=0.5), **options)
+    training = _harden(tmp_path, options).result.training
+    assert (training.strength, training.strengths) == (0.5, ())
+    assert "eps=0.5, " in training.settings
+
+
+def test_a_factor_leaves_the_knobs_that_were_given_alone():
+    device = load_device("sram")
+    star = Ball(eps=0.5)
+    loss = named_loss(("l_star", "noise", "clip"), device, ball=star, alpha=0.4).loss.with_strength(2.0)
+    one, two, clip = loss.scaled()
+    assert (one.strength, two.strength, clip.strength) == (0.5, 0.4, 1.0)
+    relative = named_loss(("l_star", "clip"), device, ball=replace(star, relative=True)).loss.with_strength(2.0)
+    assert relative.scaled()[0].strength == 1.0
+    of_bits = recipe("bits", device, ball=star)
+    for one in (of_bits.loss, of_bits.also):
+        assert one.with_strength(2.0).scaled()[2].strength == 0.5
+    assert recipe("analog", load_device("reram"), ball=star).loss.with_strength(2.0).scaled()[1].strength == 0.5
 
 
 def test_a_strength_past_the_end_of_the_knob_is_no_other_loss(tmp_path, monkeypatch):

@@ -100,6 +100,19 @@ def test_minutes_are_minutes(faultsim, tmp_path):
         (("--loss", "l_a", "--virtual-steps", "2"), "--virtual-steps is of l_star and sam, not of --loss l_a"),
         (("--loss", "gradient_l1", "--loss", "l_a", "--eps", "0.1"), "gradient_l1 is for p = inf, not p = 2"),
         (("--eps", "0"), "eps is 0, it must be above 0"),
+        (("--loss", "l_star", "--eps", "0.5"), "--eps 0.5 and --strength 0.05 turn the same knob of l_star; leave one"),
+        (("--recipe", "lp", "--eps", "0.5"), "--eps 0.5 and --strength 0.05 turn the same knob of l_star; leave one"),
+        (("--loss", "noise", "--alpha", "0.9"), "--alpha 0.9 and --strength 0.05 turn the same knob of noise; leave"),
+        (
+            ("--loss", "noise", "--loss", "l_a", "--alpha", "0.9", "--eps", "0.5"),
+            "--alpha 0.9 and --eps 0.5 and --strength 0.05 turn the same knob of noise+l_a; leave one of them out",
+        ),
+        (("--search", "4"), "--search is how many strengths are tried, and --strength is given; leave one of them out"),
+        (
+            ("--validation", "0.15", "--validation-data", "v.npz"),
+            "--validation is a part of --data to choose by, and --validation-data is given; leave one of them out",
+        ),
+        (("--held-out", "0.3"), "--held-out 0.3 is a part of --data to assess on, and digits_float brings samples"),
     ],
 )
 def test_an_option_without_an_effect_is_refused(faultsim, tmp_path, words, message):

@@ -10,8 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from faultsim.assessment import assess
 from faultsim.cli import cli
-from faultsim.errors import OptionError
+from faultsim.errors import DisagreementError, OptionError
 from faultsim.harden import Training, harden
+from faultsim.harden import export as exporting
 from faultsim.harden import run as running
 from faultsim.model import load_model
 from tests.harden.conftest import DIGITS, Arrays
@@ -113,8 +114,21 @@ def test_a_hardening_that_is_cut_short_after_the_training_keeps_what_was_trained
     assert load_model(kept).sites
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DisagreementError("onnxruntime says otherwise")])
+def test_a_hardening_that_ends_in_the_check_of_its_file_keeps_what_was_trained(tmp_path, monkeypatch, error):
+    def checked(model, feeds):
+        raise error
+
+    monkeypatch.setattr(exporting, "check_agreement", checked)
+    with pytest.raises((KeyboardInterrupt, DisagreementError)) as raised:
+        harden("digits", "reram", target=tmp_path / "h.onnx", options=SHORT)
+    kept = tmp_path / "h.onnx.candidate"
+    assert raised.value.__notes__ == [f"The hardened model is {kept}; whether it helped was not judged."]
+    assert load_model(kept).sites
+
+
 def test_a_model_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
-    def refused(trainable, numbers, place, feeds):
+    def refused(trainable, numbers, place, feeds, wrote):
         place.parent.mkdir(parents=True)
         place.write_bytes(b"half")
         raise OSError("disk full")

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from example_result import example
 from hypothesis import given
 from hypothesis import strategies as st
 
 from faultsim.device import load_device
 from faultsim.errors import OptionError
 from faultsim.harden import samples
-from faultsim.harden.compare import verdict
+from faultsim.harden.compare import paired_loss, tail_rose, verdict
 from faultsim.harden.curve import Point, chosen, steady
 from faultsim.harden.options import Training
 from faultsim.harden.recipes import LOSSES, RECIPES, named_loss, recipe
@@ -144,14 +145,75 @@ def test_a_higher_mean_counts_only_where_the_paired_chips_say_so(low, helped):
     assert verdict((*_rows((0.9, 0.9), (0.1, 0.1)), mean), tolerance=0.003, gain=gain).helped is helped
 
 
-@pytest.mark.parametrize(("high", "told"), [(-0.0005, True), (0.0005, False), (None, False)])
-def test_a_mean_that_certainly_fell_within_the_tolerance_is_told(high, told):
+@pytest.mark.parametrize(("high", "helped"), [(-0.0005, False), (0.0005, True), (None, True)])
+def test_a_hardening_whose_mean_certainly_fell_did_not_help(high, helped):
     mean = Compared(name="random accuracy, mean", before=0.8, after=0.799, higher_is_better=True, fraction=True)
     gain = PairedGain(trials=20, mean=-0.001, low=-0.002 if high is not None else None, high=high, better=5)
     found = verdict((*_rows((0.9, 0.9), (0.5, 0.6)), mean), tolerance=0.003, gain=gain)
-    assert found.helped
-    assert ("random accuracy, mean 80.0% → 79.9% fell, which is not chance" in found.sentence) is told
+    assert found.helped is helped
+    assert ("random accuracy, mean 80.0% → 79.9% fell, which is not chance" in found.sentence) is not helped
     assert not verdict((*_rows((0.9, 0.9), (0.5, 0.6)), mean), tolerance=0.0005, gain=gain).helped
+
+
+def test_one_sample_more_is_no_gain_and_a_tail_has_to_be_shown_by_the_chips():
+    one_more = _rows((0.9, 0.9), (0.5, 0.505), (0.4, 0.405))
+    found = verdict(one_more, tolerance=0.003, least=1 / 200)
+    assert not found.helped
+    assert "nothing improved by more than chance (random accuracy, 5th percentile 50.0% → 50.5%" in found.sentence
+    assert verdict(_rows((0.9, 0.9), (0.5, 0.5), (0.4, 0.41)), tolerance=0.003, least=1 / 200).helped
+    tail = _rows((0.9, 0.9), (0.5, 0.6))
+    assert verdict(tail, tolerance=0.003, least=1 / 200).helped
+    assert not verdict(tail, tolerance=0.003, least=1 / 200, tail_shown=False).helped
+
+
+def _chips(accuracies, losses=None):
+    """An assessment of chips with these accuracies out of 1,000."""
+    whole = example(trials=40)
+    losses = [-float(one) for one in accuracies] if losses is None else losses
+    row = whole.random.per_trial[0]
+    rows = tuple(
+        row.model_copy(update={"trial": i, "n": 1000, "correct": round(1000 * a), "loss": ell})
+        for i, (a, ell) in enumerate(zip(accuracies, losses, strict=True))
+    )
+    return whole.model_copy(update={"random": whole.random.model_copy(update={"per_trial": rows})})
+
+
+@pytest.mark.parametrize("loss", [False, True])
+@pytest.mark.parametrize(
+    ("chips", "bad_then", "bad_now", "rose"),
+    [
+        (100, 10, 0, True),
+        (60, 6, 0, True),
+        (100, 10, 10, False),
+        (100, 5, 5, False),
+        (20, 2, 0, False),
+        (100, 0, 10, False),
+    ],
+)
+def test_a_tail_rises_where_the_sign_test_over_the_bad_chips_says_so(chips, bad_then, bad_now, rose, loss):
+    spread = np.linspace(0.8, 0.9, chips)
+    before, after = spread.copy(), spread[::-1].copy()
+    before[:bad_then] = 0.3
+    after[chips - bad_now :] = 0.3
+    assert tail_rose(_chips(before), _chips(after), loss=loss) is rose
+
+
+def test_the_mean_loss_counts_chip_by_chip():
+    def row(name, before, after):
+        return Compared(name=name, before=before, after=after, higher_is_better=False, fraction=False)
+
+    rng = np.random.default_rng(0)
+    before = 3.0 + rng.normal(size=30)
+    gain = paired_loss(_chips(before * 0, before), _chips(before * 0, before - 0.01 * rng.random(30)))
+    assert 0 < gain.low < gain.mean < 0.01
+    rows = (
+        row("clean loss", 1.0, 1.0),
+        row("random loss, mean", 3.0, 2.995),
+        row("random loss, 95th percentile", 4, 4),
+    )
+    assert verdict(rows, tolerance=0.003, gain=gain).helped
+    assert not verdict(rows, tolerance=0.003).helped
+    assert paired_loss(_chips(before * 0, before), _chips(before * 0, [None, *before[1:]])) is None
 
 
 def test_losses_are_compared_where_nothing_is_counted():
@@ -162,6 +224,11 @@ def test_losses_are_compared_where_nothing_is_counted():
     assert verdict(good, tolerance=0.003).helped
     bad = (row("clean loss", 1.0, 1.1), row("random loss, 95th percentile", 3.0, 2.0))
     assert not verdict(bad, tolerance=0.003).helped
+    for worst, helped in (
+        (100.2, True),
+        (100.4, False),
+    ):  # the tolerance is a part of each figure, not of the clean one
+        assert verdict((*good, row("worst-case loss", 100.0, worst)), tolerance=0.003).helped is helped
 
 
 def test_of_strengths_that_the_validation_cannot_tell_apart_the_weakest_is_taken():

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
 
 from faultsim.engine.scored import scored_output
 from faultsim.errors import DataError, OptionError
@@ -219,20 +220,25 @@ def test_a_training_without_progress_ends_early():
     assert found.best.step == 0
 
 
-@pytest.mark.parametrize(("seconds", "left"), [(1.0, 954.0), (10.0, 900.0)])
+@pytest.mark.parametrize(("seconds", "left"), [(1.0, 982.0), (10.0, 900.0), (40.0, 757.0), (200.0, 500.0)])
 def test_the_way_back_has_its_part_of_the_time_budget(monkeypatch, seconds, left):
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     run = object.__new__(module._Run)
-    run.trainable, run.initial, run.budget = SimpleNamespace(numbers=lambda leaves: leaves), {}, 1000.0
+    run.trainable = SimpleNamespace(numbers=lambda leaves: leaves)
+    run.initial, run.budget = {"w": torch.ones(2)}, 1000.0
     run.judging = 3.0
+    run.options = Training(time_budget_s=1000.0)
 
     def spares(numbers):
+        assert not torch.equal(numbers["w"], run.initial["w"])  # those of the deployed weights may cost less
         now[0] += seconds
         return True
 
     run._set_aside(spares)
-    assert run.budget == left  # two ways of twenty passes and a validation each, a tenth at most
+    # two ways of six passes and a validation each, a tenth at most unless one takes more, and half at most then
+    assert run.budget == left
+    assert [run._late(1000 - seconds - late) for late in (3.0, 2.9)] == [False, True]
     run._set_aside(None)
     assert run.budget == left
 
@@ -285,6 +291,54 @@ def test_a_training_that_diverges_keeps_the_best_before_it():
     assert "was not finite" in found.stopped
     assert all(np.isfinite(array).all() for array in found.numbers.values())
     assert found.best.step == 0
+
+
+def _with_losses(monkeypatch, bad, value=float("nan")):
+    """Let the loss of some steps be no number."""
+    evaluate, step = module.evaluate, [0]
+
+    def evaluated(*args):
+        found, grads = evaluate(*args)
+        step[0] += 1
+        return (value if step[0] in bad else found), grads
+
+    monkeypatch.setattr(module, "evaluate", evaluated)
+
+
+def test_a_step_whose_loss_is_not_finite_is_skipped_and_counted(monkeypatch, tmp_path):
+    place = tmp_path / "c.safetensors"
+    _with_losses(monkeypatch, {1, 2, 9, 20})
+    found = _job(loss=Plain(), checkpoint=place)
+    assert (found.steps, found.skipped, found.stopped) == (24, 4, None)
+    assert all(np.isfinite(point.train_loss) for point in found.curve[1:])
+    assert state.load(place)[1]["skipped"] == 4
+    assert _job(loss=Plain(), checkpoint=place, resume=True).skipped == 4
+
+
+def test_a_training_goes_on_from_a_checkpoint_before_its_first_step(monkeypatch, tmp_path):
+    place = tmp_path / "c.safetensors"
+
+    def stop(point, planned):
+        if point.step == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        _with_losses(patched, set(range(1, 7)))
+        with pytest.raises(KeyboardInterrupt):
+            _job(loss=Plain(), checkpoint=place, told=stop)
+    assert state.load(place)[1]["step"] == state.load(place)[1]["skipped"] > 0
+    assert _job(loss=Plain(), checkpoint=place, resume=True).steps == 24
+
+
+def test_a_training_ends_after_ten_steps_in_a_row_that_are_not_finite(monkeypatch):
+    with monkeypatch.context() as patched:
+        _with_losses(patched, {*range(3, 12), *range(13, 22)})  # nine, and nine more
+        found = _job(loss=Plain())
+    assert (found.steps, found.skipped, found.stopped) == (24, 18, None)
+    _with_losses(monkeypatch, set(range(5, 100)))
+    found = _job(loss=Plain(), steps=60, validate_every=3)
+    assert found.stopped == "the loss was not finite in the 10 steps to 14; lower the learning rate"
+    assert (found.steps, found.skipped) == (14, 10)
 
 
 def test_towards_the_clean_model_a_clean_model_stays_where_it_is():

@@ -20,7 +20,7 @@ QUICK = Hardening(
     recipe="analog",
     strength=1.0,
     training=Training(steps=100, batch_size=32, validate_every=50),
-    assess=Options(trials=4, site_trials=0, site_samples=32, search_gradients=2),
+    assess=Options(trials=16, site_trials=0, site_samples=32, search_gradients=2),
     chips=1,
     tolerance=0.03,
     radii=False,

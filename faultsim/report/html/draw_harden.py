@@ -1,12 +1,16 @@
-"""The charts of a hardening: figures and chips before and after. Those of an assessment: `draw.py`."""
+"""The charts of a hardening: before and after, and its training. Those of an assessment: `draw.py`."""
 
-from faultsim.report.html.chart import Axis, Boxes, Chart, Dots, Line, Mark, Rule, Tick, bounded
+from faultsim.report.html.chart import Axis, Boxes, Chart, Dots, Line, Mark, Rule, Tick, bounded, linear, logarithmic
 from faultsim.report.html.draw import _axis, _histogram
 from faultsim.report.html.headline import Headline, headline
 from faultsim.report.words import counted, percent
 from faultsim.results import Result
-from faultsim.results.hardening import Compared, HardenResult
+from faultsim.results.hardening import Compared, HardenResult, TrainingInfo
 
+_WIDE = 20.0
+"""Losses that differ by this factor are drawn over a logarithmic axis."""
+_FALL = 4.0
+"""How far below the best score the axis reaches at most, in parts of the best, where scores are no accuracies."""
 _SHORT = {
     "random accuracy, mean": "mean chip",
     "random accuracy, 5th percentile": "5th percentile",
@@ -16,8 +20,9 @@ _SHORT = {
 
 
 def harden_charts(harden: HardenResult) -> list[Chart]:
-    """Return what there is to draw: each accuracy before and after, and both histograms of chips."""
-    every = (harden_chart(harden), both_chips_chart(harden))
+    """Return what there is to draw: accuracies and chips before and after, losses and scores over the steps."""
+    of_training = loss_chart(harden.training), score_chart(harden.training)
+    every = (harden_chart(harden), both_chips_chart(harden), *of_training)
     return [one for one in every if one is not None]
 
 
@@ -81,6 +86,73 @@ def both_chips_chart(harden: HardenResult) -> Chart | None:
         y=bounded("chips", 0, 1.08 * max(bar.y1 for bar in (*bars, *old)), whole=True),
         marks=tuple(marks),
     )
+
+
+def loss_chart(training: TrainingInfo) -> Chart | None:
+    """Return the training loss over the steps, the clean validation loss beside it; None without two points of one."""
+    trained = tuple((float(one.step), one.train_loss) for one in training.curve if one.step)
+    clean = tuple((float(one.step), one.loss) for one in training.curve)
+    shown = [value for _, value in (*trained, *clean) if value is not None]
+    if max(sum(value is not None for _, value in points) for points in (trained, clean)) < 2:
+        return None
+    wide = min(shown) > 0 and max(shown) > _WIDE * min(shown)
+    marks: tuple[Mark, ...] = (
+        Line(points=trained, tone="chip", label="training loss", dots=True),
+        Line(points=clean, tone="ink", dash="dashed", label="clean, validation samples"),
+        _taken(training),
+    )
+    said = [
+        f"{name} {_number(one[0][1])} at step {one[0][0]:g}, {_number(one[-1][1])} at step {one[-1][0]:g}"
+        for name, one in (("Training loss", trained), ("clean loss on the validation samples", clean))
+        if one
+    ]
+    return Chart(
+        name="training-loss",
+        title=f"Loss over the training, step {training.best_step} taken",
+        said=f"{'; '.join(said)}. The training loss is a mean over the steps since the point before.",
+        x=_steps(training),
+        y=logarithmic("loss", shown) if wide else linear("loss", shown),
+        marks=marks,
+    )
+
+
+def score_chart(training: TrainingInfo) -> Chart | None:
+    """Return the validation score over the steps, the clean accuracy beside it; None without two points."""
+    curve = training.curve
+    if len(curve) < 2:
+        return None
+    counted_right = all(one.accuracy is not None for one in curve)
+    unit = 100.0 if counted_right else 1.0
+    best, start = max(one.score for one in curve), curve[0].score
+    floor = min(start, best - (1.0 if counted_right else _FALL * max(abs(best), best - start)))
+    clean = tuple((float(one.step), 100 * one.accuracy) for one in curve if one.accuracy is not None)
+    scores = tuple((float(one.step), unit * one.score) for one in curve)
+    shown = [max(value, unit * floor) for _, value in scores] + [value for _, value in clean]
+    cut = ", cut below" if min(one.score for one in curve) < floor else ""
+    marks: list[Mark] = [Line(points=scores, tone="good", label=f"validation score{cut}", dots=True)]
+    marks += [Line(points=clean, tone="ink", dash="dashed", label="clean accuracy")] if clean else []
+    taken = next((one.score for one in curve if one.step == training.best_step), best)
+    return Chart(
+        name="validation-score",
+        title=f"Validation score over the training, step {training.best_step} taken",
+        said=f"Score {start:.4g} before the training, {taken:.4g} at step {training.best_step}, which was taken; "
+        f"{best:.4g} at best.",
+        x=_steps(training),
+        y=linear("%" if counted_right else "score", shown),
+        marks=(*marks, _taken(training)),
+    )
+
+
+def _taken(training: TrainingInfo) -> Rule:
+    return Rule(at=float(training.best_step), axis="x", tone="worst", dash="dotted", label="taken")
+
+
+def _steps(training: TrainingInfo) -> Axis:
+    return bounded("training steps", 0.0, float(max(one.step for one in training.curve) or 1), whole=True)
+
+
+def _number(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4g}"
 
 
 def _values(result: Result, of: Headline) -> list[float]:

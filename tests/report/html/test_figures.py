@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from faultsim.report.html import Bundle, figures, write_figures
 from faultsim.report.html.chart import bounded, linear, logarithmic
+from faultsim.report.html.draw_harden import harden_charts
 from faultsim.report.html.svg import file_text
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -21,7 +22,8 @@ ALL = Bundle(result=example(), harden=harden(), sweep=sweep(), campaign=campaign
 def test_every_kind_has_its_figures():
     assert set(figures(ALL)) == {
         "chips", "random-against-worst", "damage-along-the-graph", "sweep", "before-and-after",
-        "chips-before-and-after", "tensor-by-bit", "attack", "bit-map-8", "bit-map-32",
+        "chips-before-and-after", "training-loss", "validation-score", "tensor-by-bit", "attack", "bit-map-8",
+        "bit-map-32",
     }  # fmt: skip
     assert list(figures(Bundle(attack=attack(cells=True)))) == ["attack-cells"]
 
@@ -59,6 +61,50 @@ def test_the_curve_of_a_sweep_is_of_its_means_and_shows_every_chip():
     assert len(each.points) == sum(one.random.trials for one in found.points)
     worst = next(mark for mark in marks if mark.label == "worst drawn")
     assert [y for _, y in worst.points] == [100 * one.random.accuracy.min for one in found.points]
+
+
+def _curve(*points, best_step=0):
+    """A hardening whose training went through points (step, training loss, clean loss, accuracy, score)."""
+    whole = harden()
+    names = "step", "train_loss", "loss", "accuracy", "score"
+    first = whole.training.curve[0]
+    curve = tuple(first.model_copy(update=dict(zip(names, one, strict=True))) for one in points)
+    return whole.model_copy(
+        update={"training": whole.training.model_copy(update={"curve": curve, "best_step": best_step})}
+    )
+
+
+def _drawn(hardened):
+    return {one.name: {mark.label: mark for mark in one.marks} for one in harden_charts(hardened)}
+
+
+def test_the_training_is_drawn_over_its_steps_and_the_step_that_was_taken_is_marked():
+    points = (0, None, 0.2, 0.9, 0.5), (5, 2.0, 0.3, 0.8, 0.6), (9, 1.0, 0.1, 0.95, 0.7), (12, 0.5, 0.2, 0.9, 0.65)
+    drawn = _drawn(_curve(*points, best_step=9))
+    loss, score = drawn["training-loss"], drawn["validation-score"]
+    assert loss["training loss"].points == ((5, 2.0), (9, 1.0), (12, 0.5))
+    assert loss["clean, validation samples"].points == ((0, 0.2), (5, 0.3), (9, 0.1), (12, 0.2))
+    assert score["validation score"].points == tuple((step, pytest.approx(100 * s)) for step, *_, s in points)
+    assert score["clean accuracy"].points == tuple((step, pytest.approx(100 * a)) for step, _, _, a, _ in points)
+    for marks in (loss, score):
+        assert (marks["taken"].at, marks["taken"].axis) == (9, "x")
+
+
+def test_a_training_that_diverged_does_not_flatten_the_rest_of_its_curve():
+    points = (0, None, 0.2, 0.9, 0.5), (5, 1.0, 0.3, 0.8, 0.7), (9, None, 1e30, 0.1, -1e9)
+    charts = {one.name: one for one in harden_charts(_curve(*points, best_step=5))}
+    axis = charts["validation-score"].y
+    assert -70 < axis.low < -25  # a hundred points below the best, and some room
+    assert charts["validation-score"].marks[0].label == "validation score, cut below"
+    assert charts["training-loss"].y.log
+    of_losses = (0, None, 0.2, None, -0.2), (5, 1.0, 0.1, None, -0.1), (9, 5.0, 9e9, None, -1e9)
+    axis = next(one for one in harden_charts(_curve(*of_losses)) if one.name == "validation-score").y
+    assert -0.6 < axis.low < -0.5
+    assert axis.label == "score"
+
+
+def test_a_training_without_a_second_point_has_no_curve():
+    assert not {"training-loss", "validation-score"} & set(_drawn(_curve((0, None, 0.2, 0.9, 0.5))))
 
 
 def test_the_heat_map_is_darker_where_more_flips_are_critical():

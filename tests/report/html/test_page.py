@@ -184,6 +184,8 @@ def test_before_and_after_say_what_got_better_and_what_is_not_finite():
     assert "+5.00 pt" in text
     assert "not finite" in text
     assert "Chips after hardening" in text
+    assert "Loss over the training, step 10 taken" in text
+    assert "Score 0.9 before the training, 0.95 at step 10, which was taken; 0.95 at best." in text
 
 
 @pytest.mark.parametrize("result", [shifted(0).model_copy(update={"random": None, "random_in_set": None}),
