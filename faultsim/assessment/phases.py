@@ -89,7 +89,7 @@ def random_in_set(setting: Setting, found: ChipSet, rows: list[TrialRow], progre
     """Draw and score random corruptions of the set (the closed-form solver on a normal direction)."""
     if found.constraint is None or len(rows) >= setting.options.trials:
         return
-    objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
+    objective = NetworkObjective(setting.model, setting.stored, setting.scorer, found.constraint)
     shapes = {name: one.site.shape for name, one in setting.stored.items()}
     trials = setting.options.trials
     constraint = found.constraint
@@ -143,7 +143,9 @@ def find_worst(
         return None
     options = setting.options
     part = setting.subset(options.search_samples)
-    objective = _Counted(NetworkObjective(setting.model, setting.stored, part), progress, options.search_gradients)
+    objective = _Counted(
+        NetworkObjective(setting.model, setting.stored, part, found.constraint), progress, options.search_gradients
+    )
     result = worst_case(
         objective,
         found.constraint,
@@ -155,7 +157,7 @@ def find_worst(
     counted = setting.task.counts_correct
     known: list[tuple[Score, str, _Origin]] = [(_of_tally(fault_free, counted=counted), "none", fault_free)]
     known += [(_of_row(one, counted=counted), f"random_in_set {one.trial}", one) for one in in_set]
-    whole = NetworkObjective(setting.model, setting.stored, setting.scorer)
+    whole = NetworkObjective(setting.model, setting.stored, setting.scorer, found.constraint)
     if part is setting.scorer:
         least = result.least_accurate
         known += [(result.score, result.method, result.delta), (least.score, least.method, least.delta)]

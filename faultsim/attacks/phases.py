@@ -47,7 +47,7 @@ def one_set(prepared: Prepared, ball: Ball | None, search: Search) -> tuple[Atta
     if found.search is None and not found.randoms:
         raise StoppedEarlyError
     proof = held_to(found, prove(prepared, over.constraint, search.certify))
-    objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
+    objective = NetworkObjective(setting.model, setting.stored, setting.scorer, over.constraint)
     size = size_of(over.constraint, setting.stored, objective.numbers(found.worst.delta)) if found.worst.delta else None
     result = frame(prepared, seconds=0.0, command="").model_copy(
         update={
@@ -125,14 +125,17 @@ def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Sear
         why_not = next((one.why_not for one in found if one.why_not), "")
         if why_not:
             prepared.notes.append(f"No radius is proven: {why_not}.")
+        outside = any(one.size is not None and one.size > 1 + _ROUNDED for one in found)
+        bound = "they are no upper bounds where rounding leaves the set" if outside else "they are upper bounds"
         prepared.notes.append(
-            "Critical radii are searched and scored on the samples of --data; they are upper bounds of the true ones."
+            f"Critical radii are searched on {prepared.searched_on}, and the accuracy is judged on those of --data; "
+            f"{bound} of the true ones."
         )
     prepared.notes.extend(_rounded_points(prepared, unit, curve, points))
     for one in found:
         if one.size is not None and one.size > 1 + _ROUNDED:
             prepared.notes.append(
-                f"Rounded to the stored codes the corruption at the critical radius of {one.name} is {one.size:.3g} "
+                f"Rounded to the stored numbers the corruption at the critical radius of {one.name} is {one.size:.3g} "
                 "times as large as it: what breaks the accuracy lies outside of the set."
             )
     own = 1.0 if ball is None else ball.eps
@@ -183,11 +186,11 @@ def _rounded(size: float | None, where: str = "") -> list[str]:
     """Return what a reader must know of a corruption that is so many radii large as it is deployed."""
     if size is not None and size > 1 + _ROUNDED:
         return [
-            f"Rounded to the stored codes the worst corruption{where} is {size:.3g} times as large as eps: the format "
-            "holds nothing between two codes."
+            f"Rounded to the stored numbers the worst corruption{where} is {size:.3g} times as large as eps: the "
+            "format holds nothing between."
         ]
     if size == 0:
-        return [f"The set{where} is finer than the stored codes: every corruption tried rounds to no change."]
+        return [f"The set{where} is finer than the stored numbers: every corruption tried rounds to no change."]
     return []
 
 

@@ -102,7 +102,7 @@ def find(
         randoms: Whether random corruptions are drawn.
     """
     setting, stopped = prepared.setting, prepared.stopped
-    whole = NetworkObjective(setting.model, setting.stored, setting.scorer)
+    whole = NetworkObjective(setting.model, setting.stored, setting.scorer, constraint)
     clean = whole.score(None)
     nothing = Scored(clean, "none", {})
     candidates: list[Scored] = [nothing]
@@ -118,7 +118,7 @@ def find(
         candidates.append(Scored(score, f"random trial {trial}", delta))
         candidates = [nothing, *_best(candidates)]  # each delta is as large as the model
     most = search.most_gradients(GRADIENTS)
-    objective = NetworkObjective(setting.model, setting.stored, prepared.search)
+    objective = NetworkObjective(setting.model, setting.stored, prepared.search, constraint)
     watched = WatchedObjective(objective, stopped, prepared.tell, phase, most)
     result: WorstCase | None = None
     with suppress(BudgetSpentError):

@@ -9,7 +9,8 @@ from hypothesis.extra import numpy as arrays
 
 from faultsim import load_device, load_model
 from faultsim.corruption import Site, Stored
-from faultsim.engine.objective import NetworkObjective, settle
+from faultsim.engine.objective import NetworkObjective
+from faultsim.engine.settle import settle
 from faultsim.formats import parse_format
 
 
