@@ -132,7 +132,7 @@ def find_cells(prepared: Prepared, cells: Cells, search: Search, *, seed: int) -
         screen=_screen(prepared, cells, loss, seed),
         budget_gradients=search.most_gradients(GRADIENTS),
         budget_forwards=most,
-        restarts=min(search.restarts, 1),
+        restarts=1 if search.restarts is None else search.restarts,
         seed=seed,
     )
     plain = NetworkEdits(setting.model, setting.stored, setting.scorer)

@@ -121,7 +121,7 @@ def _rounded(stored: Stored, block: Block, place: slice, delta: NDArray[Any], he
     outside = (moved > high * (1 + _SURE)) | (moved < low * (1 + _SURE))
     with np.errstate(divide="ignore", invalid="ignore"):
         units, fewer = (np.where(scale > 0, np.abs(one) / scale, 0.0) for one in (moved, back))
-    return _Rounded(*(one.reshape(-1) for one in (units, fewer, can, outside, left)))
+    return _Rounded(units.reshape(-1), fewer.reshape(-1), can.reshape(-1), outside.reshape(-1), left.reshape(-1))
 
 
 def _own(given: Any, shape: tuple[int, ...], place: slice, *, alone: bool, default: float) -> NDArray[np.float64]:
