@@ -50,6 +50,7 @@ class NetworkObjective:
         output, task = self.scorer.output, self.scorer.task
         total, units = 0.0, 0
         sums: Tensors = {name: np.zeros(one.site.shape) for name, one in self.stored.items()}
+        before = self.forwards
         kind = self._collapse(numbers) if loss == "collapse" else loss
         for batch in self.scorer.batches():
             labels = label_tensor(self.scorer.batch_labels(batch)).to(self.model.device)
@@ -71,7 +72,8 @@ class NetworkObjective:
         found = Gradient(total / n, {name: gradient / n for name, gradient in sums.items()})
         if delta is None:
             self._clean[loss] = found
-        return found
+        beside = self.forwards - before
+        return found._replace(forwards=beside) if beside else found
 
     def score(self, delta: Deltas | None) -> Score:
         """Return mean loss, mean margin and accuracy under *delta*; a sample that is not finite is wrong."""

@@ -149,6 +149,7 @@ class Probe:
             self._lacking.add(loss)  # a task without classes counts no errors
             return _NONE
         self.gradients += 1
+        self.forwards += found.forwards
         return found
 
     def _score(self, delta: Tensors | None) -> Score:
