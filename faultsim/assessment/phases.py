@@ -87,12 +87,11 @@ def summary(
 
 def random_in_set(setting: Setting, found: ChipSet, rows: list[TrialRow], progress: Progress) -> None:
     """Draw and score random corruptions of the set (the closed-form solver on a normal direction)."""
-    if found.constraint is None or len(rows) >= setting.options.trials:
+    constraint, trials = found.constraint, setting.options.trials
+    if constraint is None or len(rows) >= trials:
         return
-    objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
+    objective = NetworkObjective(setting.model, setting.stored, setting.scorer, constraint)
     shapes = {name: one.site.shape for name, one in setting.stored.items()}
-    trials = setting.options.trials
-    constraint = found.constraint
 
     def numbers(trial: int) -> Mapping[str, NDArray[Any]]:
         return objective.numbers(constraint.random(generator(setting.options.seed, trial, "random_in_set"), shapes))
@@ -143,7 +142,8 @@ def find_worst(
         return None
     options = setting.options
     part = setting.subset(options.search_samples)
-    objective = _Counted(NetworkObjective(setting.model, setting.stored, part), progress, options.search_gradients)
+    network = NetworkObjective(setting.model, setting.stored, part, found.constraint)
+    objective = _Counted(network, progress, options.search_gradients)
     result = worst_case(
         objective,
         found.constraint,
@@ -155,7 +155,7 @@ def find_worst(
     counted = setting.task.counts_correct
     known: list[tuple[Score, str, _Origin]] = [(_of_tally(fault_free, counted=counted), "none", fault_free)]
     known += [(_of_row(one, counted=counted), f"random_in_set {one.trial}", one) for one in in_set]
-    whole = NetworkObjective(setting.model, setting.stored, setting.scorer)
+    whole = NetworkObjective(setting.model, setting.stored, setting.scorer, found.constraint)
     if part is setting.scorer:
         least = result.least_accurate
         known += [(result.score, result.method, result.delta), (least.score, least.method, least.delta)]
@@ -291,7 +291,7 @@ class _Counted(NetworkObjective):
     """An objective that reports every gradient."""
 
     def __init__(self, inner: NetworkObjective, progress: Progress, total: int) -> None:
-        super().__init__(inner.model, inner.stored, inner.scorer)
+        super().__init__(inner.model, inner.stored, inner.scorer, inner.within)
         self._progress = progress
         self._total = total
 

@@ -30,6 +30,7 @@ from faultsim.search.bits import (
     Targeted,
     Untargeted,
     WorstCells,
+    has_room,
     worst_cells,
 )
 
@@ -122,6 +123,12 @@ def find_cells(prepared: Prepared, cells: Cells, search: Search, *, seed: int) -
     if cells.until_accuracy is not None:
         _check_goal(cells.until_accuracy, (aim,) if prepared.whole else (aim, judge))
     most = search.forwards or FORWARDS
+    gradients = search.most_gradients(GRADIENTS)
+    if cells.what == "bits" and limits.free and not has_room(aim, choices, cells.count, gradients, most):
+        prepared.notes.append(
+            f"Progressive bit search (the published one) was left out: a quarter of {gradients} gradients and {most} "
+            "forward passes takes it too few bits; raise --gradients or --forwards."
+        )
     watched = WatchedAim(aim, prepared.stopped, lambda done: prepared.tell("cells", min(done, most), most))
     found = worst_cells(
         watched,
@@ -130,9 +137,9 @@ def find_cells(prepared: Prepared, cells: Cells, search: Search, *, seed: int) -
         limits=limits,
         until_accuracy=cells.until_accuracy,
         screen=_screen(prepared, cells, loss, seed),
-        budget_gradients=search.most_gradients(GRADIENTS),
+        budget_gradients=gradients,
         budget_forwards=most,
-        restarts=min(search.restarts, 1),
+        restarts=1 if search.restarts is None else search.restarts,
         seed=seed,
     )
     plain = NetworkEdits(setting.model, setting.stored, setting.scorer)
@@ -150,7 +157,7 @@ def find_cells(prepared: Prepared, cells: Cells, search: Search, *, seed: int) -
         gradients=found.gradients,
         forwards=found.forwards,
         nonfinite=found.nonfinite,
-        spent=found.forwards + aim.passes > most or found.gradients >= search.most_gradients(GRADIENTS),
+        spent=found.forwards + aim.passes > most or found.gradients >= gradients,
         stopped=prepared.stopped(),
     )
 

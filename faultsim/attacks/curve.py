@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -134,7 +134,8 @@ def radii(
 ) -> list[Radii]:
     """Return the critical radii of all tensors together and, where asked for, of every layer alone.
 
-    Searched and scored on the samples that are scored on; an upper bound of the true radius, as all that is found.
+    Searched on the search's samples, and judged on those that are scored on; an upper bound of the true radius, as all
+    that is found.
 
     Args:
         prepared: What the attack stands on.
@@ -155,7 +156,6 @@ def radii(
             layers.setdefault(one.site.layer, []).append(name)
         groups += [(layer, tuple(names)) for layer, names in layers.items()]
     found: list[Radii] = []
-    alike = replace(prepared, search=setting.scorer)
     for place, (name, names) in enumerate(groups):
         if prepared.stopped():
             break
@@ -169,16 +169,16 @@ def radii(
             continue
         limits = {"start": start, "largest": start * _WIDEST, "smallest": start / _WIDEST, "evaluations": _EVALUATIONS}
         reasons: list[str] = []
-        proof = _proven(alike, unit.constraint, reasons) if certify else None
+        proof = _proven(prepared, unit.constraint, reasons) if certify else None
         seen = [(point.value, point.found.worst.score.accuracy) for point in points if names is None]
         sizes: dict[float, float | None] = {}
         try:
-            search = _worst(alike, unit.constraint, seed, seen, sizes, spent)
+            search = _worst(prepared, unit.constraint, seed, seen, sizes, spent)
             worst = critical_radius(search, keep, rtol=0.02, proven=proof, **limits)  # type: ignore[arg-type]
         except BudgetSpentError:
             break
         try:
-            random = critical_radius(_random(alike, unit.constraint, seed, spent), keep, rtol=0.05, **limits)  # type: ignore[arg-type]
+            random = critical_radius(_random(prepared, unit.constraint, seed, spent), keep, rtol=0.05, **limits)  # type: ignore[arg-type]
         except BudgetSpentError:
             random = None
         broken = min((value for value, accuracy in seen if not accuracy >= keep), default=math.inf)
@@ -203,7 +203,7 @@ def deployed_size(prepared: Prepared, constraint: TensorSet, delta: Tensors) -> 
     if not delta:
         return None
     setting = prepared.setting
-    held = NetworkObjective(setting.model, setting.stored, setting.scorer).numbers(delta)
+    held = NetworkObjective(setting.model, setting.stored, setting.scorer, constraint).numbers(delta)
     return size_of(constraint, setting.stored, held)
 
 
@@ -245,15 +245,16 @@ def _proven(prepared: Prepared, constraint: TensorSet, reasons: list[str]) -> Ca
 
 def _random(prepared: Prepared, constraint: TensorSet, seed: int, spent: Spent) -> Callable[[float], float]:
     setting = prepared.setting
-    objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
     shapes = {name: one.site.shape for name, one in setting.stored.items()}
 
     def accuracy(eps: float) -> float:
         found = []
+        whole = scaled(constraint, eps)
+        objective = NetworkObjective(setting.model, setting.stored, setting.scorer, whole)
         for trial in range(_RANDOMS):
             if prepared.stopped():
                 raise BudgetSpentError
-            delta = scaled(constraint, eps).random(generator(seed, trial, "random_in_set"), shapes)
+            delta = whole.random(generator(seed, trial, "random_in_set"), shapes)
             spent.forwards += 1
             found.append(objective.score(delta).accuracy)
         return math.fsum(found) / len(found)

@@ -74,9 +74,9 @@ class Search:
         objective: What is raised: ``both`` runs every method on both.
         gradients: Most gradients, at least 1; None: 60 for a set of corruptions, 200 for cells.
         forwards: Most forward passes, at least 1; None for no limit.
-        restarts: Random starts of each search that has one, at least 0.
+        restarts: Random starts of each search that has one, at least 0; None: 2, for cells, where it is at most 1, 1.
         samples: Most samples that the search sees, at least 1, evenly spaced.
-        trials: Random corruptions of the same set to stand against, at least 1.
+        trials: Random corruptions of the same set to stand against, at least 1; None: 50. Cells have none.
         certify: Whether to prove a bound; None where that is quick.
 
     Raises:
@@ -87,19 +87,30 @@ class Search:
     objective: Aimed = "both"
     gradients: int | None = None
     forwards: int | None = None
-    restarts: int = 2
+    restarts: int | None = None
     samples: int = 1000
-    trials: int = 50
+    trials: int | None = None
     certify: bool | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("gradients", 1), ("forwards", 1), ("restarts", 0), ("samples", 1), ("trials", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise OptionError(f"--{name} is {value}, it must be at least {least}; raise it or leave it out")
+                option = "search-samples" if name == "samples" else name
+                raise OptionError(f"--{option} is {value}, it must be at least {least}; raise it or leave it out")
         for name in self.methods:
             one_of("--method", name, METHODS)
         one_of("--objective", self.objective, ("cross-entropy", "margin", "both"))
+
+    @property
+    def starts(self) -> int:
+        """Random starts of each search of a set."""
+        return 2 if self.restarts is None else self.restarts
+
+    @property
+    def randoms(self) -> int:
+        """Random corruptions to stand against a set's worst."""
+        return 50 if self.trials is None else self.trials
 
     def most_gradients(self, default: int) -> int:
         """Return the most gradients."""

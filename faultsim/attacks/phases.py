@@ -19,11 +19,13 @@ from faultsim.attacks.cells import find_cells, numbers_of
 from faultsim.attacks.curve import Point, Spent, at, deployed_size, draw_curve, radii, values_of
 from faultsim.attacks.options import Ball, Cells, Curve, Search
 from faultsim.attacks.prepare import Prepared, finite
-from faultsim.attacks.worst import Found, find, held_to, prove
+from faultsim.attacks.worst import GRADIENTS, Found, find, held_to, prove
 from faultsim.constraints import TensorSet
 from faultsim.engine.objective import NetworkObjective
 from faultsim.errors import OptionError
 from faultsim.results.attack import AttackResult
+from faultsim.search import ProjectedGradient
+from faultsim.search.projected_gradient import LEAST_STEPS
 
 Numbers = Callable[[], Any]
 """Makes the numbers of the worst chip, by site."""
@@ -47,7 +49,7 @@ def one_set(prepared: Prepared, ball: Ball | None, search: Search) -> tuple[Atta
     if found.search is None and not found.randoms:
         raise StoppedEarlyError
     proof = held_to(found, prove(prepared, over.constraint, search.certify))
-    objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
+    objective = NetworkObjective(setting.model, setting.stored, setting.scorer, over.constraint)
     size = size_of(over.constraint, setting.stored, objective.numbers(found.worst.delta)) if found.worst.delta else None
     result = frame(prepared, seconds=0.0, command="").model_copy(
         update={
@@ -68,6 +70,7 @@ def one_set(prepared: Prepared, ball: Ball | None, search: Search) -> tuple[Atta
         bad = found.worst.score.nonfinite
         prepared.notes.append(f"The worst corruption makes outputs of {bad} samples non-finite; they count as wrong.")
     prepared.notes.extend(_rounded(_tried_size(prepared, over.constraint, found)))
+    prepared.notes.extend(_missed([found], search))
     return result, lambda: objective.numbers(found.worst.delta)
 
 
@@ -84,6 +87,12 @@ def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Sear
     elements = [one.site.elements for one in setting.stored.values()]
     most = max(elements) if ball is not None and ball.scope == "tensor" else sum(elements)
     keep = None
+    if not prepared.counted and (curve.keep is not None or curve.per_layer):
+        name = "--keep" if curve.keep is not None else "--per-layer"
+        raise OptionError(
+            f"{name} is of critical radii, at which an accuracy breaks, and the task {setting.task.name} counts no "
+            "correct answers; leave it out"
+        )
     if curve.over == "eps" and prepared.counted:
         clean = prepared.clean.counts.accuracy
         keep = curve.keep if curve.keep is not None else max(clean - _DROP, 0.0)
@@ -125,14 +134,18 @@ def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Sear
         why_not = next((one.why_not for one in found if one.why_not), "")
         if why_not:
             prepared.notes.append(f"No radius is proven: {why_not}.")
+        outside = any(one.size is not None and one.size > 1 + _ROUNDED for one in found)
+        bound = "they are no upper bounds where rounding leaves the set" if outside else "they are upper bounds"
         prepared.notes.append(
-            "Critical radii are searched and scored on the samples of --data; they are upper bounds of the true ones."
+            f"Critical radii are searched on {prepared.searched_on}, and the accuracy is judged on those of --data; "
+            f"{bound} of the true ones."
         )
     prepared.notes.extend(_rounded_points(prepared, unit, curve, points))
+    prepared.notes.extend(_missed([point.found for point in points], search))
     for one in found:
         if one.size is not None and one.size > 1 + _ROUNDED:
             prepared.notes.append(
-                f"Rounded to the stored codes the corruption at the critical radius of {one.name} is {one.size:.3g} "
+                f"Rounded to the stored numbers the corruption at the critical radius of {one.name} is {one.size:.3g} "
                 "times as large as it: what breaks the accuracy lies outside of the set."
             )
     own = 1.0 if ball is None else ball.eps
@@ -173,6 +186,18 @@ def worst_few_cells(prepared: Prepared, cells: Cells, search: Search) -> tuple[A
     return result, None if best is None else lambda: numbers_of(setting.stored, best.changed)
 
 
+def _missed(found: Sequence[Found], search: Search) -> list[str]:
+    """Return that searches which were asked for by name had no gradients left for their random starts."""
+    if "pgd" not in search.methods or not any(one.search is not None and one.search.missed for one in found):
+        return []
+    shared = search.most_gradients(GRADIENTS)
+    return [
+        f"pgd made fewer random starts than the {search.starts} of --restarts: each of its searches takes "
+        f"{ProjectedGradient().steps} gradients first and at least {LEAST_STEPS} for every start, and --gradients "
+        f"{shared} is shared out among all searches."
+    ]
+
+
 def _tried_size(prepared: Prepared, constraint: TensorSet, found: Found) -> float | None:
     """Return how large the worst corruption is as it is deployed, or the search's own where none did any damage."""
     delta = found.worst.delta or ({} if found.search is None else found.search.delta)
@@ -183,11 +208,11 @@ def _rounded(size: float | None, where: str = "") -> list[str]:
     """Return what a reader must know of a corruption that is so many radii large as it is deployed."""
     if size is not None and size > 1 + _ROUNDED:
         return [
-            f"Rounded to the stored codes the worst corruption{where} is {size:.3g} times as large as eps: the format "
-            "holds nothing between two codes."
+            f"Rounded to the stored numbers the worst corruption{where} is {size:.3g} times as large as eps: the "
+            "format holds nothing between."
         ]
     if size == 0:
-        return [f"The set{where} is finer than the stored codes: every corruption tried rounds to no change."]
+        return [f"The set{where} is finer than the stored numbers: every corruption tried rounds to no change."]
     return []
 
 

@@ -69,6 +69,7 @@ def attack(
     if ball is None and device is None and cells is None and curve is not None and curve.over == "eps":
         ball = Ball()
     _check(ball, device, cells, curve, write)
+    _check_search(cells, search)
     held, started = torch.get_num_threads(), time.perf_counter()
     chosen = () if device is not None else CELL_ROLES if cells is not None else BALL_ROLES
     try:
@@ -188,6 +189,24 @@ def command_line(verb: str) -> str:
     if Path(sys.argv[0]).name in ("faultsim", "cli.py"):
         return shlex.join(["faultsim", *sys.argv[1:]])
     return f"faultsim.attacks.{verb}(…)"
+
+
+def _check_search(cells: Cells | None, search: Search) -> None:
+    """Refuse what a search for cells does not know.
+
+    Raises:
+        OptionError: If it is asked for.
+    """
+    if cells is None:
+        return
+    for name, wrong, why in (
+        ("method", bool(search.methods), "chooses a search of sets; cells have one of their own"),
+        ("certify", search.certify is True, "bounds sets; no bound over cells is known"),
+        ("trials", search.trials is not None, "draws random corruptions of sets; cells are compared with none"),
+        ("restarts", (search.restarts or 0) > 1, "of cells is 0 or 1: half of them are found anew once"),
+    ):
+        if wrong:
+            raise OptionError(f"--{name} {why}; leave it out")
 
 
 def _check(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from faultsim.attacks.prepare import Stopped
 from faultsim.engine.evaluate import Progress
-from faultsim.engine.objective import Deltas
+from faultsim.engine.settle import Deltas
 from faultsim.search import BudgetSpentError, Gradient, Loss, Objective, Score
 from faultsim.search.bits import Aim, Edits, Judged
 

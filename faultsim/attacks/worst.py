@@ -102,23 +102,23 @@ def find(
         randoms: Whether random corruptions are drawn.
     """
     setting, stopped = prepared.setting, prepared.stopped
-    whole = NetworkObjective(setting.model, setting.stored, setting.scorer)
+    whole = NetworkObjective(setting.model, setting.stored, setting.scorer, constraint)
     clean = whole.score(None)
     nothing = Scored(clean, "none", {})
     candidates: list[Scored] = [nothing]
     drawn: list[Score] = []
     shapes = {name: one.site.shape for name, one in setting.stored.items()}
-    for trial in range(search.trials if randoms else 0):
+    for trial in range(search.randoms if randoms else 0):
         if stopped():
             break
-        prepared.tell("random in the set", trial, search.trials)
+        prepared.tell("random in the set", trial, search.randoms)
         delta = constraint.random(generator(seed, trial, "random_in_set"), shapes)
         score = whole.score(delta)
         drawn.append(score)
         candidates.append(Scored(score, f"random trial {trial}", delta))
         candidates = [nothing, *_best(candidates)]  # each delta is as large as the model
     most = search.most_gradients(GRADIENTS)
-    objective = NetworkObjective(setting.model, setting.stored, prepared.search)
+    objective = NetworkObjective(setting.model, setting.stored, prepared.search, constraint)
     watched = WatchedObjective(objective, stopped, prepared.tell, phase, most)
     result: WorstCase | None = None
     with suppress(BudgetSpentError):
@@ -128,7 +128,7 @@ def find(
             methods=chosen(search, constraint, _sizes(prepared, constraint)),
             budget_gradients=most,
             budget_forwards=search.forwards,
-            restarts=search.restarts,
+            restarts=search.starts,
             seed=seed,
         )
     expected = None
@@ -142,7 +142,7 @@ def find(
             proposed.pop()
         for one in proposed:
             candidates.append(one if prepared.whole else one._replace(score=whole.score(one.delta)))
-        expected = first_order(constraint, objective.gradient(None, "cross_entropy"), search.trials)
+        expected = first_order(constraint, objective.gradient(None, "cross_entropy"), search.randoms)
     for delta in known:
         candidates.append(Scored(whole.score(delta), "from a smaller set", delta))
     worst, largest = _best(candidates)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from faultsim.certify.budget import Budget
 from faultsim.certify.certificate import Certificate, NotCertifiedError
+from faultsim.certify.head import PROBABILITIES, head_of
 from faultsim.certify.tape import EXACT, Tape
 from faultsim.certify.totals import Totals, View
 from faultsim.certify.trace import trace
@@ -82,13 +83,21 @@ def _certify(
     name = model.output_names[0] if output is None else output
     _check_set(model, stored, constraint, name)
     budget = Budget(constraint, {key: np.shape(stored[key].values) for key in constraint.names})
-    totals = Totals(budget)
+    head = head_of(model.program.graph.nodes, name)
+    if probabilities != (head is not None and head.op_type in PROBABILITIES):
+        found = "no softmax or sigmoid" if head is None else f"node {head.name!r} ({head.op_type})"
+        taken = "a probability" if probabilities else "logits"
+        raise NotCertifiedError(
+            f"output {name!r} is scored as {taken}, and {found} makes it, moved about at most; bounds are known where "
+            "the logits of what is scored can be told"
+        )
+    totals = Totals(budget, head)
     for feeds, given in samples:
         labels = torch.from_numpy(np.array(given, dtype=np.int64).reshape(-1))
         views: list[View] = []
         for chords in (False, True):
             tape = Tape(budget, len(labels), roundoff, effort, chords, views[0].tape if views else None)
-            logits = _rows(trace(model, stored, feeds, tape, name), len(labels), name)
+            logits = _rows(trace(model, stored, feeds, tape, name, head), len(labels), name)
             views.append(View(tape, logits))
         _check(views[0].logits.detach(), labels, probabilities)
         totals.add(views, labels)

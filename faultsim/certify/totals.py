@@ -12,9 +12,11 @@ from torch import Tensor
 
 from faultsim.certify.budget import Budget
 from faultsim.certify.certificate import Certificate, NotCertifiedError
+from faultsim.certify.head import rounding
 from faultsim.certify.loss import Cap, cap
 from faultsim.certify.reverse import SURE, Range, cost, direction, ranges
 from faultsim.certify.tape import Tape
+from faultsim.model.nodes import Node
 
 _ABSOLUTE = 1e-12  # nats: what is left of float64 rounding in sums that cancel
 _SEEDS = 1 << 22  # elements of the directions of one call
@@ -64,12 +66,15 @@ class Totals:
 
     Attributes:
         budget: The set of corruptions.
+        head: The softmax or sigmoid behind the logits, None without one.
     """
 
     budget: Budget
+    head: Node | None = None
     _joints: list[_Joint] = field(default_factory=list)  # one for each linearisation
     _clean: Sums = field(default_factory=dict)  # gradient of the loss
     _constant: float = 0.0  # constant caps of all samples
+    _rounded: float = 0.0  # what rounding in the head adds to the losses' increases
     _correct: int = 0
     _kept: int = 0
     _margins: list[NDArray[np.float64]] = field(default_factory=list)
@@ -88,13 +93,15 @@ class Totals:
         high = torch.stack([one.high for one in found]).amin(0)
         rivals = value - value[rows, predicted][:, None] + high
         rivals[rows, predicted] = -math.inf
-        margins = rivals.amax(1)
+        lost = rounding(self.head, value, labels, low, high, views[0].tape.roundoff)
+        margins = rivals.amax(1) + lost.margin
         right = predicted == labels
         self._margins.append(margins.numpy())
         self._correct += int(right.sum())
         self._kept += int((right & (margins < 0)).sum())
         caps = cap(value, labels, low, high)
         self._constant += float(caps.constant.sum())
+        self._rounded += float(lost.loss.sum())
         self._joints = self._joints or [_Joint() for _ in views]
         for joint, view in zip(self._joints, views, strict=True):
             joint.add(view, caps)
@@ -112,7 +119,8 @@ class Totals:
         n = len(margins)
         if not n:
             raise NotCertifiedError("there are no samples; bounds are about at least one")
-        bound = max(min(self._constant, *(joint.bound(self.budget) for joint in self._joints)), 0.0) / n
+        known = max(min(self._constant, *(joint.bound(self.budget) for joint in self._joints)), 0.0)
+        bound = (known + self._rounded) / n
         if not (math.isfinite(bound) and bool(np.isfinite(margins).all())):
             raise NotCertifiedError("the set is so large that the bounds overflow; choose a smaller radius")
         slack = bound * (SURE - 1) + _ABSOLUTE

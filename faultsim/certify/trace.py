@@ -13,7 +13,6 @@ from torch import Tensor
 
 from faultsim.certify.certificate import NotCertifiedError
 from faultsim.certify.rules import RULES, Compute, check_width, refuse
-from faultsim.certify.rules.movement import MOVES
 from faultsim.certify.tape import Param, Tape
 from faultsim.corruption import Stored
 from faultsim.errors import ModelError
@@ -23,7 +22,6 @@ from faultsim.model.run import Execution
 from faultsim.model.values import Codes, Value, from_numpy
 
 _ROUNDS = ("QuantizeLinear", "DynamicQuantizeLinear", "Quant", "BipolarQuant", "Trunc", "Round", "Floor", "Ceil")
-_ENDS = ("Softmax", "LogSoftmax", "Sigmoid")
 
 
 class Tracer:
@@ -79,11 +77,18 @@ class Tracer:
         whole = x.numel() == x.shape[0] * (1 if node.op_type == "Sigmoid" else x.shape[axis])
         if not whole:
             raise refuse(node, f"outputs of shape {tuple(x.shape)} are not one distribution a sample")
+        if node.op_type != "Sigmoid" and x.shape[axis] < 2:
+            raise refuse(node, "over one class it gives the same number whatever the logit is")
         return [x]
 
 
 def trace(
-    model: Model, stored: Mapping[str, Stored], feeds: Mapping[str, NDArray[Any]], tape: Tape, output: str
+    model: Model,
+    stored: Mapping[str, Stored],
+    feeds: Mapping[str, NDArray[Any]],
+    tape: Tape,
+    output: str,
+    head: Node | None,
 ) -> Tensor:
     """Return the logits of one batch at the fault-free numbers, in the autograd graph, and fill the tape.
 
@@ -93,6 +98,7 @@ def trace(
         feeds: The batch.
         tape: Takes what is known of every value.
         output: The output that is scored.
+        head: The node that it ends in and that logits flow past (`head.head_of`).
 
     Raises:
         NotCertifiedError: If a corruption reaches a node that no bound is known for, or the graph needs float32.
@@ -111,7 +117,7 @@ def trace(
         tensors[name] = leaf
         tape.set_param(leaf, Param(name, None))
     values = {name: from_numpy(np.asarray(array)) for name, array in feeds.items()}
-    tracer = Tracer(tape, _end_of(graph.nodes, output))
+    tracer = Tracer(tape, head)
     execution = Execution(model.program, tensors, device=torch.device("cpu"), interceptor=tracer)
     try:
         with torch.enable_grad():
@@ -121,15 +127,6 @@ def trace(
     if not isinstance(found, Tensor):
         raise NotCertifiedError(f"output {output!r} is no tensor of floats: bounds are known for logits")
     return found if found.dtype == torch.float64 else found.double()
-
-
-def _end_of(nodes: Sequence[Node], output: str) -> Node | None:
-    """Return the softmax or sigmoid whose result, reshaped at most, is the output."""
-    makers = {name: node for node in nodes for name in node.outputs if name}
-    node = makers.get(output)
-    while node is not None and node.op_type in MOVES:
-        node = makers.get(node.inputs[0])
-    return node if node is not None and node.op_type in _ENDS else None
 
 
 def _wide(value: Value) -> Value:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from faultsim.corruption import Edit, Stored, apply_edit
 from faultsim.engine.evaluate import Scorer
-from faultsim.engine.objective import Deltas, NetworkObjective
+from faultsim.engine.objective import NetworkObjective
+from faultsim.engine.settle import Deltas
 from faultsim.model import Model
 from faultsim.search.objective import Gradient, Loss, Score
 

@@ -7,28 +7,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from faultsim.constraints import Tensors
+from faultsim.constraints import Tensors, TensorSet
 from faultsim.corruption import Stored
 from faultsim.engine.evaluate import Scorer, label_tensor
-from faultsim.formats import ConductanceMapping, IntFormat
+from faultsim.engine.settle import Deltas, settle, settle_within
 from faultsim.model import Model
 from faultsim.search.objective import Gradient, Loss, Score
-
-Deltas = Mapping[str, NDArray[np.float64]]
 
 
 class NetworkObjective:
     """Losses, gradients and scores of a stored model under deltas; every candidate is scored as it is deployed.
 
     Where a tensor is stored as integer codes or in narrow floats, a corrupted number is rounded to the nearest of them
-    and saturates, as the memory can hold nothing else; the gradient passes straight through.
+    and saturates, as the memory can hold nothing else; the gradient passes straight through. Of a set that is known,
+    corruptions of integer codes stay inside (`settle_within`): what is scored is a corruption of the set.
 
     Attributes:
+        within: The set that all corruptions lie in; None where there is none.
         gradients: Gradients taken so far, each over the whole data set of the scorer.
         forwards: Forward passes scored so far.
     """
 
-    def __init__(self, model: Model, stored: Mapping[str, Stored], scorer: Scorer) -> None:
+    def __init__(
+        self, model: Model, stored: Mapping[str, Stored], scorer: Scorer, within: TensorSet | None = None
+    ) -> None:
+        self.within = within
         self.model = model
         self.stored = dict(stored)
         self.scorer = scorer
@@ -47,6 +50,7 @@ class NetworkObjective:
         output, task = self.scorer.output, self.scorer.task
         total, units = 0.0, 0
         sums: Tensors = {name: np.zeros(one.site.shape) for name, one in self.stored.items()}
+        before = self.forwards
         kind = self._collapse(numbers) if loss == "collapse" else loss
         for batch in self.scorer.batches():
             labels = label_tensor(self.scorer.batch_labels(batch)).to(self.model.device)
@@ -68,7 +72,8 @@ class NetworkObjective:
         found = Gradient(total / n, {name: gradient / n for name, gradient in sums.items()})
         if delta is None:
             self._clean[loss] = found
-        return found
+        beside = self.forwards - before
+        return found._replace(forwards=beside) if beside else found
 
     def score(self, delta: Deltas | None) -> Score:
         """Return mean loss, mean margin and accuracy under *delta*; a sample that is not finite is wrong."""
@@ -97,17 +102,6 @@ class NetworkObjective:
     def numbers(self, delta: Deltas | None) -> dict[str, NDArray[Any]]:
         """Return the numbers that the corrupted chip computes with, by site."""
         corrupted = {name: one.values for name, one in self.stored.items()}
-        for name, change in (delta or {}).items():
-            corrupted[name] = settle(self.stored[name], change)
-        return corrupted
-
-
-def settle(stored: Stored, delta: NDArray[np.float64]) -> NDArray[Any]:
-    """Return ``values + delta`` as the memory holds it: rounded to what its words can say; analog cells as it is."""
-    moved = stored.values.astype(np.float64) + np.asarray(delta, dtype=np.float64).reshape(stored.site.shape)
-    form = stored.format
-    digital = not isinstance(form, ConductanceMapping)
-    if digital and (isinstance(form, IntFormat) or form.bits < 8 * stored.values.dtype.itemsize):
-        return form.decode(form.encode(moved)).astype(stored.values.dtype, copy=False)
-    integer = stored.values.dtype.kind in "iu"
-    return moved.astype(np.float32) if integer else moved.astype(stored.values.dtype)
+        if self.within is not None:
+            return corrupted | settle_within(self.stored, self.within, delta or {})
+        return corrupted | {name: settle(self.stored[name], change) for name, change in (delta or {}).items()}

@@ -17,7 +17,11 @@ _FULL = {
     "weights": "wgt: weights set to 0",
     "units": "unit: whole units set to 0",
 }
-_TITLES = {"kind": "by kind of layer", "position": "by position", "layer": "by layer, worst first"}
+_TITLES = {
+    "kind": "by kind of layer, worst first",
+    "position": "by position, worst first",
+    "layer": "by layer, worst first",
+}
 
 
 def probe_lines(result: ProbeResult, width: int) -> list[Iterable[Line]]:
@@ -62,16 +66,16 @@ def _heat(
     counts = result.clean.accuracy is not None
     unit = "points of accuracy lost" if counts else "loss added"
     yield f"{title} ({unit})", "bold"
-    shown = list(columns)[: (width - _NAME) // _CELL]
-    yield " " * _NAME + "".join(f"{_WORDS[mode]:>{_CELL}}" for mode, _ in shown), "bold"
-    yield " " * _NAME + "".join(f"{strength:>{_CELL}g}" for _, strength in shown), ""
-    ranked = sorted(parts, key=lambda part: -_harm(result, part)) if title == _TITLES["layer"] else parts
-    for part in ranked[:_MOST]:
-        cells: dict[tuple[str, float], ProbeCell] = {(cell.mode, cell.strength): cell for cell in part.cells}
-        yield (
-            pad(end_of(plain(part.name), _NAME - 1), _NAME) + "".join(_cell(result, cells.get(one)) for one in shown),
-            "",
-        )
+    most = max((width - _NAME) // _CELL, 1)
+    ranked = sorted(parts, key=lambda part: -_harm(result, part))
+    for begin in range(0, len(columns), most):  # what the terminal is too narrow for stands below
+        shown = columns[begin : begin + most]
+        yield " " * _NAME + "".join(f"{_WORDS[mode]:>{_CELL}}" for mode, _ in shown), "bold"
+        yield " " * _NAME + "".join(f"{strength:>{_CELL}g}" for _, strength in shown), ""
+        for part in ranked[:_MOST]:
+            cells: dict[tuple[str, float], ProbeCell] = {(cell.mode, cell.strength): cell for cell in part.cells}
+            figures = "".join(_cell(result, cells.get(one)) for one in shown)
+            yield pad(end_of(plain(part.name), _NAME - 1), _NAME) + figures, ""
     if len(ranked) > _MOST:
         yield f"  and {len(ranked) - _MOST} more, in result.json", ""
 

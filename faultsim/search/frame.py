@@ -40,6 +40,7 @@ class WorstCase:
         forwards: Forward passes scored, the clean one included.
         nonfinite: Candidates that made an output non-finite: an outcome of its own, never the largest loss.
         trace: One row per candidate scored, in order.
+        missed: Searches that had too few gradients left for all their random starts.
     """
 
     delta: Tensors
@@ -52,6 +53,7 @@ class WorstCase:
     forwards: int
     nonfinite: int
     trace: tuple[TraceRow, ...]
+    missed: tuple[str, ...] = ()
 
 
 def worst_case(
@@ -116,6 +118,7 @@ def worst_case(
         forwards=probe.forwards,
         nonfinite=probe.nonfinite,
         trace=tuple(probe.trace),
+        missed=tuple(probe.missed),
     )
 
 

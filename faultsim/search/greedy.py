@@ -42,9 +42,10 @@ class Greedy:
             if not gradient.usable:
                 return
             slope = probe.layout.flatten(gradient.grads)
-            gain = slope * elements.alone(slope)
-            gain[direction != 0] = 0.0
-            ranked = largest(gain, max(self.candidates, together))
+            moved = direction != 0
+            gain = elements.open(slope * elements.alone(slope), moved)
+            ranked = np.union1d(largest(gain, self.candidates), elements.joining(gain, moved, together))
+            ranked = ranked[np.lexsort((ranked, -gain[ranked]))]
             ranked = ranked[gain[ranked] > 0]
             if not ranked.size:
                 return
@@ -69,6 +70,6 @@ class Greedy:
             finally:
                 direction[j] = 0.0
         order = [rank for _, rank in sorted(scored)] + list(range(len(scored), ranked.size))
-        chosen = ranked[order[:together]]
+        chosen = elements.fitting(ranked[order], direction != 0, together)
         direction[chosen] = slope[chosen]
         return probe.score(elements.propose(direction))

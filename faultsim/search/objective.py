@@ -28,10 +28,12 @@ class Gradient(NamedTuple):
     Attributes:
         loss: The value of the loss that was asked for, dimensionless.
         grads: Its derivative by each corruptible tensor, in the units of the loss per unit of the tensor.
+        forwards: Forward passes that were taken beside it.
     """
 
     loss: float
     grads: Tensors
+    forwards: int = 0
 
     @property
     def usable(self) -> bool:

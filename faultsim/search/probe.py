@@ -62,12 +62,14 @@ class Probe:
         clean: The score without a corruption.
         worst: The candidate of the largest finite loss so far; at first no corruption at all.
         least_accurate: The candidate of the lowest accuracy so far, among equals that of the larger loss.
+        missed: Searches so far that made fewer random starts than they were asked for.
     """
 
     def __init__(self, objective: Objective, constraint: TensorSet, *, forwards: int | None = None) -> None:
         self.constraint = constraint
         self.gradients = self.forwards = self.nonfinite = 0
         self.trace: list[TraceRow] = []
+        self.missed: list[str] = []
         self.rng = np.random.default_rng(0)
         self._objective = objective
         self._method = "none"
@@ -122,6 +124,10 @@ class Probe:
             self.least_accurate = candidate
         return candidate
 
+    def miss_starts(self) -> None:
+        """Note that the search that runs now has too few gradients left for all its random starts."""
+        self.missed.append(self._method)
+
     def random(self) -> Tensors:
         """Return a random corruption of the set."""
         return self.constraint.random(self.rng, dict(zip(self.layout.names, self.layout.shapes, strict=True)))
@@ -143,6 +149,7 @@ class Probe:
             self._lacking.add(loss)  # a task without classes counts no errors
             return _NONE
         self.gradients += 1
+        self.forwards += found.forwards
         return found
 
     def _score(self, delta: Tensors | None) -> Score:

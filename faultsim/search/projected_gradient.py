@@ -7,6 +7,9 @@ from faultsim.search.fixed_point import mix, unit
 from faultsim.search.objective import Loss
 from faultsim.search.probe import Candidate, Probe
 
+LEAST_STEPS = 10
+"""Steps below which another start is not worth its gradients."""
+
 
 @dataclass(frozen=True)
 class ProjectedGradient:
@@ -33,10 +36,11 @@ class ProjectedGradient:
         return "projected_gradient" if self.loss == "cross_entropy" else f"projected_gradient_{self.loss}"
 
     def search(self, probe: Probe, restarts: int) -> None:
-        """Ascend from the clean network; from *restarts* random corruptions too, while the gradients last."""
+        """Ascend from the clean network; from *restarts* random corruptions too, as far as gradients are left."""
         self._ascend(probe, None)
         for _ in range(restarts):
-            if probe.gradients_left < self.steps:
+            if probe.gradients_left < min(self.steps, LEAST_STEPS):
+                probe.miss_starts()
                 return
             self._ascend(probe, probe.score(probe.random()))
 

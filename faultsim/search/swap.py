@@ -16,7 +16,7 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Swap:
-    """Local search around the best candidate so far, of whichever method.
+    """Local search around the best candidate so far, of whichever method; around the one-step attack where none is.
 
     Each round takes one gradient there. Elements with the least benefit g_i·a_i leave, those with the largest
     gain outside join: half the support at once, a quarter, …, and then single pairs; the best rise is kept.
@@ -41,7 +41,12 @@ class Swap:
     def search(self, probe: Probe, restarts: int) -> None:
         """Swap until no swap raises the loss."""
         at = probe.worst if self.loss == "cross_entropy" else probe.least_accurate
-        if at.method == "none" or not at.score.finite:
+        if at.method == "none":
+            start = probe.gradient(None, self.loss)
+            if not start.usable:
+                return
+            at = probe.score(probe.constraint.argmax(start.grads))
+        if not at.score.finite:
             return
         elements = Elements(probe)
         for _ in range(self.rounds):

@@ -12,7 +12,7 @@ import faultsim
 from faultsim.attacks import Cells, Search
 from faultsim.attacks import cells as module
 from faultsim.attacks.memory_cells import cell_shape
-from faultsim.errors import FaultsimError
+from faultsim.errors import FaultsimError, OptionError
 from faultsim.results.attack import AttackResult
 
 BIAS = replace(QUICK, sites=("first.bias",))
@@ -240,3 +240,17 @@ def test_the_code_of_a_memory_is_told(tmp_path: Path) -> None:
 def test_conductances_have_no_bits(tmp_path: Path) -> None:
     with pytest.raises(FaultsimError, match="is stored as conductances, in which no bit flips"):
         attacked(tmp_path, tiny_nets.dense(), tiny_nets.samples(), cells=Cells(), device="reram")
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        (Search(methods=("greedy",)), "--method chooses a search of sets"),
+        (Search(certify=True), "--certify bounds sets"),
+        (Search(trials=50), "--trials draws random corruptions of sets"),
+        (Search(restarts=2), "--restarts of cells is 0 or 1"),
+    ],
+)
+def test_what_cells_do_not_know_is_refused_in_python_too(search: Search, said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        faultsim.attack("digits_int8", cells=Cells(), search=search)

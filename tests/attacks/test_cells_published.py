@@ -11,6 +11,6 @@ from faultsim.search.bits import ProgressiveBitSearch
 def test_the_published_search_comes_first_where_nothing_limits_it(monkeypatch, limited):
     asked = []
     monkeypatch.setattr(ProgressiveBitSearch, "search", lambda self, ledger, cells: asked.append(cells))
-    few, short = Options(limit=40, batch_size=40), Search(gradients=10, trials=1)
+    few, short = Options(limit=40, batch_size=40), Search(gradients=10)
     attack("digits_int8", cells=Cells(what="bits", count=2, one_per_word=limited), search=short, options=few)
     assert asked == ([] if limited else [2])

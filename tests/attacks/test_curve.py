@@ -166,3 +166,12 @@ def test_what_does_not_go_with_the_model_is_refused(tmp_path: Path) -> None:
         attacked(tmp_path, proto, data, ball=Ball(eps=1), curve=Curve(over="n", start=1, stop=11))
     with pytest.raises(OptionError, match="-o writes one worst model, and --curve finds many"):
         attacked(tmp_path, proto, data, ball=Ball(), curve=Curve(), write=tmp_path / "worst.onnx")
+
+
+@pytest.mark.parametrize("curve", [Curve(keep=0.5), Curve(per_layer=True)], ids=["keep", "per-layer"])
+def test_a_radius_of_an_accuracy_is_refused_where_none_is_counted(tmp_path: Path, curve: Curve) -> None:
+    data = {"x": tiny_nets.samples()["x"]}
+    data["labels"] = np.random.default_rng(0).normal(size=(len(data["x"]), 4)).astype(np.float32)
+    said = "is of critical radii, at which an accuracy breaks, and the task regression counts no correct answers"
+    with pytest.raises(OptionError, match=said):
+        attacked(tmp_path, tiny_nets.dense(), data, ball=Ball(), curve=curve, options=replace(QUICK, task="regression"))

@@ -271,6 +271,7 @@ def test_what_cannot_be_searched_is_refused_in_one_sentence(tmp_path: Path, give
         (lambda: Ball(eps=math.inf), "--eps is inf, it must be finite"),
         (lambda: Ball(n=0), "--n is 0, it must be at least 1"),
         (lambda: Search(gradients=0), "--gradients is 0, it must be at least 1"),
+        (lambda: Search(samples=0), "--search-samples is 0, it must be at least 1"),
         (lambda: Search(methods=("pdg",)), "--method 'pdg' is unknown; did you mean 'pgd'"),
     ],
 )
@@ -288,3 +289,11 @@ def test_a_zero_tensor_cannot_move_by_a_part_of_its_norm(tmp_path: Path) -> None
     assert not faultsim.load_model(tmp_path / "worst.onnx").numbers["b"].any()
     with pytest.raises(OptionError, match="every tensor under test is zero"):
         attacked(tmp_path, proto, data, ball=Ball(eps=0.2, relative="rms"), options=replace(QUICK, sites=("b",)))
+
+
+@pytest.mark.parametrize(("gradients", "told"), [(30, True), (260, False)])
+def test_random_starts_that_pgd_has_no_gradients_for_are_told(tmp_path: Path, gradients: int, told: bool) -> None:
+    search = Search(methods=("pgd",), gradients=gradients, restarts=1, trials=1, certify=False)
+    result = attacked(tmp_path, tiny_nets.dense(), tiny_nets.samples(), ball=Ball(eps=0.1), search=search)
+    said = [note for note in result.notes if note.startswith("pgd made fewer random starts than the 1 of --restarts")]
+    assert bool(said) is told

@@ -9,8 +9,11 @@ from hypothesis.extra import numpy as arrays
 
 from faultsim import load_device, load_model
 from faultsim.corruption import Site, Stored
-from faultsim.engine.objective import NetworkObjective, settle
+from faultsim.engine.edits import NetworkEdits
+from faultsim.engine.objective import NetworkObjective
+from faultsim.engine.settle import settle
 from faultsim.formats import parse_format
+from faultsim.search.bits import BitFlips, Untargeted, worst_cells
 
 
 def as_deployed(model):
@@ -101,3 +104,17 @@ def test_an_analog_memory_keeps_what_lies_between_codes(digits):
     settled = settle(one, np.full(one.site.shape, 0.25))
     assert settled.dtype == np.float32
     assert np.array_equal(settled, one.values.astype(np.float32) + 0.25)
+
+
+def test_the_pass_that_chooses_the_class_of_a_collapse_is_counted(digits, scorer):
+    model = digits("int8")
+    site = next(s for s in model.select(("weight",)))
+    stored = {site.name: Stored(site, site.format, model.numbers[site.name])}
+    net = NetworkEdits(model, stored, scorer(model, batch_size=7))
+    assert [net.gradient({}, "collapse").forwards for _ in range(2)] == [1, 0]  # kept
+    assert net.gradient({}, "cross_entropy").forwards == 0
+    assert NetworkEdits(model, stored, scorer(model, batch_size=600)).gradient({}, "collapse").forwards == 0
+    net = NetworkEdits(model, stored, scorer(model, batch_size=7))
+    choices = {site.name: BitFlips(stored[site.name])}
+    found = worst_cells(Untargeted(objective=net), choices, 2, budget_gradients=6, budget_forwards=60, restarts=0)
+    assert found.forwards == net.forwards <= 60

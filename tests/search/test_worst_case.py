@@ -89,7 +89,7 @@ class Bowl:
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 def test_every_method_on_every_set_is_feasible_deterministic_and_counted(method: Method, whole: TensorSet) -> None:
     first, again = Bowl(), Bowl()
-    methods: list[Method] = [OneStep(), method] if isinstance(method, Swap) else [method]
+    methods: list[Method] = [method]
     found = worst_case(first, whole, methods=methods, budget_gradients=20, seed=3)
     same = worst_case(again, whole, methods=methods, budget_gradients=20, seed=3)
     assert whole.contains(found.delta)
@@ -138,6 +138,43 @@ def test_greedy_and_swap_find_the_best_support_of_a_curved_loss() -> None:
                         a[i], a[j] = one, two
                         best = max(best, float(bowl.slope @ a + a @ bowl.hessian @ a / 2))
         assert worst_case(bowl, whole).score.loss >= 0.85 * best
+
+
+class Tilted(Bowl):
+    """A linear loss that one tensor raises far more than the other."""
+
+    def __post_init__(self) -> None:
+        self.slope, self.hessian = np.concatenate((np.linspace(10, 11, 12), np.ones(5))), np.zeros((17, 17))
+
+
+@pytest.mark.parametrize("gradients", [1, 2, 60])
+@pytest.mark.parametrize("p", [math.inf, 2.0])
+def test_greedy_fills_every_budget_and_equals_one_step_on_a_linear_loss(p: float, gradients: int) -> None:
+    whole = PerTensor({"w": LpL0(p, 1.0, 3), "b": LpL0(p, 1.0, 3)})
+    best, found = (
+        worst_case(Tilted(), whole, methods=[method], budget_gradients=gradients).score.loss
+        for method in (OneStep(), Greedy(candidates=4))
+    )
+    assert found >= best * (1 - 1e-12)
+
+
+def test_swap_alone_starts_from_the_one_step_attack() -> None:
+    bowl = Bowl(curvature=5.0)
+    found = worst_case(bowl, SETS[1], methods=[Swap()])
+    assert found.method == "swap"
+    assert found.score.loss >= worst_case(bowl, SETS[1], methods=[OneStep()]).score.loss
+
+
+def test_restarts_of_projected_gradient_take_the_gradients_that_are_left() -> None:
+    def ran(gradients: int, restarts: int) -> tuple[int, tuple[str, ...]]:
+        methods = [ProjectedGradient(steps=30)]
+        found = worst_case(Bowl(), SETS[0], methods=methods, budget_gradients=gradients, restarts=restarts)
+        return found.gradients, found.missed
+
+    assert ran(30, 0) == (30, ())
+    assert ran(39, 1) == (30, ("projected_gradient",))
+    assert ran(45, 1) == (45, ())
+    assert ran(90, 2) == (90, ())
 
 
 def test_a_candidate_that_is_not_finite_is_counted_and_never_the_largest_loss() -> None:

@@ -61,6 +61,12 @@ def cast(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list
     return [arguments[0]]
 
 
+@rule("Identity")
+def same(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list[Any]:
+    """The same numbers under another name."""
+    return [arguments[0]]
+
+
 @rule("Concat")
 def concat(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list[Any]:
     """Tensors one after the other along an axis within a sample."""

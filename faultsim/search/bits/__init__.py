@@ -4,7 +4,7 @@ from faultsim.search.bits.aims import Aim, Judged, Stealthy, Targeted, Untargete
 from faultsim.search.bits.beam import Beam
 from faultsim.search.bits.choices import Choices, Pick
 from faultsim.search.bits.flips import BitFlips
-from faultsim.search.bits.frame import CellMethod, Changed, WorstCells, worst_cells
+from faultsim.search.bits.frame import CellMethod, Changed, WorstCells, has_room, worst_cells
 from faultsim.search.bits.ledger import CellRow
 from faultsim.search.bits.levels import Levels
 from faultsim.search.bits.limits import Flippable, Limits
@@ -42,5 +42,6 @@ __all__ = [
     "Untargeted",
     "Width",
     "WorstCells",
+    "has_room",
     "worst_cells",
 ]

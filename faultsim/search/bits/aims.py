@@ -211,7 +211,7 @@ class Stealthy:
         """Return the value and its gradient; the part to be spared enters with its cross-entropy."""
         ours, theirs = self.aim.gradient(edits, loss), self.others.gradient(edits, "cross_entropy")
         grads = {name: grad - self.weight * theirs.grads[name] for name, grad in ours.grads.items()}
-        return Gradient(ours.loss - self.weight * theirs.loss, grads)
+        return Gradient(ours.loss - self.weight * theirs.loss, grads, ours.forwards + theirs.forwards)
 
     def judge(self, candidates: Sequence[Edits]) -> list[Judged]:
         """Return the aim's judgement, less what the others suffer."""
@@ -239,4 +239,4 @@ def both(first: Loss) -> tuple[Loss, ...]:
 
 def negative(gradient: Gradient) -> Gradient:
     """Return the gradient of minus the loss."""
-    return Gradient(-gradient.loss, {name: -grad for name, grad in gradient.grads.items()})
+    return gradient._replace(loss=-gradient.loss, grads={name: -grad for name, grad in gradient.grads.items()})

@@ -19,8 +19,10 @@ from faultsim.search.bits.screen import Screen
 from faultsim.search.bits.swap import Swap
 from faultsim.search.probe import BudgetSpentError
 
-_ROOM = 4
-"""Part of the budget that the published search may take, as its inverse."""
+_SHARE = 4
+"""Part of the budget that the published search may take before ours, as its inverse."""
+_LEAST = 10
+"""Bits that it must have room for, where more are asked for: on fewer gradients ours does better alone."""
 
 
 class CellMethod(Protocol):
@@ -116,9 +118,10 @@ def worst_cells(
         until_accuracy: Stop where the accuracy of the samples aimed at is at or below it, then look for fewer cells
             that reach it too, then lower it further with as many, and with two more; 0 to 1.
         screen: A first look at the candidates on few samples; ``None`` scores all of them on all samples.
-        methods: The searches, in order; ``None`` for `ProgressiveBitSearch` (flipped bits without limits, and where it
-            takes no more than a quarter of the budget), then `Beam` with fewer cells than that needed, then `Swap`, and
-            after the restarts `Swap` once more on as many cells as reach the goal, and on two more.
+        methods: The searches, in order; ``None`` for `ProgressiveBitSearch` (flipped bits without limits, as far as a
+            quarter of the budget takes it, where that is enough: `has_room`), then `Beam` with fewer cells than that
+            needed, then `Swap`, and after the restarts `Swap` once more on as many cells as reach the goal, and on two
+            more.
         budget_gradients: Most gradients, at least 1; ``None`` for no limit.
         budget_forwards: Most forward passes, at least 1, those of both parts of a stealthy aim counted, and those of
             the screen by its share; ``None`` for no limit.
@@ -156,14 +159,14 @@ def worst_cells(
     swap = Swap()
     chosen: Sequence[CellMethod] = (Beam(), swap) if methods is None else methods
     free = limits is None or limits.free
-    if methods is None and free and _has_room(aim, choices, n, budget_gradients, budget_forwards):
+    published = methods is None and free and has_room(aim, choices, n, budget_gradients, budget_forwards)
+    if published:
         chosen = (ProgressiveBitSearch(), *chosen)
     for position, method in enumerate(chosen):
-        ledger.begin(method.name, generator(seed, -1, "cells", str(position), method.name))
-        try:
+        share = _SHARE if published and position == 0 else 1
+        ledger.begin(method.name, generator(seed, -1, "cells", str(position), method.name), share=share)
+        with suppress(BudgetSpentError):
             method.search(ledger, n)
-        except BudgetSpentError:
-            break
     for again in range(restarts if methods is None else 0):
         ledger.begin("restart", generator(seed, -1, "cells", "restart", str(again)))
         try:
@@ -178,10 +181,14 @@ def worst_cells(
     return _result(ledger, n)
 
 
-def _has_room(aim: Aim, choices: Mapping[str, Choices], n: int, gradients: int | None, forwards: int | None) -> bool:
-    """Whether the published search of bits has a place before ours: for each bit a gradient, and a pass a tensor."""
-    passes = n * len(choices) * aim.passes
-    enough = (gradients is None or gradients >= _ROOM * n) and (forwards is None or forwards >= _ROOM * passes)
+def has_room(aim: Aim, choices: Mapping[str, Choices], n: int, gradients: int | None, forwards: int | None) -> bool:
+    """Whether the published search of bits has a place before ours: its share is enough for all bits, or for ten.
+
+    A bit takes it a gradient, and a forward pass a tensor.
+    """
+    bits = min(n, _LEAST)
+    passes = bits * len(choices) * aim.passes
+    enough = (gradients is None or gradients >= _SHARE * bits) and (forwards is None or forwards >= _SHARE * passes)
     return enough and all(isinstance(one, BitFlips) for one in choices.values())
 
 

@@ -63,7 +63,7 @@ class Ledger:
         limits: What cannot be reached.
         goal: Accuracy at or below which the aim is reached; ``-inf`` for none.
         gradients: Gradients taken so far.
-        forwards: Forward passes so far, the clean ones included.
+        forwards: Forward passes so far, the clean ones and those beside gradients included.
         nonfinite: Corruptions so far with a non-finite output.
         clean: The judgement without a corruption.
         worst: Of every number of cells the allowed candidate of the largest value.
@@ -93,17 +93,23 @@ class Ledger:
         self.least: dict[int, Candidate] = {}
         self._told = told
         self._screen = screen
-        self._may_gradients = math.inf if gradients is None else gradients
-        self._may_forwards = math.inf if forwards is None else forwards
+        self._may_gradients = self._most_gradients = math.inf if gradients is None else gradients
+        self._may_forwards = self._most_forwards = math.inf if forwards is None else forwards
         self._known: dict[State, Candidate] = {}
         self._gains: dict[Pick, tuple[float, float]] = {}
         self._slopes: dict[tuple[State, Loss], Gradient] = {}
         self._lacking: set[Loss] = set()
         self.clean = self.judge([frozenset()])[0].judged
 
-    def begin(self, method: str, rng: np.random.Generator) -> None:
-        """Hand the ledger to the next search."""
+    def begin(self, method: str, rng: np.random.Generator, *, share: int = 1) -> None:
+        """Hand the ledger to the next search, which may take one part in *share* of what is left, a gradient at least.
+
+        A clean gradient is taken for all of them.
+        """
         self.method, self.rng = method, rng
+        gradients, forwards = self._most_gradients - self.gradients, self._most_forwards - self.forwards
+        self._may_gradients = self.gradients + max(gradients / share, min(gradients, 1))
+        self._may_forwards = self.forwards + forwards / share
 
     @property
     def forwards_left(self) -> float:
@@ -140,7 +146,7 @@ class Ledger:
         if loss in self._lacking:
             return _NONE
         if key not in self._slopes:
-            if self.gradients_left < 1:
+            if self.gradients_left < 1 or (loss == "collapse" and self.forwards_left < 1):
                 known = [one for one in self._slopes if one[1] == loss]
                 if not known:
                     raise BudgetSpentError
@@ -155,6 +161,7 @@ class Ledger:
                 self._lacking.add(loss)  # a task without classes has no such loss
                 return _NONE
             self.gradients += 1
+            self.forwards += self._slopes[key].forwards
         return self._slopes[key]
 
     def judge(self, states: Iterable[State]) -> list[Candidate]:

@@ -47,9 +47,9 @@ class ProgressiveBitSearch:
         return "progressive_bit_search"
 
     def search(self, ledger: Ledger, cells: int) -> None:
-        """Flip bits until there are *cells* of them, the goal is reached or no layer has a bit left."""
+        """Flip bits until there are *cells* of them, the goal is reached, no layer has a bit or no gradient is left."""
         at = ledger.judge([frozenset()])[0]
-        while len(at.state) < cells and at.judged.accuracy > ledger.goal:
+        while len(at.state) < cells and at.judged.accuracy > ledger.goal and ledger.gradients_left >= 1:
             following = self._iterate(ledger, at, cells)
             if following is None:
                 return

@@ -162,3 +162,18 @@ def test_options_out_of_range_are_refused():
         ProgressiveBitSearch(elements=0)
     with pytest.raises(OptionError, match="there is no tensor to search"):
         worst_cells(Untargeted(objective=small()), {}, 1)
+
+
+@pytest.mark.parametrize("n", [10, 30])
+def test_more_bits_than_the_published_search_has_room_for_do_not_leave_it_out(n):
+    found = run(small(), n, budget_gradients=40, restarts=0)
+    rows = [row for row in found.trace if row.method == "progressive_bit_search"]
+    assert max(row.cells for row in rows) >= 4
+    assert max(row.gradients for row in rows) <= 10
+    assert found.gradients <= 40
+    assert any(row.method == "beam" for row in found.trace)
+
+
+def test_too_small_a_share_leaves_the_published_search_out():
+    found = run(small(), 30, budget_gradients=39, restarts=0)
+    assert "progressive_bit_search" not in {row.method for row in found.trace}

@@ -19,7 +19,7 @@ def test_it_takes_a_quarter_of_the_passes_left_at_most(
         return own(*given, most=0, **more)
 
     monkeypatch.setattr(beam, "survey", spied)
-    short = Search(gradients=4, forwards=forwards, trials=1)
+    short = Search(gradients=4, forwards=forwards)
     cells = Cells(what="bits", count=1, one_per_word=True)  # nothing else is searched before
     attack("digits_int8", cells=cells, search=short, options=Options(limit=20, batch_size=20, threads=1))
     assert asked
