@@ -16,21 +16,21 @@ class Pace(NamedTuple):
         most: Most trials of a chunk.
         target_s: Seconds of a chunk where its trials share little.
         longest_s: Most seconds of a chunk, unless what they share alone takes a third of that.
+        growth: A chunk is at most so many times as large as the last one: the first ones tell little.
     """
 
     first: int
     most: int
     target_s: float
     longest_s: float
+    growth: int
 
 
-EXACT = Pace(16, 2048, 4.0, 30.0)
-SCREENED = Pace(128, 8192, 15.0, 60.0)
+EXACT = Pace(16, 2048, 4.0, 30.0, 4)
+SCREENED = Pace(256, 8192, 15.0, 60.0, 16)
 """Screened trials share a backward pass of the whole network too."""
 SHARED = 0.03
 """Share of a chunk's time, about, that may go into what its trials share: chunks are longer where that is dear."""
-GROWTH = 4
-"""A chunk is at most so many times as large as the last one: the first ones tell little."""
 
 
 class Chunker:
@@ -70,4 +70,4 @@ class Chunker:
         target_s = min(max(pace.target_s, shared_s / SHARED), max(pace.longest_s, 3 * shared_s))
         each = max(seconds - shared_s, 1e-3) / len(chunk)
         wanted = max(target_s - shared_s, 0.0) / each
-        self._size = int(min(max(wanted, pace.first), GROWTH * max(self._size, len(chunk)), pace.most))
+        self._size = int(min(max(wanted, pace.first), pace.growth * max(self._size, len(chunk)), pace.most))

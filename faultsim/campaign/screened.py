@@ -16,11 +16,10 @@ from faultsim.campaign.patches import patches
 from faultsim.engine.screen.rivals import classification_of
 from faultsim.engine.screen.screened import ScreenedSweep, ScreenOptions
 from faultsim.engine.screen.tally import ScreenedTally
-from faultsim.engine.sweep.sweep import Sweep
 from faultsim.errors import OptionError
 from faultsim.journal import Columns, Table
 
-WHOLE_EVERY = 16
+WHOLE_EVERY = 32
 """One trial in so many is evaluated on every image too."""
 SCREEN_VERSION = 4
 """Version of the screen; raise it when the same trial would be screened otherwise."""
@@ -60,9 +59,8 @@ class ScreenEvaluator:
         self._setting, self._draws = setting, draws
         numbers = setting.fault_free()
         self._screen = ScreenedSweep(
-            setting.scorer, numbers, options=ScreenOptions(seed=draws.seed), memory_bytes=memory_bytes // 2
+            setting.scorer, numbers, options=ScreenOptions(seed=draws.seed), memory_bytes=memory_bytes
         )
-        self._sweep = Sweep(setting.scorer, numbers, memory_bytes // 2)
         self._spent = {"screened": 0, "exact": 0}
 
     def evaluate(self, trials: Sequence[int]) -> list[Row]:
@@ -71,7 +69,8 @@ class ScreenEvaluator:
         wrong = patches(self._draws.population, self._setting.stored, found)
         screened = self._screen.score(wrong, trials=trials)
         audited = [k for k, trial in enumerate(trials) if is_whole(trial)]
-        exact = dict(zip(audited, self._sweep.score([wrong[k] for k in audited]) if audited else (), strict=True))
+        whole = self._screen.exact.score([wrong[k] for k in audited]) if audited else ()
+        exact = dict(zip(audited, whole, strict=True))
         rows: list[Row] = []
         for k, (trial, tally) in enumerate(zip(trials, screened, strict=True)):
             fault = tuple(int(part[k, 0]) for part in found)
@@ -92,7 +91,7 @@ class ScreenEvaluator:
     @property
     def shared_s(self) -> float:
         """See `Evaluator`: clean activations and their slopes."""
-        return self._screen.shared_s + self._sweep.clean_s
+        return self._screen.shared_s
 
 
 def is_whole(trial: int) -> bool:

@@ -13,7 +13,7 @@ from faultsim.campaign.draw import Draws
 from faultsim.campaign.estimates import Domain
 from faultsim.campaign.evaluator import COLUMNS, PlainEvaluator
 from faultsim.campaign.screen_rater import ScreenRater
-from faultsim.campaign.screened import SCREEN_COLUMNS, ScreenEvaluator, is_whole
+from faultsim.campaign.screened import SCREEN_COLUMNS, WHOLE_EVERY, ScreenEvaluator, is_whole
 from faultsim.cli import main
 from faultsim.errors import OptionError
 from faultsim.journal import JournalError, Table, merge
@@ -50,7 +50,7 @@ def test_rows_do_not_depend_on_chunks_and_whole_trials_hold_the_counts_of_whole_
     assert whole.tobytes() == np.sort(again, order="trial").tobytes()
     plain = np.array(PlainEvaluator(prepared.setting, prepared.draws).evaluate(trials), dtype=COLUMNS.dtype)
     audited = whole["whole"] > 0
-    assert audited.sum() == 4
+    assert audited.sum() == 64 // WHOLE_EVERY
     for column in COLUMNS.names:
         assert np.array_equal(whole[column][audited], plain[column][audited], equal_nan=True)
     for column in ("site", "element", "bit", "n"):
@@ -59,7 +59,7 @@ def test_rows_do_not_depend_on_chunks_and_whole_trials_hold_the_counts_of_whole_
     assert np.all(seen <= plain["mismatch"])  # what was seen to change does change
     info = ScreenRater(prepared.draws, whole, 0.95).info()
     assert info.evaluated < 0.8  # many trials of so small a network have no screen to pass
-    assert info.whole == 4
+    assert info.whole == 64 // WHOLE_EVERY
 
 
 @pytest.mark.parametrize("name", ["digits", "digits_int8"])
@@ -127,14 +127,15 @@ def test_rates_are_unbiased_and_their_intervals_hold_even_if_the_screen_is_blind
 def test_the_uncorrected_share_is_that_of_the_screen_alone() -> None:
     """Whole trials that change everything count nothing, a sample of suspects counts for all of them."""
     draws = Draws(imaginary(), 0, independent=True)
-    rows = blindly_screened(draws, np.ones(32), np.random.default_rng(0))
+    rows = blindly_screened(draws, np.ones(2 * WHOLE_EVERY), np.random.default_rng(0))
     assert rows["whole"].sum() == 2
+    assert not rows["whole"][1:3].any()
     assert (rows["mismatch"] > 0).sum() == 2
     assert ScreenRater(draws, rows, 0.95).info().uncorrected == 0
     rows["screen_screened"][1:3], rows["screen_suspects"][1:3] = 10, 40
     rows["screen_evaluated"][1:3], rows["screen_mismatch"][1:3] = (8, 40), (6, 20)
     found = ScreenRater(draws, rows, 0.95).info().uncorrected
-    assert found == pytest.approx((30 / 50 + 20 / 50) / 32)
+    assert found == pytest.approx((30 / 50 + 20 / 50) / (2 * WHOLE_EVERY))
 
 
 def test_the_help_tells_what_a_screen_hangs_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,12 +150,12 @@ def test_the_help_tells_what_a_screen_hangs_on(capsys: pytest.CaptureFixture[str
 def test_every_shard_has_its_part_of_the_whole_trials() -> None:
     whole = np.array([is_whole(trial) for trial in range(64 * 320)])
     assert whole[0]
-    assert np.all(whole.reshape(-1, 16).sum(axis=1) == 1)
+    assert np.all(whole.reshape(-1, WHOLE_EVERY).sum(axis=1) == 1)
     for shards in range(1, 65):
         for number in range(shards):
             own = whole[number::shards]
-            assert own[:160].any(), (shards, number)
-            assert abs(own.sum() - own.size / 16) < 5 * np.sqrt(own.size / 16), (shards, number)
+            assert own[:320].any(), (shards, number)
+            assert abs(own.sum() - own.size / WHOLE_EVERY) < 5 * np.sqrt(own.size / WHOLE_EVERY), (shards, number)
 
 
 def test_a_journal_of_an_earlier_screen_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

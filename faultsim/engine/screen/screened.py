@@ -6,8 +6,9 @@ evaluates the suspects and an audit of the others. What a piece of the graph is,
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,21 @@ from numpy.typing import NDArray
 
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.screen.apart import ROOM_BYTES, evaluate_apart, inexact_way
-from faultsim.engine.screen.reservoir import Rows
+from faultsim.engine.screen.parting import part_images
 from faultsim.engine.screen.rivals import classification_of
 from faultsim.engine.screen.slopes import Slopes, slopes
-from faultsim.engine.screen.strata import Screen, Strata
+from faultsim.engine.screen.strata import Screen
 from faultsim.engine.screen.tally import ScreenedTally
 from faultsim.engine.screen.trial import Trial, by_entry, needs_of
 from faultsim.engine.screen.verdicts import Verdicts
 from faultsim.engine.screen.waiting import Waiting, calls
 from faultsim.engine.sweep.entry import Entry
 from faultsim.engine.sweep.golden import bytes_per_sample
+from faultsim.engine.sweep.lanes import Task, in_lanes
 from faultsim.engine.sweep.routes import Needs, Patch, Router
 from faultsim.engine.sweep.spans import grouped
 from faultsim.engine.sweep.sweep import Sweep
-from faultsim.errors import FaultsimError, OptionError
+from faultsim.errors import FaultsimError, ModelError, OptionError
 from faultsim.model.graph import Program, compile_model
 
 Array = NDArray[Any]
@@ -90,7 +92,7 @@ class ScreenedSweep:
         own = replace(self.scorer)
         self._waiting_bytes = self.memory_bytes // WAITING_SHARE
         room = (self.memory_bytes - self._waiting_bytes) // (1 + self.options.rivals)
-        self._sweep = Sweep(own, self.numbers, room, side_by_side=False)
+        self._sweep = Sweep(own, self.numbers, room)
         router = self._sweep._router
         self._program: Program | None = None
         self._verdicts = Verdicts(self.scorer, self.numbers)
@@ -104,6 +106,11 @@ class ScreenedSweep:
     def shared_s(self) -> float:
         """Seconds so far on clean activations and their slopes, which all trials of a call share."""
         return self._sweep.clean_s + self._slopes_s
+
+    @property
+    def exact(self) -> Sweep:
+        """What evaluates trials on every image, in pieces that it has proved."""
+        return self._sweep
 
     def score(self, patches: Sequence[Patch], *, trials: Sequence[int] | None = None) -> list[ScreenedTally]:
         """Return the counts of each trial; give many trials at once, they share the slopes.
@@ -182,16 +189,15 @@ class ScreenedSweep:
             began = time.monotonic()
             slope = self._slopes(batch.judge.start, batch.judge.stop, boundary)
             self._slopes_s += time.monotonic() - began
-            for entry, members in groups:
-                screen = Screen(
-                    batch.clean.plain, entry.boundary, slope, fall=self.options.fall, reach=self.options.reach
-                )
-                self._part(entry, members, batch, screen)
+            self._in_lanes(
+                [
+                    partial(part_images, self._sweep, entry, members, batch, self._screen_of(batch, entry, slope))
+                    for entry, members in groups
+                ],
+                groups,
+            )
         for batch in self._sweep._batches(needs):
-            for entry, members in groups:
-                with self._sweep._kept.using(entry):
-                    for waiting in calls(members, batch.judge.start, batch.judge.stop):
-                        self._evaluate_or_fail(entry, waiting, batch)
+            self._in_lanes([partial(self._evaluate_all, entry, members, batch) for entry, members in groups], groups)
         for one in trials:
             one.let_go()
         apart = [one for one in trials if not one.exact and not one.failed]
@@ -204,22 +210,28 @@ class ScreenedSweep:
         feeds, device = scorer.data.inputs(start, stop), scorer.runner.model.device
         return slopes(self._program, feeds, boundary, scorer.output, count=self.options.rivals, device=device)
 
-    def _part(self, entry: Entry, members: Sequence[Trial], batch: Any, screen: Screen) -> None:
-        """Part the images of a batch and keep what may be evaluated."""
-        axis, start = entry.join.axis, batch.judge.start
-        sliced = [one for one in members if one.places is not None and not one.failed]
-        most = self._sweep._most_channels(entry, len(batch.judge))
-        for chunk in grouped(sliced, lambda one: len(one.route.channels), most):
-            for trial, own in _slices(entry, chunk, batch):
-                _offer(trial, start, own, screen, axis)
-        for trial in members:
-            if trial.places is None and not trial.failed:
-                try:
-                    own = entry.whole(batch.clean, trial.faults)
-                except (FaultsimError, MemoryError):
-                    trial.failed = True
-                    continue
-                _offer(trial, start, own, screen, axis)
+    def _in_lanes(self, acts: Sequence[Callable[[], None]], groups: Sequence[tuple[Entry, list[Trial]]]) -> None:
+        """Run what each entry has to do, some side by side: trials of one entry are in one lane alone."""
+
+        def counted(act: Callable[[], None]) -> tuple[int, int]:
+            act()
+            return 0, 0
+
+        tasks = [
+            Task(len(members) * (len(entry.tail.nodes) + 1), (), partial(counted, act))
+            for act, (entry, members) in zip(acts, groups, strict=True)
+        ]
+        failed = [done is None for _, done in in_lanes(tasks, self._sweep.lanes)]  # all of them end first
+        if any(failed):
+            raise ModelError("a piece of the graph failed")
+
+    def _screen_of(self, batch: Any, entry: Entry, slope: Slopes) -> Screen:
+        return Screen(batch.clean.plain, entry.boundary, slope, fall=self.options.fall, reach=self.options.reach)
+
+    def _evaluate_all(self, entry: Entry, members: Sequence[Trial], batch: Any) -> None:
+        with self._sweep._kept.using(entry):
+            for waiting in calls(members, batch.judge.start, batch.judge.stop):
+                self._evaluate_or_fail(entry, waiting, batch)
 
     def _evaluate_or_fail(self, entry: Entry, waiting: Sequence[Waiting], batch: Any) -> None:
         """Evaluate a call; where it fails, each of its trials by itself; one that fails alone is evaluated exactly."""
@@ -252,33 +264,6 @@ class ScreenedSweep:
                     channel = faulty[(slice(None),) * axis + (k,)]
                     form.channel(rows[name][part], axis, place)[...] = form.code(channel)
         self._verdicts.count([one.part for one in waiting], entry.finish(rows, batch.clean, samples))
-
-
-def _offer(trial: Trial, start: int, own: Rows, screen: Screen, axis: int) -> None:
-    """Part the images of a batch for one trial."""
-    strata = screen.part(own, axis, trial.places)
-    if trial.exact:
-        trial.offer(start, own, strata)
-    else:  # rounded otherwise: no image is known to be unchanged, and none goes on from here
-        trial.offer(start, {}, Strata(~strata.suspects, strata.suspects))
-
-
-def _slices(entry: Entry, trials: Sequence[Trial], batch: Any) -> Iterator[tuple[Trial, Rows]]:
-    """Yield the faulty channels of each trial; where the call fails, of each by itself, or it has `failed`."""
-    try:
-        found = entry.slice(batch.clean, [one for trial in trials for one in trial.route.channels])
-    except (FaultsimError, MemoryError):
-        if len(trials) == 1:
-            trials[0].failed = True
-            return
-        for trial in trials:
-            yield from _slices(entry, [trial], batch)
-        return
-    at = 0
-    for trial in trials:
-        part = (*(slice(None),) * entry.join.axis, slice(at, at + len(trial.route.channels)))
-        at += len(trial.route.channels)
-        yield trial, {name: one[part] for name, one in found.items()}
 
 
 def _batch_size(router: Router, scorer: Scorer, room: int) -> int:

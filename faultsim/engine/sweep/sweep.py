@@ -66,19 +66,19 @@ class Sweep:
         scorer: The model's task on its data; `Scorer.set_golden` has run under *numbers*.
         numbers: The fault-free chip's numbers by site, where they are not the model's own.
         memory_bytes: Room for the clean activations of a batch and for open pieces of the graph, together.
-        side_by_side: Whether pieces run at a time, each on one thread; else one after the other, on all.
         clean_s: Seconds spent so far on clean activations, which all trials of a call share.
+        lanes: Pieces that run at a time, each on one thread; 1: one after the other, on all.
     """
 
     scorer: Scorer
     numbers: Mapping[str, Array] | None = None
     memory_bytes: int = 1 << 30
-    side_by_side: bool = True
     _router: Router | None = None
     _trials: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("slice", "layer", "suffix", "whole"), 0))
     _rows: int = 0
     _masked: int = 0
     clean_s: float = 0.0
+    lanes: int = field(default=1, init=False)
 
     def __post_init__(self) -> None:
         """Look at the graph; where no piece of it can run alone, every trial is a full pass."""
@@ -86,10 +86,9 @@ class Sweep:
             raise ValueError("a sweep needs the fault-free chip: call Scorer.set_golden first")
         self._kept = Kept(self.memory_bytes // 2)
         runner = self.scorer.runner
-        side_by_side = self.side_by_side and runner.runtime == "onnxruntime"
-        self._lanes = (runner.threads or processors()) if side_by_side else 1
+        self.lanes = (runner.threads or processors()) if runner.runtime == "onnxruntime" else 1
         self._router = make_router(
-            self.scorer, self.numbers, self._whole, memory_bytes=self.memory_bytes, lanes=self._lanes
+            self.scorer, self.numbers, self._whole, memory_bytes=self.memory_bytes, lanes=self.lanes
         )
         self._clean: tuple[Needs, dict[tuple[int, int], Clean]] | None = None
 
@@ -124,7 +123,7 @@ class Sweep:
             entries = {id(route.entry): route.entry for _, route in swept if route.entry is not None}
             widest = max((bytes_per_sample(one.types, one.boundary) for one in entries.values()), default=0)
             try:
-                for batch in self._batches(needs, waiting=HELD * self._lanes * widest):
+                for batch in self._batches(needs, waiting=HELD * self.lanes * widest):
                     left = [one for one in swept if one[0] not in failed]
                     failed |= self._batch(batch, left, patches, tallies, outcomes)
                     del batch  # before the next one is computed: there is room for one
@@ -163,12 +162,12 @@ class Sweep:
                 tasks.append(Task(math.inf, [(t, route)], partial(self._rest, t, route, batch, patches, take)))
             else:
                 by_entry.setdefault(id(route.entry), (route.entry, []))[1].append((t, route))
-        most = max(-(-len(swept) // (2 * self._lanes)), 1)
+        most = max(-(-len(swept) // (2 * self.lanes)), 1)
         for entry, members in by_entry.values():
             for some in (members[i : i + most] for i in range(0, len(members), most)):
                 cost = len(some) * (len(entry.tail.nodes) + 1)
                 tasks.append(Task(cost, some, partial(self._enter, entry, some, batch, patches, take)))
-        for done, counted in in_lanes(tasks, self._lanes):
+        for done, counted in in_lanes(tasks, self.lanes):
             if counted is None:
                 failed |= self._refuse(done)
             else:
@@ -195,7 +194,7 @@ class Sweep:
         clean, samples = batch.clean, len(batch.judge)
         sliced = [(t, route) for t, route in members if route.kind == "slice"]
         rows = Rows(entry, clean, samples, take)
-        for chunk in grouped(sliced, lambda one: len(one[1].channels), self._most_channels(entry, samples)):
+        for chunk in grouped(sliced, lambda one: len(one[1].channels), self.most_channels(entry, samples)):
             channels = [one for _, route in chunk for one in route.channels]
             found = entry.slice(clean, channels)
             at = 0
@@ -217,7 +216,8 @@ class Sweep:
                 self._kept.drop(route.entry)
         return {t for t, _ in members}
 
-    def _most_channels(self, entry: Entry, samples: int) -> int:
+    def most_channels(self, entry: Entry, samples: int) -> int:
+        """Return how many channels of the boundary of *entry* a slice takes at most."""
         sizes = [bytes_per_sample(entry.types, [name]) for name in entry.boundary]
         one = max(sizes) // max(entry.join.channels, 1) * samples
         return int(np.clip(SLICE_BYTES // max(one, 1), 1, 64))
