@@ -26,7 +26,7 @@ class Pace(NamedTuple):
     growth: int
 
 
-EXACT = Pace(16, 2048, 4.0, 30.0, 4)
+EXACT = Pace(16, 2048, 4.0, 30.0, 16)
 SCREENED = Pace(256, 8192, 15.0, 60.0, 16)
 """Screened trials share a backward pass of the whole network too."""
 SHARED = 0.03
