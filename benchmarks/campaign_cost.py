@@ -17,9 +17,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx
-from peers.campaign import Campaign, Fault, disagreements, draw_faults, weights
+from peers.campaign import Campaign, Fault, disagreements, draw_faults, images_of, weights
 from peers.memory import peak_mib, peak_of
 from peers.rounds import Spread, Timed, round_robin
 from peers.scaling import print_scaling
@@ -104,20 +103,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _campaign(chosen: argparse.Namespace) -> tuple[Campaign, list[Path]]:
     """Return the campaign, and more models for the same images."""
-    models = chosen.data_folder / "cifar10_models"
-    path = models / "resnet20_cifar10_bn.onnx"
-    if chosen.quick or not path.is_file():
-        digits = ROOT / "scenarios" / "digits"
-        with np.load(digits / "digits_float.npz", allow_pickle=False) as data:
-            images, labels = data["image"], data["labels"]
-        path, others = digits / "digits_float.onnx", []
-    else:
-        with np.load(chosen.data_folder / "cifar10" / "cifar10_test.npz", allow_pickle=False) as data:
-            images, labels = data["images"][: chosen.images], data["labels"][: chosen.images]
-        images = images.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
-        others = [models / f"{name}.onnx" for name in MODELS]
-    whole = Campaign(path, np.ascontiguousarray(images), labels.astype(np.int64), chosen.batch_size, chosen.threads)
-    return whole.first(chosen.images), others
+    found = images_of(
+        chosen.data_folder,
+        "resnet20_cifar10_bn.onnx",
+        images=chosen.images,
+        threads=chosen.threads,
+        batch_size=chosen.batch_size,
+        quick=chosen.quick,
+    )
+    folder = chosen.data_folder / "cifar10_models"
+    return found, [folder / f"{name}.onnx" for name in MODELS] if found.path.parent == folder else []
 
 
 def _print_cost(names: Mapping[str, str], timed: Mapping[str, Timed]) -> None:

@@ -16,11 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import onnx
 import torch
 from peers import ort_naive, torch_eager
-from peers.campaign import Campaign, draw_faults, weights
+from peers.campaign import Campaign, draw_faults, images_of, weights
 from peers.int8 import quantized
 from peers.ours import Images
 from peers.rounds import Spread
@@ -133,18 +132,14 @@ def _timed(act: Callable[[], object]) -> tuple[float, float]:
 
 
 def _campaign(chosen: argparse.Namespace) -> Campaign:
-    path = chosen.data_folder / "cifar10_models" / chosen.model
-    if chosen.quick or not path.is_file():
-        folder = ROOT / "scenarios" / "digits"
-        path = folder / "digits_float.onnx"
-        with np.load(folder / "digits_float.npz", allow_pickle=False) as data:
-            images, labels = data["image"], data["labels"]
-    else:
-        with np.load(chosen.data_folder / "cifar10" / "cifar10_test.npz", allow_pickle=False) as data:
-            images, labels = data["images"][: chosen.images], data["labels"][: chosen.images]
-        images = images.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
-    whole = Campaign(path, np.ascontiguousarray(images), labels.astype(np.int64), 250, chosen.threads)
-    return whole.first(chosen.images)
+    return images_of(
+        chosen.data_folder,
+        chosen.model,
+        images=chosen.images,
+        threads=chosen.threads,
+        batch_size=250,
+        quick=chosen.quick,
+    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from peers.campaign import Campaign, Fault, draw_faults, weights
+from peers.campaign import Campaign, Fault, draw_faults, images_of, weights
 from peers.ort_naive import Bare as BareOnnxruntime
 from peers.ours import SweptFaultsim
 from peers.rounds import Spread
@@ -141,18 +141,14 @@ def _agreement(campaign: Campaign, faults: Sequence[Fault], options: ScreenOptio
 
 
 def _campaign(chosen: argparse.Namespace) -> Campaign:
-    path = chosen.data_folder / "cifar10_models" / chosen.model
-    if chosen.quick or not path.is_file():
-        folder = ROOT / "scenarios" / "digits"
-        path = folder / "digits_float.onnx"
-        with np.load(folder / "digits_float.npz", allow_pickle=False) as data:
-            images, labels = data["image"], data["labels"]
-    else:
-        with np.load(chosen.data_folder / "cifar10" / "cifar10_test.npz", allow_pickle=False) as data:
-            images, labels = data["images"][: chosen.images], data["labels"][: chosen.images]
-        images = images.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
-    whole = Campaign(path, np.ascontiguousarray(images), labels.astype(np.int64), 250, chosen.threads)
-    return whole.first(chosen.images)
+    return images_of(
+        chosen.data_folder,
+        chosen.model,
+        images=chosen.images,
+        threads=chosen.threads,
+        batch_size=250,
+        quick=chosen.quick,
+    )
 
 
 if __name__ == "__main__":

@@ -53,6 +53,30 @@ class Campaign:
         return replace(self, images=self.images[:images], labels=self.labels[:images])
 
 
+def images_of(data_folder: Path, model: str, *, images: int, threads: int, batch_size: int, quick: bool) -> Campaign:
+    """Return a campaign over the first CIFAR-10 test images; over the bundled digits where these are absent, or quick.
+
+    Args:
+        data_folder: Holds ``cifar10_models/`` and ``cifar10/``.
+        model: File name in ``cifar10_models/``.
+        images: How many, at most.
+        threads: Of torch and of onnxruntime alike.
+        batch_size: Images a call.
+        quick: Whether to take the digits in any case.
+    """
+    path = data_folder / "cifar10_models" / model
+    if quick or not path.is_file():
+        folder = Path(__file__).resolve().parents[2] / "scenarios" / "digits"
+        path = folder / "digits_float.onnx"
+        with np.load(folder / "digits_float.npz", allow_pickle=False) as data:
+            inputs, labels = data["image"][:images], data["labels"][:images]
+    else:
+        with np.load(data_folder / "cifar10" / "cifar10_test.npz", allow_pickle=False) as data:
+            inputs, labels = data["images"][:images], data["labels"][:images]
+        inputs = inputs.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+    return Campaign(path, np.ascontiguousarray(inputs), labels.astype(np.int64), batch_size, threads)
+
+
 class Tool(Protocol):
     """A fault injector that has read the campaign and taken the fault-free predictions.
 

@@ -7,14 +7,14 @@ import pytest
 
 from faultsim.errors import DataError
 from faultsim.harden import state
-from tests.harden.test_train import _job
+from tests.harden.train_job import job
 
 
 @pytest.fixture(scope="module", params=["adam", "sgd"])
 def kept(request, tmp_path_factory):
     """A checkpoint of a training that is at its end."""
     place = tmp_path_factory.mktemp("kept") / state.NAME
-    _job(checkpoint=place, steps=6, optimizer=request.param)
+    job(checkpoint=place, steps=6, optimizer=request.param)
     return request.param, *state.load(place)
 
 
@@ -48,7 +48,7 @@ def test_numbers_that_do_not_fit_are_refused(kept, tmp_path, change, reason):
     place = tmp_path / state.NAME
     state.save(place, change(arrays), meta)
     with pytest.raises(DataError, match=rf"this checkpoint is not whole \(.*{reason}.*delete it"):
-        _job(checkpoint=place, resume=True, steps=6, optimizer=optimizer)
+        job(checkpoint=place, resume=True, steps=6, optimizer=optimizer)
 
 
 def test_adams_moments_are_all_there(kept, tmp_path):
@@ -58,7 +58,7 @@ def test_adams_moments_are_all_there(kept, tmp_path):
     place = tmp_path / state.NAME
     state.save(place, _without("optimizer/exp_avg/")(arrays), meta)
     with pytest.raises(DataError, match=r"'optimizer/exp_avg/.*' is missing"):
-        _job(checkpoint=place, resume=True, steps=6)
+        job(checkpoint=place, resume=True, steps=6)
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,12 @@ def test_figures_out_of_range_are_refused(kept, tmp_path, change, reason):
     place = tmp_path / state.NAME
     state.save(place, arrays, {**meta, **change})
     with pytest.raises(DataError, match=rf"this checkpoint is not whole \(.*{reason}.*delete it"):
-        _job(checkpoint=place, resume=True, steps=6, optimizer=optimizer)
+        job(checkpoint=place, resume=True, steps=6, optimizer=optimizer)
 
 
 @pytest.mark.parametrize("options", [{"optimizer": "sgd", "momentum": 0.0}, {"optimizer": "sgd"}, {}])
 def test_a_whole_checkpoint_is_gone_on_from(tmp_path, options):
     place = tmp_path / state.NAME
-    whole = _job(checkpoint=place, steps=6, **options)
-    again = _job(checkpoint=place, resume=True, steps=6, **options)
+    whole = job(checkpoint=place, steps=6, **options)
+    again = job(checkpoint=place, resume=True, steps=6, **options)
     assert all(np.array_equal(whole.numbers[name], again.numbers[name]) for name in whole.numbers)

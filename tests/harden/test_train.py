@@ -1,4 +1,4 @@
-"""The loop: it lowers the loss, repeats itself, goes on after a kill, and ends when it is told to."""
+"""The loop: it lowers the loss, repeats itself, and goes on after a kill."""
 
 import os
 import signal
@@ -7,68 +7,27 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import safetensors.numpy
-import torch
 
 from faultsim.engine.scored import scored_output
 from faultsim.errors import DataError, OptionError
 from faultsim.harden import state
-from faultsim.harden import train as module
 from faultsim.harden.ball import Ball
 from faultsim.harden.curve import Judged, Point
 from faultsim.harden.export import export
 from faultsim.harden.losses import CorruptionResistant, Plain
-from faultsim.harden.noise import RandomBitErrors, WeightClipping
 from faultsim.harden.options import Training
 from faultsim.harden.samples import Samples
 from faultsim.harden.target import Target
-from faultsim.harden.together import Together
 from faultsim.harden.train import train
 from faultsim.harden.trainable import Trainable
 from faultsim.metrics import Classification
 from faultsim.model import load_model
 from tests.harden.conftest import DIGITS, ROOT, Arrays, brevitas_mlp, mean_loss
-
-LOSS = Together(losses=(WeightClipping(limit=2.5), RandomBitErrors(ber=0.01), CorruptionResistant(ball=Ball(eps=0.3))))
-
-
-def _job(
-    name="digits_float",
-    *,
-    loss=LOSS,
-    checkpoint=None,
-    resume=False,
-    towards="labels",
-    told=None,
-    flat=False,
-    judging=None,
-    **options,
-):
-    model = load_model(DIGITS / f"{name}.onnx")
-    with np.load(DIGITS / f"{name}.npz") as archive:
-        x, y = archive["image"], archive["labels"]
-    data = Samples(Arrays("image", x, y), np.arange(400), model.inputs)
-    trainable = Trainable(model)
-    target = Target(model, Classification(), scored_output(model), data, towards=towards, batch_size=100)
-
-    def judge(numbers):
-        if judging is not None:
-            judging()
-        loss = mean_loss(model, x[400:], y[400:], {n: a for n, a in numbers.items() if n in trainable.parameters})
-        gone = sum(float(np.square(numbers[n].astype(float) - model.numbers[n]).sum()) for n in trainable.parameters)
-        return Judged(
-            loss, 0.5, 0.0 if flat else gone
-        )  # the further the better: what is compared is never the untrained model
-
-    plan = Training(**{"steps": 24, "batch_size": 32, "validate_every": 6, "lr": 2e-3, "checkpoint_s": 1e-3, **options})
-    names = tuple(p.site.name for p in trainable.parameters.values() if p.site.role == "weight")
-    return train(
-        trainable, data, target, loss, judge, plan, names=names, checkpoint=checkpoint, resume=resume, told=told
-    )
+from tests.harden.train_job import job
 
 
 def _same(one, two):
@@ -80,17 +39,17 @@ def _same(one, two):
 
 @pytest.mark.parametrize("name", ["digits_float", "digits_int8"])
 def test_training_lowers_the_loss_it_trains_and_repeats_itself(name):
-    one = _job(name, loss=Plain(), steps=40, ema=0.5)
+    one = job(name, loss=Plain(), steps=40, ema=0.5)
     assert one.curve[0].step == 0
     assert one.curve[-1].train_loss < one.curve[1].train_loss
-    _same(one, _job(name, loss=Plain(), steps=40, ema=0.5))
-    other = _job(name, loss=Plain(), steps=40, ema=0.5, seed=1)
+    _same(one, job(name, loss=Plain(), steps=40, ema=0.5))
+    other = job(name, loss=Plain(), steps=40, ema=0.5, seed=1)
     assert any(not np.array_equal(one.numbers[k], other.numbers[k]) for k in one.numbers)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_a_training_in_two_parts_is_the_training_in_one(tmp_path, optimizer):
-    whole = _job(optimizer=optimizer)
+    whole = job(optimizer=optimizer)
     place = tmp_path / "half.npz"
 
     class StopError(Exception):
@@ -101,10 +60,10 @@ def test_a_training_in_two_parts_is_the_training_in_one(tmp_path, optimizer):
             raise StopError
 
     with pytest.raises(StopError):
-        _job(optimizer=optimizer, checkpoint=place, told=stop)
+        job(optimizer=optimizer, checkpoint=place, told=stop)
     _, meta = state.load(place)
     assert 0 < meta["step"] < 18
-    _same(whole, _job(optimizer=optimizer, checkpoint=place, resume=True))
+    _same(whole, job(optimizer=optimizer, checkpoint=place, resume=True))
 
 
 @pytest.mark.slow
@@ -112,14 +71,14 @@ def test_after_kill_9_the_result_is_the_same(tmp_path):
     script = (
         "import sys, torch, time; torch.set_num_threads(1)\n"
         "from pathlib import Path\n"
-        "import tests.harden.test_train as t\n"
+        "import tests.harden.train_job as t\n"
         "from faultsim.harden import train as module\n"
         "slow = module._Run._advance\n"
         "def advance(run):\n"
         "    time.sleep(0.05)\n"
         "    return slow(run)\n"
         "module._Run._advance = advance\n"
-        "t._job('digits_int8', checkpoint=Path(sys.argv[1]))\n"
+        "t.job('digits_int8', checkpoint=Path(sys.argv[1]))\n"
     )
     place = tmp_path / state.NAME
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -133,16 +92,16 @@ def test_after_kill_9_the_result_is_the_same(tmp_path):
         process.wait()
     assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
     assert 9 <= state.load(place)[1]["step"] < 24
-    resumed = _job("digits_int8", checkpoint=place, resume=True)
-    _same(_job("digits_int8"), resumed)
+    resumed = job("digits_int8", checkpoint=place, resume=True)
+    _same(job("digits_int8"), resumed)
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     place = tmp_path / "c.safetensors"
-    _job(checkpoint=place, steps=6)
+    job(checkpoint=place, steps=6)
     for changed in ({"seed": 1}, {"lr": 1e-4}, {"loss": Plain()}, {"towards": "clean"}):
         with pytest.raises(OptionError, match="this checkpoint is of another model, loss, data or seed"):
-            _job(checkpoint=place, resume=True, **{"steps": 6, **changed})
+            job(checkpoint=place, resume=True, **{"steps": 6, **changed})
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 100, b"\x02" + bytes(7) + b"{}", b"\x93NUMPY"])
@@ -150,7 +109,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_sentence(tmp_path, content):
     place = tmp_path / "c.safetensors"
     place.write_bytes(content)
     with pytest.raises(DataError, match=r"cannot be read as a checkpoint .* delete it"):
-        _job(checkpoint=place, resume=True)
+        job(checkpoint=place, resume=True)
 
 
 def test_a_pickle_in_a_checkpoint_is_not_opened(tmp_path):
@@ -158,12 +117,12 @@ def test_a_pickle_in_a_checkpoint_is_not_opened(tmp_path):
     with place.open("wb") as file:
         np.savez(file, meta=np.array([{"no": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="cannot be read as a checkpoint"):
-        _job(checkpoint=place, resume=True)
+        job(checkpoint=place, resume=True)
 
 
 def test_a_checkpoint_is_a_safetensors_file(tmp_path):
     place = tmp_path / state.NAME
-    _job(checkpoint=place, steps=6)
+    job(checkpoint=place, steps=6)
     arrays, meta = state.load(place)
     found = safetensors.numpy.load_file(place)
     assert found.keys() == arrays.keys()
@@ -176,11 +135,11 @@ def test_a_checkpoint_is_a_safetensors_file(tmp_path):
 
 def test_a_checkpoint_that_lacks_something_is_refused(tmp_path):
     place = tmp_path / "c.safetensors"
-    _job(checkpoint=place, steps=6)
+    job(checkpoint=place, steps=6)
     arrays, meta = state.load(place)
     state.save(place, {name: array for name, array in arrays.items() if not name.startswith("mean/")}, meta)
     with pytest.raises(DataError, match="this checkpoint is not whole"):
-        _job(checkpoint=place, resume=True, steps=6)
+        job(checkpoint=place, resume=True, steps=6)
 
 
 @pytest.mark.parametrize("route", ["qcdq", "qonnx"])
@@ -213,140 +172,12 @@ def test_brevitas_exports_train_as_they_are_deployed(route, tmp_path):
     assert mean_loss(done.model, x, y) == pytest.approx(found.best.loss, abs=1e-5)
 
 
-def test_a_training_without_progress_ends_early():
-    found = _job(loss=Plain(), steps=60, patience=2, validate_every=3, flat=True)
-    assert found.steps == 6
-    assert found.stopped == "2 validations brought nothing better"
-    assert found.best.step == 0
-
-
-@pytest.mark.parametrize(("seconds", "left"), [(1.0, 982.0), (10.0, 900.0), (40.0, 757.0), (200.0, 500.0)])
-def test_the_way_back_has_its_part_of_the_time_budget(monkeypatch, seconds, left):
-    now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    run = object.__new__(module._Run)
-    run.trainable = SimpleNamespace(numbers=lambda leaves: leaves)
-    run.initial, run.budget = {"w": torch.ones(2)}, 1000.0
-    run.judging = 3.0
-    run.options = Training(time_budget_s=1000.0)
-
-    def spares(numbers):
-        assert not torch.equal(numbers["w"], run.initial["w"])  # those of the deployed weights may cost less
-        now[0] += seconds
-        return True
-
-    run._set_aside(spares)
-    # two ways of six passes and a validation each, a tenth at most unless one takes more, and half at most then
-    assert run.budget == left
-    assert [run._late(1000 - seconds - late) for late in (3.0, 2.9)] == [False, True]
-    run._set_aside(None)
-    assert run.budget == left
-
-
-def _clock(monkeypatch, *, step, judging):
-    """Let steps and validations alone advance the clock, by so many seconds; return what a validation is to call."""
-    now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    evaluate = module.evaluate
-
-    def advance(*args):
-        now[0] += step
-        return evaluate(*args)
-
-    def judge():
-        now[0] += judging
-
-    monkeypatch.setattr(module, "evaluate", advance)
-    return judge
-
-
-def test_the_last_validation_has_its_part_of_the_time_budget(monkeypatch):
-    judge = _clock(monkeypatch, step=3.0, judging=30.0)
-    monkeypatch.setattr(module, "MOST_BETWEEN", 1.0)
-    found = _job(loss=Plain(), steps=10**6, validate_every=10**6, time_budget_s=600.0, judging=judge)
-    assert found.stopped == "the time budget of 600 s was spent"
-    assert [point.step for point in found.curve] == [0, 180]
-    assert found.seconds == 600.0
-    assert found.curve[-1].lr == pytest.approx(0.0, abs=2e-6)  # it came down to nothing by then
-
-
-@pytest.mark.parametrize(("judging", "between"), [(30.0, 20), (90.0, 30)])
-def test_a_slow_machine_validates_by_the_clock_and_trains_at_least_as_long(monkeypatch, judging, between):
-    judge = _clock(monkeypatch, step=3.0, judging=judging)
-    found = _job(loss=Plain(), steps=10**6, validate_every=10**6, time_budget_s=600.0, judging=judge)
-    assert set(np.diff([point.step for point in found.curve])[:-1]) == {between}
-    assert 600.0 - judging <= found.seconds <= 600.0
-
-
-def test_a_time_budget_ends_it():
-    began = time.monotonic()
-    found = _job(steps=10**6, time_budget_s=0.5)
-    assert time.monotonic() - began < 30
-    assert found.stopped == "the time budget of 0.5 s was spent"
-    assert 0 < found.steps < 10**6
-
-
-def test_a_training_that_diverges_keeps_the_best_before_it():
-    found = _job(loss=Plain(), optimizer="sgd", lr=1e30, clip_norm=0.0, warmup=0.0, flat=True)
-    assert "was not finite" in found.stopped
-    assert all(np.isfinite(array).all() for array in found.numbers.values())
-    assert found.best.step == 0
-
-
-def _with_losses(monkeypatch, bad, value=float("nan")):
-    """Let the loss of some steps be no number."""
-    evaluate, step = module.evaluate, [0]
-
-    def evaluated(*args):
-        found, grads = evaluate(*args)
-        step[0] += 1
-        return (value if step[0] in bad else found), grads
-
-    monkeypatch.setattr(module, "evaluate", evaluated)
-
-
-def test_a_step_whose_loss_is_not_finite_is_skipped_and_counted(monkeypatch, tmp_path):
-    place = tmp_path / "c.safetensors"
-    _with_losses(monkeypatch, {1, 2, 9, 20})
-    found = _job(loss=Plain(), checkpoint=place)
-    assert (found.steps, found.skipped, found.stopped) == (24, 4, None)
-    assert all(np.isfinite(point.train_loss) for point in found.curve[1:])
-    assert state.load(place)[1]["skipped"] == 4
-    assert _job(loss=Plain(), checkpoint=place, resume=True).skipped == 4
-
-
-def test_a_training_goes_on_from_a_checkpoint_before_its_first_step(monkeypatch, tmp_path):
-    place = tmp_path / "c.safetensors"
-
-    def stop(point, planned):
-        if point.step == 6:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        _with_losses(patched, set(range(1, 7)))
-        with pytest.raises(KeyboardInterrupt):
-            _job(loss=Plain(), checkpoint=place, told=stop)
-    assert state.load(place)[1]["step"] == state.load(place)[1]["skipped"] > 0
-    assert _job(loss=Plain(), checkpoint=place, resume=True).steps == 24
-
-
-def test_a_training_ends_after_ten_steps_in_a_row_that_are_not_finite(monkeypatch):
-    with monkeypatch.context() as patched:
-        _with_losses(patched, {*range(3, 12), *range(13, 22)})  # nine, and nine more
-        found = _job(loss=Plain())
-    assert (found.steps, found.skipped, found.stopped) == (24, 18, None)
-    _with_losses(monkeypatch, set(range(5, 100)))
-    found = _job(loss=Plain(), steps=60, validate_every=3)
-    assert found.stopped == "the loss was not finite in the 10 steps to 14; lower the learning rate"
-    assert (found.steps, found.skipped) == (14, 10)
-
-
 def test_towards_the_clean_model_a_clean_model_stays_where_it_is():
     # the cross-entropy against one's own probabilities is least where one is: every sample's gradient is zero
     model = load_model(DIGITS / "digits_float.onnx")
     gaps = {}
     for towards in ("clean", "labels"):
-        found = _job(loss=Plain(), towards=towards, optimizer="sgd", steps=12, lr=0.1, ema=0.0)
+        found = job(loss=Plain(), towards=towards, optimizer="sgd", steps=12, lr=0.1, ema=0.0)
         gaps[towards] = max(np.abs(found.numbers[n] - model.numbers[n]).max() for n in found.numbers)
     assert gaps["clean"] < 1e-5
     assert gaps["labels"] > 1e-3

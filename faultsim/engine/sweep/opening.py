@@ -70,6 +70,7 @@ def make_router(
             runtime=runtime,
             threads=runner.threads,
             rows=fewest_rows(len(scorer.data), scorer.batch_size),
+            batch_size=scorer.batch_size,
         )
     except (FaultsimError, MemoryError, ValueError):
         return None

@@ -37,17 +37,18 @@ class Part(Protocol):
         """Return the outputs in the order of the piece's declaration; feeds count the samples along axis 0."""
 
 
-def rows_at_once(device: torch.device, sample_bytes: int) -> int:
-    """Return how many rows a call takes: `BLOCK`, or on a GPU what fits into its free memory, at least as many.
+def rows_at_once(device: torch.device, sample_bytes: int, batch_size: int) -> int:
+    """Return how many rows a call takes: `BLOCK`, or on a GPU a batch, or what fits into its free memory.
 
     Args:
         device: Where torch computes.
         sample_bytes: Memory of one sample's activations, all together.
+        batch_size: Most samples that are swept together, at least 1.
     """
     if device.type != "cuda":
         return BLOCK
     free, _ = torch.cuda.mem_get_info(device)
-    return max(int(free) // _SHARE // max(sample_bytes, 1), BLOCK)
+    return max(min(int(free) // _SHARE // max(sample_bytes, 1), batch_size), BLOCK)
 
 
 def open_part(

@@ -91,13 +91,14 @@ class Router:
         runtime: Runtime,
         threads: int = 0,
         rows: int = 0,
+        batch_size: int = 1,
     ) -> None:
         self.output = output
         proto = model.with_numbers(numbers) if numbers else model.proto
         self.flow = Flow(proto)
         seen = see(model, self.flow, probe, numbers)
         self.types = seen.types
-        self._block = rows_at_once(model.device, bytes_per_sample(self.types, self.types))
+        self._block = rows_at_once(model.device, bytes_per_sample(self.types, self.types), batch_size)
         self._probe = dict(probe)
         self._rows = rows if 0 < rows < len(golden) else 0
         self._golden = golden

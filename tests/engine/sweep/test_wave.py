@@ -23,18 +23,23 @@ def convolutions(tmp_path) -> Model:
 
 
 def test_a_processor_takes_blocks_that_fit_in_its_caches():
-    assert rows_at_once(torch.device("cpu"), 1) == BLOCK
+    assert rows_at_once(torch.device("cpu"), 1, 1000) == BLOCK
 
 
-@pytest.mark.parametrize(("free", "sample", "rows"), [(8 * GIB, 1 << 20, 2048), (GIB, GIB, BLOCK), (0, 5, BLOCK)])
-def test_a_gpu_takes_a_quarter_of_its_free_memory_and_a_block_at_least(monkeypatch, free, sample, rows):
+@pytest.mark.parametrize(
+    ("free", "sample", "batch", "rows"),
+    [(8 * GIB, 1 << 20, 5000, 2048), (8 * GIB, 1 << 10, 250, 250), (GIB, GIB, 250, BLOCK), (GIB, 5, 8, BLOCK)],
+)
+def test_a_gpu_takes_a_batch_or_a_quarter_of_its_free_memory_and_a_block_at_least(
+    monkeypatch, free, sample, batch, rows
+):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 2 * free))
-    assert rows_at_once(torch.device("cuda"), sample) == rows
+    assert rows_at_once(torch.device("cuda"), sample, batch) == rows
 
 
 @pytest.mark.parametrize("block", [5, 40, 1000])
 def test_the_rows_of_a_call_change_no_count(monkeypatch, convolutions, block):
-    monkeypatch.setattr(routes, "rows_at_once", lambda device, sample_bytes: block)
+    monkeypatch.setattr(routes, "rows_at_once", lambda device, sample_bytes, batch_size: block)
     scorer = on_noise(convolutions, 90, 0, batch_size=90)
     sweep = assert_equal(scorer, faults(convolutions, np.random.default_rng(5), 16))
     entries = [one for one in sweep._router._entries.values() if one is not None]
