@@ -92,7 +92,7 @@ def _one_step(setting: Setting, objective: NetworkObjective, constraint: TensorS
         delta = constraint.argmax(gradient.grads)
     except NoMaximiserError:
         return None
-    score = objective.score(delta)
+    score = objective.inside(constraint).score(delta)
     return SiteWorst(
         accuracy=score.accuracy if math.isfinite(score.accuracy) else None,  # no label among these samples: NaN
         loss=score.loss if score.finite else None,

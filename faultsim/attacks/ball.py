@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,16 +119,6 @@ def is_packed(stored: Stored, model: Any) -> bool:
     return False
 
 
-def scaled(constraint: TensorSet, factor: float) -> TensorSet:
-    """Return the same set with every radius times *factor*."""
-    return _each(constraint, lambda one: replace(one, eps=one.eps * factor))
-
-
-def with_n(constraint: TensorSet, n: int) -> TensorSet:
-    """Return the same set with at most *n* numbers for each of its budgets."""
-    return _each(constraint, lambda one: replace(one, n=n))
-
-
 def size_of(constraint: TensorSet, stored: Mapping[str, Stored], numbers: Mapping[str, NDArray[Any]]) -> float | None:
     """Return how large a corruption is once the formats hold it, in radii: the largest over the budgets.
 
@@ -175,15 +164,9 @@ def _check_units(stored: Mapping[str, Stored], ball: Ball, model: Any) -> None:
             whose = " (or of all norms together)" if mixed else ""
             raise OptionError(
                 f"{name} holds {one.values.dtype} codes whose step the graph does not tell, and a radius in units of "
-                f"the weights{whose} needs it; give --eps rel:0.1, of each tensor's root mean square, or leave it out "
-                f"with --exclude {name}"
+                f"the weights{whose} needs it; give one of each tensor's root mean square (attack: --eps rel:0.1; "
+                f"probe: --relative rms), or leave it out with --exclude {name}"
             )
-
-
-def _each(constraint: TensorSet, change: Any) -> TensorSet:
-    if isinstance(constraint, Global):
-        return Global(constraint.names, change(constraint.constraint))
-    return PerTensor({names[0]: change(one) for names, one in constraint.blocks})
 
 
 def _unit(stored: Stored, ball: Ball, model: Any) -> NDArray[np.float64]:

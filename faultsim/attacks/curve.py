@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from faultsim.attacks.ball import Corruptions, scaled, size_of, with_n
+from faultsim.attacks.ball import Corruptions, size_of
 from faultsim.attacks.options import Curve, Search
 from faultsim.attacks.prepare import Prepared
 from faultsim.attacks.worst import Found, chosen, find, prove
@@ -117,7 +117,7 @@ def _known(found: Found) -> tuple[Tensors, ...]:
 
 def at(constraint: TensorSet, curve: Curve, value: float) -> TensorSet:
     """Return the set at one value of a curve."""
-    return scaled(constraint, value) if curve.over == "eps" else with_n(constraint, int(value))
+    return constraint.scaled(value) if curve.over == "eps" else constraint.limited(int(value))
 
 
 def radii(
@@ -219,11 +219,9 @@ def _worst(
         if prepared.stopped():
             raise BudgetSpentError
         known = min((one for value, one in seen if value <= eps), default=math.inf)
-        found = find(
-            prepared, scaled(constraint, eps), RADIUS_SEARCH, seed=seed, phase="critical radius", randoms=False
-        )
+        found = find(prepared, constraint.scaled(eps), RADIUS_SEARCH, seed=seed, phase="critical radius", randoms=False)
         spent.add(found)
-        sizes[eps] = deployed_size(prepared, scaled(constraint, eps), found.worst.delta)
+        sizes[eps] = deployed_size(prepared, constraint.scaled(eps), found.worst.delta)
         return min(found.worst.score.accuracy, known)
 
     return accuracy
@@ -233,7 +231,7 @@ def _proven(prepared: Prepared, constraint: TensorSet, reasons: list[str]) -> Ca
     def accuracy(eps: float) -> float:
         if prepared.stopped():
             raise BudgetSpentError
-        found = prove(prepared, scaled(constraint, eps), True).certificate
+        found = prove(prepared, constraint.scaled(eps), True).certificate
         if not found.proven and prepared.stopped():
             raise BudgetSpentError
         if not found.proven:
@@ -249,7 +247,7 @@ def _random(prepared: Prepared, constraint: TensorSet, seed: int, spent: Spent) 
 
     def accuracy(eps: float) -> float:
         found = []
-        whole = scaled(constraint, eps)
+        whole = constraint.scaled(eps)
         objective = NetworkObjective(setting.model, setting.stored, setting.scorer, whole)
         for trial in range(_RANDOMS):
             if prepared.stopped():

@@ -1,4 +1,4 @@
-"""What an attack and a probe can be asked for, with defaults and ranges. Nothing is computed here."""
+"""What an attack can be asked for, with defaults and ranges. Nothing is computed here."""
 
 import math
 from dataclasses import dataclass
@@ -17,7 +17,6 @@ ROLES = ("weight", "bias", "norm", "scale", "zero_point", "constant")
 METHODS = ("one-step", "random", "fixed-point", "pgd", "greedy", "swap", "vertices", "exhaustive")
 RELATIVE = {"rel:": "rms", "norm:": "norm"}
 """What stands before a radius that is not in real units of the weights."""
-MODES = ("gradient", "random", "weights", "units")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,44 +207,6 @@ class Cells:
         for name in ("bits_per_cell", "cell_code"):
             if self.what == "bits" and getattr(self, name) is not None:
                 raise OptionError(f"--{name.replace('_', '-')} is of cells; it goes with --levels or --stuck")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeOptions:
-    """How to probe.
-
-    Attributes:
-        radii: Radii as parts of each tensor's own L2 norm, each above 0.
-        removed: Shares of weights or units that are removed, each above 0 and at most 1.
-        modes: Names out of `MODES`.
-        draws: Draws of everything random, at least 2.
-        samples: Most samples, at least 1, evenly spaced.
-
-    Raises:
-        OptionError: If a value is out of range or a name unknown.
-    """
-
-    radii: tuple[float, ...] = (0.05, 0.2)
-    removed: tuple[float, ...] = (0.1, 0.5)
-    modes: tuple[str, ...] = MODES
-    draws: int = 5
-    samples: int = 256
-
-    def __post_init__(self) -> None:
-        for name, values, top in (("--eps", self.radii, math.inf), ("--remove", self.removed, 1.0)):
-            for value in values:
-                if not (0 < value <= top and math.isfinite(value)):
-                    raise OptionError(f"{name} is {value:g}, it must be above 0{', at most 1' if top == 1 else ''}")
-            if not 1 <= len(values) <= 20 or len(set(values)) < len(values):
-                raise OptionError(f"{name} gives {len(values)} values; give 1 to 20 different ones")
-        for name in self.modes:
-            one_of("--mode", name, MODES)
-        if not self.modes or len(set(self.modes)) < len(self.modes):
-            raise OptionError(f"--mode names one twice; there are {', '.join(MODES)}")
-        if self.draws < 2:
-            raise OptionError(f"--draws is {self.draws}, it must be at least 2: one draw has no interval")
-        if self.samples < 1:
-            raise OptionError(f"--samples is {self.samples}, it must be at least 1")
 
 
 def radius(option: str, text: str) -> tuple[float, Relative]:

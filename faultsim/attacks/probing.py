@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from faultsim.assessment.setting import Setting
 from faultsim.attacks.ball import asked, is_packed
-from faultsim.attacks.options import Ball, ProbeOptions
 from faultsim.attacks.prepare import Prepared
+from faultsim.attacks.probe_options import ProbeOptions
 from faultsim.attacks.real import real_values, zero_code
-from faultsim.constraints import NoMaximiserError, Tensors
+from faultsim.constraints import NoMaximiserError, TensorSet
 from faultsim.corruption import Stored
 from faultsim.engine.objective import NetworkObjective
 from faultsim.engine.summary import share_interval
@@ -43,7 +43,7 @@ class Measured(NamedTuple):
     Attributes:
         part: Which tensors.
         mode: What is done to them.
-        strength: Radius as a part of the tensor's norm, or share that is removed.
+        strength: Radius, as `ProbeOptions.relative` says, or share that is removed.
         accuracies: One for each draw; one alone for the gradient.
         losses: The same; not finite where an output is not.
     """
@@ -88,7 +88,8 @@ def parts_of(setting: Setting) -> list[Part]:
 def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iterator[Measured]:
     """Corrupt each part alone, in every mode and strength, and yield what it does.
 
-    The radius of every tensor is the same part of its own L2 norm; biases count as tensors of their own. Removed
+    The radius of every tensor is the same part of its own L2 norm, where the options say no other; biases count as
+    tensors of their own. Removed
     weights are set to 0 (codes to their zero point), drawn without replacement; a removed unit loses its row of the
     weight and its elements of every other tensor of the layer that has one for each unit.
 
@@ -110,9 +111,10 @@ def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iter
         if all(is_packed(one, setting.model) for one in stored.values()):
             continue
         if mode == "gradient":
-            tallies = [t for t in [_gradient(prepared, objective, stored, strength)] if t is not None]
+            tallies = [t for t in [_gradient(prepared, objective, stored, options, strength)] if t is not None]
         elif mode == "random":
-            tallies = [_random(prepared, objective, stored, strength, seed, d) for d in range(options.draws)]
+            draws = range(options.draws)
+            tallies = [_random(prepared, objective, stored, options, strength, (seed, part.name, d)) for d in draws]
         else:
             units = mode == "units"
             whole = [one for one in stored.values() if not is_packed(one, setting.model)]
@@ -196,40 +198,60 @@ def _strengths(mode: str, options: ProbeOptions) -> Sequence[float]:
     return options.radii if mode in ("gradient", "random") else options.removed
 
 
-def _moving(stored: Mapping[str, Stored], model: Any) -> dict[str, Stored]:
-    """Return the tensors that a radius relative to their norm moves at all: not zero, nor several codes a byte."""
+def _ball(prepared: Prepared, stored: Mapping[str, Stored], options: ProbeOptions, radius: float) -> TensorSet | None:
+    """Return the set of those tensors that a radius moves at all: not of several codes a byte, nor zero by its norm."""
+    model, sizes = prepared.setting.model, [one.site.elements for one in stored.values()]
     moving = {name: one for name, one in stored.items() if not is_packed(one, model)}
-    return {name: one for name, one in moving.items() if np.any(real_values(one))}
+    if options.relative != "none":
+        moving = {name: one for name, one in moving.items() if np.any(real_values(one))}
+    most = max(sum(sizes) if options.scope == "global" else max(sizes), 1)
+    return asked(moving, options.ball(radius, most), model).constraint if moving else None
 
 
 def _gradient(
-    prepared: Prepared, objective: NetworkObjective, stored: Mapping[str, Stored], radius: float
+    prepared: Prepared,
+    objective: NetworkObjective,
+    stored: Mapping[str, Stored],
+    options: ProbeOptions,
+    radius: float,
 ) -> Tally | None:
     gradient = objective.gradient(None, "cross_entropy")
     if not gradient.usable:
         return None
-    moving = _moving(stored, prepared.setting.model)
-    if not moving:
-        return prepared.search.score(prepared.setting.fault_free())
-    constraint = asked(moving, Ball(p=2.0, eps=radius, relative="norm"), prepared.setting.model).constraint
+    constraint = _ball(prepared, stored, options, radius)
     try:
-        delta = constraint.argmax(gradient.grads)
+        delta = {} if constraint is None else constraint.argmax(gradient.grads)
     except NoMaximiserError:
+        delta = {}
+    if constraint is None or not delta:
         return prepared.search.score(prepared.setting.fault_free())
-    return prepared.search.score(objective.numbers(delta))
+    return prepared.search.score(objective.inside(constraint).numbers(delta))
 
 
 def _random(
-    prepared: Prepared, objective: NetworkObjective, stored: Mapping[str, Stored], radius: float, seed: int, draw: int
+    prepared: Prepared,
+    objective: NetworkObjective,
+    stored: Mapping[str, Stored],
+    options: ProbeOptions,
+    radius: float,
+    draw: tuple[int, str, int],
 ) -> Tally:
-    delta: Tensors = {}
-    for name, one in _moving(stored, prepared.setting.model).items():
-        ball = asked({name: one}, Ball(p=2.0, eps=radius, relative="norm", scope="global"), prepared.setting.model)
+    """Score a random corruption; one of a tensor alone is the same in whatever part it is."""
+    seed, part, number = draw
+    numbers = objective.numbers(None)
+    alone = {name: {name: one} for name, one in stored.items()}
+    for name, group in ({part: dict(stored)} if options.scope == "global" else alone).items():
+        constraint = _ball(prepared, group, options, radius)
+        if constraint is None:
+            continue
+        shapes = {one: group[one].site.shape for one in constraint.names}
         try:
-            delta |= ball.constraint.random(generator(seed, draw, "probe", name), {name: one.site.shape})
+            delta = constraint.random(generator(seed, number, "probe", name), shapes)
         except NoMaximiserError:
             continue
-    return prepared.search.score(objective.numbers(delta))
+        held = objective.inside(constraint).numbers(delta)
+        numbers |= {one: held[one] for one in delta}
+    return prepared.search.score(numbers)
 
 
 def _removed(

@@ -10,9 +10,10 @@ import torch
 
 from faultsim.assessment.options import Options
 from faultsim.attacks.assemble import frame, probe_entries
-from faultsim.attacks.options import Ball, Cells, Curve, ProbeOptions, Search
+from faultsim.attacks.options import Ball, Cells, Curve, Search
 from faultsim.attacks.phases import StoppedEarlyError, one_set, over_curve, worst_few_cells
 from faultsim.attacks.prepare import Stopped, prepare
+from faultsim.attacks.probe_options import ProbeOptions
 from faultsim.attacks.probing import probe_parts
 from faultsim.attacks.write import NOT_WRITTEN, check_writable, write_model
 from faultsim.data.spec import DataSet
@@ -162,7 +163,8 @@ def probe(
             )
         prepared.clean = prepared.search.score(setting.fault_free())
         notes = [note for note in prepared.notes if "--search-data" not in note]
-        notes.append("Each part is corrupted alone. Rankings depend on the normalisation: this one is relative.")
+        kind = "absolute" if how.relative == "none" else "relative"
+        notes.append(f"Each part is corrupted alone. Rankings depend on the normalisation: this one is {kind}.")
         prepared.notes[:] = notes
         base = frame(prepared, seconds=time.perf_counter() - started, command=command_line("probe"))
         return ProbeResult(
@@ -173,7 +175,7 @@ def probe(
             seed=options.seed,
             level=options.level,
             draws=how.draws,
-            normalisation="equal relative L2 radius for every tensor: eps = r · ‖w‖₂; equal shares removed",
+            normalisation=how.normalisation,
             clean=base.clean,
             parts=probe_entries(prepared, measured),
             stopped=base.stopped,

@@ -288,11 +288,16 @@ def _curve_and_ball(given: dict[str, Any], cells: "Cells | None") -> "tuple[Curv
         if named:
             raise OptionError("the set has no radius; give --eps, such as 0.1 or rel:0.1 (of each tensor's RMS)")
         return None, None
-    order = 2.0 if given["p"] is None else _order(given["p"])
+    order = 2.0 if given["p"] is None else read_order(given["p"])
     return curve, Ball(p=order, eps=eps, relative=relative or "none", n=given["n"], scope=given["scope"] or "tensor")
 
 
-def _order(text: str) -> float:
+def read_order(text: str) -> float:
+    """Return the order of a norm.
+
+    Raises:
+        OptionError: If the text is no number.
+    """
     from faultsim.errors import OptionError
 
     try:

@@ -13,8 +13,14 @@ _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output",
 
 @click.command("probe")
 @click.argument("model")
-@click.option("--eps", "radii", type=float, multiple=True, metavar="R", help="Radius as a part of each tensor's own L2 "
-              "norm (repeatable); 0.05 and 0.2 by default.")  # fmt: skip
+@click.option("--eps", "radii", type=float, multiple=True, metavar="R", help="Radius as a part of each tensor's own "
+              "norm, or as --relative says (repeatable); 0.05 and 0.2 by default.")  # fmt: skip
+@click.option("--relative", type=click.Choice(["norm", "rms", "none"]), help="What radii are relative to: each "
+              "tensor's own norm (default), its root mean square, or nothing: units of the weights.")  # fmt: skip
+@click.option("--p", "p", metavar="P", help="Order of the norm, 1 to inf; 2 by default.")
+@click.option("--n", type=int, help="Most numbers that a radius moves; all by default.")
+@click.option("--scope", type=click.Choice(["tensor", "global"]), help="Whether each tensor has radius and --n for "
+              "itself (default) or those of a part share them.")  # fmt: skip
 @click.option("--remove", "removed", type=float, multiple=True, metavar="SHARE", help="Share of weights, or of units, "
               "that is removed (repeatable); 0.1 and 0.5 by default.")  # fmt: skip
 @click.option("--mode", "modes", multiple=True, metavar="NAME", help="gradient, random, weights, units; all by default "
@@ -50,18 +56,20 @@ def command(model: str, out: Path | None, quiet: bool, **given: Any) -> int:
     """Rank the layer kinds, positions and layers of MODEL by what corrupting each of them alone does.
 
     Each is corrupted along the gradient and at random by the same part of every tensor's own norm, and has the same
-    share of its weights, or of whole units, removed. Rankings depend on that normalisation.
+    share of its weights, or of whole units, removed. Rankings depend on that normalisation. With --p inf --n 10
+    --eps 10 --relative none --scope global the 10 worst numbers of each part move by 10, whatever their size.
 
     \b
     Examples:
       faultsim probe digits
       faultsim probe model.onnx --data test.npz --eps 0.1 --remove 0.7 --mode gradient --mode units
+      faultsim probe digits --p inf --n 10 --eps 1 --relative none --scope global --mode gradient
 
     Exit code: 0, 2 for bad input, 130 after Ctrl-C, which shows and writes what was measured until then.
     """  # noqa: D301  (click needs the bare backspace)
     from faultsim.assessment import Options
     from faultsim.attacks import ProbeOptions, StoppedEarlyError, probe
-    from faultsim.cli.attack import show
+    from faultsim.cli.attack import read_order, show
     from faultsim.cli.interrupt import until_interrupted
     from faultsim.cli.progress import progress_bar
     from faultsim.errors import OptionError
@@ -69,7 +77,12 @@ def command(model: str, out: Path | None, quiet: bool, **given: Any) -> int:
 
     check_result(out, "probe")
     asked = {name: given[name] for name in ("radii", "removed", "modes") if given[name]}
-    for name, option, of in (("radii", "--eps", ("gradient", "random")), ("removed", "--remove", ("weights", "units"))):
+    asked |= {name: given[name] for name in ("n", "scope", "relative") if given[name] is not None}
+    if given["p"] is not None:
+        asked["p"] = read_order(given["p"])
+    moved = (("radii", "--eps"), *((name, f"--{name}") for name in ("p", "n", "scope", "relative")))
+    for name, option in (*moved, ("removed", "--remove")):
+        of = ("weights", "units") if name == "removed" else ("gradient", "random")
         if name in asked and given["modes"] and not set(of) & set(given["modes"]):
             raise OptionError(f"{option} is of the modes {' and '.join(of)}, and --mode leaves both out; leave it out")
     how = ProbeOptions(draws=given["draws"], samples=given["samples"], **asked)

@@ -67,3 +67,11 @@ class TensorSet(Protocol):
     def each(self) -> Self:
         """Return the box that every element alone could reach: the same set with p = inf and no limit."""
         ...
+
+    def scaled(self, factor: float) -> Self:
+        """Return the same set with every radius times *factor*, at least 0."""
+        ...
+
+    def limited(self, n: int) -> Self:
+        """Return the same set with at most *n* elements for each of its budgets, at least 0."""
+        ...

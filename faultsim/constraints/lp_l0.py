@@ -205,6 +205,14 @@ class LpL0:
         """Return the box of what every element could do with the whole budget: p = inf, no limit *n*."""
         return type(self)(math.inf, self.eps, scale=self.scale, low=self.low, high=self.high)
 
+    def scaled(self, factor: float) -> Self:
+        """Return the same set with *eps* times *factor*, at least 0; low, high and *n* stay."""
+        return type(self)(self.p, self.eps * factor, self.n, scale=self.scale, low=self.low, high=self.high)
+
+    def limited(self, n: int) -> Self:
+        """Return the same set with at most *n* non-zero elements, at least 0."""
+        return type(self)(self.p, self.eps, n, scale=self.scale, low=self.low, high=self.high)
+
     def limit(self, elements: int) -> int:
         """Return the most elements, of an array of *elements*, that can be non-zero."""
         return elements if self.n is None else min(self.n, elements)

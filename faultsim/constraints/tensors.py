@@ -100,6 +100,14 @@ class PerTensor:
         """Return the box that every element could reach with its tensor's whole budget."""
         return PerTensor({name: constraint.each() for name, constraint in self.constraints.items()})
 
+    def scaled(self, factor: float) -> "PerTensor":
+        """Return the same budgets with every radius times *factor*, at least 0."""
+        return PerTensor({name: constraint.scaled(factor) for name, constraint in self.constraints.items()})
+
+    def limited(self, n: int) -> "PerTensor":
+        """Return the same budgets, each with at most *n* elements, at least 0."""
+        return PerTensor({name: constraint.limited(n) for name, constraint in self.constraints.items()})
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PerTensor) and tuple(self.constraints.items()) == tuple(other.constraints.items())
 
@@ -202,6 +210,14 @@ class Global:
     def each(self) -> "Global":
         """Return the box that every element could reach with the whole budget."""
         return Global(self.names, self.constraint.each())
+
+    def scaled(self, factor: float) -> "Global":
+        """Return the same budget with its radius times *factor*, at least 0."""
+        return Global(self.names, self.constraint.scaled(factor))
+
+    def limited(self, n: int) -> "Global":
+        """Return the same budget with at most *n* elements, at least 0."""
+        return Global(self.names, self.constraint.limited(n))
 
 
 def _some(names: tuple[str, ...]) -> None:

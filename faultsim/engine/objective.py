@@ -39,6 +39,12 @@ class NetworkObjective:
         self.forwards = 0
         self._clean: dict[str, Gradient] = {}
 
+    def inside(self, within: TensorSet) -> "NetworkObjective":
+        """Return the same objective for corruptions of *within*: counts of its own, clean gradients shared."""
+        found = NetworkObjective(self.model, self.stored, self.scorer, within)
+        found._clean = self._clean
+        return found
+
     def gradient(self, delta: Deltas | None, loss: Loss) -> Gradient:
         """Return the mean loss at *delta* and its gradient by every stored tensor, per unit of its numbers.
 

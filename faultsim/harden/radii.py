@@ -59,7 +59,7 @@ class Ladder:
         if eps not in self._known:
             ball = Global(self._names, LpL0(2, eps, scale=self._scale))
             found = worst_case(
-                self._objective,
+                self._objective.inside(ball),
                 ball,
                 methods=(OneStep(), FixedPoint()),
                 budget_gradients=self._gradients,

@@ -24,6 +24,7 @@ from faultsim.harden.samples import Samples, digest
 from faultsim.metrics import Tally
 from faultsim.model import Model, load_model
 from faultsim.rng import generator
+from faultsim.search.objective import Score
 
 Array = NDArray[Any]
 PENALTY = 100.0
@@ -105,8 +106,12 @@ class Validator:
             objective = NetworkObjective(setting.model, setting.stored, setting.scorer)
             worst = self._direction(self._runner(setting.model), setting.stored)
             least = 1.0 / 2**HALVINGS
-            while worst is not None and self.scale > least and _at(objective, worst, self.scale) < 0.5 * self.clean:
+            while worst is not None and self.scale > least and self._breaks(objective, worst):
                 self.scale *= 0.5
+
+    def _breaks(self, objective: NetworkObjective, worst: Mapping[str, NDArray[np.float64]]) -> bool:
+        assert self.constraint is not None
+        return _at(objective, self.constraint, worst, self.scale).accuracy < 0.5 * self.clean
 
     @cached_property
     def key(self) -> str:
@@ -186,8 +191,7 @@ class Validator:
         if self.constraint is not None and not self.lossless:
             worst = self._direction(runner, stored)
             if worst is not None:
-                objective = NetworkObjective(model, stored, scorer)
-                found = objective.score({name: self.scale * delta for name, delta in worst.items()})
+                found = _at(NetworkObjective(model, stored, scorer), self.constraint, worst, self.scale)
                 scores.append(found.accuracy - self._tie(found.loss) if self.counts else -found.loss)
         short = max(self.clean - self.tolerance - clean, 0.0)
         score = (float(np.mean(scores)) if scores else clean - self._tie(tally.mean_loss)) - PENALTY * short
@@ -252,8 +256,9 @@ def _right(scorer: Scorer) -> tuple[NDArray[np.float64], float]:
     return np.concatenate([one.correct for one in parts]).astype(np.float64), float(sum(one.n.sum() for one in parts))
 
 
-def _at(objective: NetworkObjective, worst: Mapping[str, NDArray[np.float64]], scale: float) -> float:
-    return objective.score({name: scale * delta for name, delta in worst.items()}).accuracy
+def _at(objective: NetworkObjective, whole: TensorSet, worst: Mapping[str, NDArray[np.float64]], part: float) -> Score:
+    """Return the score of a part of a corruption, as the formats hold it within that part of the set."""
+    return objective.inside(whole.scaled(part)).score({name: part * delta for name, delta in worst.items()})
 
 
 def renewed(model: Model, numbers: Mapping[str, Array]) -> Model:

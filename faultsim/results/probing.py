@@ -16,7 +16,7 @@ class ProbeCell(Section):
 
     mode: Literal["gradient", "random", "weights", "units"]
     strength: Annotated[float, Field(gt=0)]
-    """Radius as a part of each tensor's own L2 norm, or the share that is removed."""
+    """Radius as `ProbeResult.normalisation` says, or the share that is removed."""
     draws: Positive
     accuracy: Fraction | None
     low: Fraction | None

@@ -1,11 +1,9 @@
 """The safety factor of a case: by how much its chip's budget can grow before the worst case breaks the model."""
 
 import math
-from dataclasses import replace
 
 from faultsim.assessment.sets import chip_set
 from faultsim.assessment.setting import make_setting
-from faultsim.constraints import Global, LpL0, PerTensor, TensorSet
 from faultsim.engine.evaluate import Progress
 from faultsim.engine.objective import NetworkObjective
 from faultsim.errors import OptionError
@@ -58,9 +56,10 @@ def judge_factor(case: Case, asked: Asked, *, torch_device: str, tell: Progress)
         nonlocal count
         tell("safety factor", count, EVALUATIONS)
         count += 1
+        grown = constraint.scaled(factor)
         worst = worst_case(
-            objective,
-            _scaled(constraint, factor),
+            objective.inside(grown),
+            grown,
             methods=(OneStep(), FixedPoint()),
             budget_gradients=options.search_gradients,
             budget_forwards=4 * options.search_gradients,
@@ -102,12 +101,3 @@ def _judgement(asked: Asked, wanted: SafetyFactor, value: float, passed: bool, s
         passed=passed,
         explanation=f"worst case (found, not proven): {said}; {wanted.limit:g} asked",
     )
-
-
-def _scaled(constraint: TensorSet, factor: float) -> TensorSet:
-    def grown(one: LpL0) -> LpL0:
-        return replace(one, eps=one.eps * factor)
-
-    if isinstance(constraint, Global):
-        return Global(constraint.names, grown(constraint.constraint))
-    return PerTensor({names[0]: grown(one) for names, one in constraint.blocks})

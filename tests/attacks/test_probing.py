@@ -1,5 +1,6 @@
 """`probe`: what is removed and moved is what the report says, and figures equal those of the graph itself."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,35 @@ def test_figures_are_those_of_the_graph_with_those_numbers(tmp_path: Path) -> No
     assert random.low <= random.accuracy <= random.high
     assert "relative L2 radius" in result.normalisation
     assert result.clean.accuracy == 1.0
+
+
+def test_a_shared_absolute_radius_moves_the_worst_numbers_of_each_part(tmp_path: Path) -> None:
+    proto, data = two_classes()
+    path = tiny_nets.save(proto, tmp_path / "net.onnx", data)
+    how = ProbeOptions(radii=(0.3,), modes=("gradient", "random"), draws=3, p=math.inf, n=2, scope="global",
+                       relative="none")  # fmt: skip
+    result = faultsim.probe(path, how=how, options=QUICK)
+    w, b = (numbers(proto)[name].astype(np.float64) for name in ("w", "b"))
+    logits = data["x"] @ w + b
+    soft = np.exp(logits - logits.max(1, keepdims=True))
+    soft = soft / soft.sum(1, keepdims=True) - np.eye(2)[data["labels"]]
+    slope = np.concatenate([(data["x"].T.astype(np.float64) @ soft).reshape(-1), soft.sum(0)])
+    step = np.where(np.abs(slope) >= np.sort(np.abs(slope))[-2], 0.3 * np.sign(slope), 0.0)
+    assert np.count_nonzero(step) == 2
+    moved = data["x"] @ (w + step[: w.size].reshape(w.shape)) + b + step[w.size :]
+    cells = {cell.mode: cell for cell in layer(result, "only").cells}
+    assert cells["gradient"].loss == pytest.approx(cross_entropy(moved, data["labels"]), rel=1e-5)
+    assert cells["random"].draws == 3
+    said = "equal L∞ radius for every part: eps = r in units of the weights, in at most 2 numbers"
+    assert result.normalisation == said
+    assert any("this one is absolute" in note for note in result.notes)
+
+
+def test_a_part_of_fewer_numbers_moves_them_all(tmp_path: Path) -> None:
+    path = tiny_nets.save(tiny_nets.dense(), tmp_path / "net.onnx", tiny_nets.samples())
+    how = ProbeOptions(radii=(0.5,), modes=("random",), draws=2, samples=20, n=10_000, scope="global")
+    every = faultsim.probe(path, how=replace(how, n=None), options=QUICK)
+    assert faultsim.probe(path, how=how, options=QUICK).parts == every.parts
 
 
 @pytest.mark.parametrize("units", [False, True])
@@ -128,6 +158,10 @@ def test_what_nothing_can_be_done_to_is_told(tmp_path: Path) -> None:
         ({"removed": (1.5,)}, "--remove is 1.5, it must be above 0, at most 1"),
         ({"modes": ("grad",)}, "--mode 'grad' is unknown"),
         ({"modes": ("random", "random")}, "--mode names one twice"),
+        ({"p": 0.5}, "--p is 0.5, it must be from 1 to inf"),
+        ({"n": 0}, "--n is 0, it must be at least 1"),
+        ({"scope": "part"}, "--scope 'part' is unknown"),
+        ({"relative": "own"}, "--relative 'own' is unknown"),
         ({"draws": 1}, "--draws is 1, it must be at least 2"),
         ({"radii": (0.1, 0.1)}, "--eps gives 2 values; give 1 to 20 different ones"),
     ],

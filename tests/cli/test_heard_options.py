@@ -26,6 +26,9 @@ def said(outcome) -> str:
         (("attack", "digits", "--eps", "0.1", "--points", 3), "--points goes with --curve eps or --curve n"),
         (("probe", "digits", "--mode", "gradient", "--remove", 0.3), "--remove is of the modes weights and units"),
         (("probe", "digits", "--mode", "units", "--eps", 0.9), "--eps is of the modes gradient and random"),
+        (("probe", "digits", "--mode", "units", "--n", 9), "--n is of the modes gradient and random"),
+        (("probe", "digits", "--mode", "weights", "--p", "inf"), "--p is of the modes gradient and random"),
+        (("probe", "digits", "--p", "two"), "--p 'two' is no number"),
         (
             ("assess", "digits", "-d", "reram", "--input-shape", "image=1,1,8,8"),
             "--input-shape is for inputs that are drawn, and there are data",

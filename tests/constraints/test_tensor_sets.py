@@ -122,3 +122,20 @@ def test_sets_over_tensors_are_values() -> None:
     assert Global(("w",), LpL0(2, 1.0)) != Global(("b",), LpL0(2, 1.0))
     assert SETS[0].dense() == PerTensor({"w": LpL0(2, 0.5), "b": LpL0(math.inf, 0.1)})
     assert SETS[2].each() == Global(("w", "b"), LpL0(math.inf, 0.5))
+
+
+@pytest.mark.parametrize("whole", SETS)
+@given(seed=st.integers(0, 2**32), factor=st.floats(1e-3, 1e3))
+def test_a_scaled_set_holds_the_scaled_corruptions_of_a_set_without_a_box(
+    whole: TensorSet, seed: int, factor: float
+) -> None:
+    point = whole.random(np.random.default_rng(seed), SHAPES)
+    boxed = any(one.high is not None for _, one in whole.blocks)
+    assert whole.scaled(factor).contains({name: factor * one for name, one in point.items()}) or (boxed and factor > 1)
+    assert whole.scaled(factor).indicator(tensors(seed)) >= min(factor, 1) * whole.indicator(tensors(seed)) * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("whole", SETS)
+def test_a_limited_set_moves_that_many_numbers_for_each_budget(whole: TensorSet) -> None:
+    best = whole.limited(1).argmax(tensors(0))
+    assert sum(int(np.count_nonzero(one)) for one in best.values()) == len(whole.blocks)
