@@ -21,7 +21,7 @@ from faultsim.journal import Columns, Table
 
 WHOLE_EVERY = 32
 """One trial in so many is evaluated on every image too."""
-SCREEN_VERSION = 4
+SCREEN_VERSION = 5
 """Version of the screen; raise it when the same trial would be screened otherwise."""
 _TALLY = ("unchanged", "screened", "audited", "suspects", "evaluated", "audit_mismatch", "mismatch", "audit_correct",
           "correct", "clean_correct", "nonfinite")  # fmt: skip

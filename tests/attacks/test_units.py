@@ -54,7 +54,9 @@ def packed_product() -> ModelProto:
 
 @pytest.mark.parametrize("ball", [Ball(eps=0.3), Ball(eps=30.0, scope="global")])
 def test_codes_of_an_untold_step_are_refused_and_not_left_where_they_are(tmp_path: Path, ball: Ball) -> None:
-    said = "codes holds int8 codes whose step the graph does not tell.*give one of each tensor.*rel:0.1.*--exclude codes"
+    said = (
+        "codes holds int8 codes whose step the graph does not tell.*give one of each tensor.*rel:0.1.*--exclude codes"
+    )
     with pytest.raises(OptionError, match=said):
         attacked(tmp_path, integer_product(), tiny_nets.samples(40), ball=ball, roles=("weight",), search=SHORT)
 

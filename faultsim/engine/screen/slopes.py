@@ -3,7 +3,7 @@
 Nothing is screened here, and no weight is differentiated.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,14 +25,14 @@ class Slopes(NamedTuple):
 
     Attributes:
         at: Derivatives of the leads by an activation (by its codes where it holds codes), each divided by the lead:
-            a change of the activation whose product with it is -1 brings the rival level. By name, shape
-            (rivals, samples, …), float32. An activation that no gradient reaches is left out.
+            a change of the activation whose product with it is -1 brings the rival level. By name one array of shape
+            (samples, …), float32, for each rival. An activation that no gradient reaches is left out.
         sure: Samples whose output is finite and whose leads are finite and above 0, shape (samples,).
         finite: For each activation of `at` the samples whose slopes there are all finite, shape (samples,). They are
             kept apart: slopes at one boundary say nothing about trials that enter at another.
     """
 
-    at: dict[str, Array]
+    at: dict[str, tuple[Array, ...]]
     sure: NDArray[np.bool_]
     finite: dict[str, NDArray[np.bool_]]
 
@@ -86,26 +86,27 @@ def slopes(
         if not isinstance(raw, torch.Tensor) or not raw.requires_grad or not held:
             return nothing
         leads, finite = rivals(raw, output, count)
+        margins = numpy_of(leads)
+        sure = finite & ((margins > 0) & np.isfinite(margins)).all(axis=0)
         rows = []
         for j in range(len(leads)):
             last = j == len(leads) - 1
+            seed = torch.where(torch.from_numpy(sure).to(device), 1 / leads[j].detach(), 0.0)
             rows.append(
-                torch.autograd.grad(leads[j].sum(), list(held.values()), retain_graph=not last, allow_unused=True)
+                torch.autograd.grad(
+                    leads[j], list(held.values()), seed.to(leads.dtype), retain_graph=not last, allow_unused=True
+                )
             )
-    margins = numpy_of(leads)
-    sure = finite & ((margins > 0) & np.isfinite(margins)).all(axis=0)
-    at: dict[str, Array] = {}
+    at: dict[str, tuple[Array, ...]] = {}
     for position, name in enumerate(held):
         parts = [row[position] for row in rows]
-        if any(one is None for one in parts):
-            continue
-        stacked = np.stack([numpy_of(one) for one in parts])
-        with np.errstate(all="ignore"):
-            stacked /= margins.reshape(*margins.shape, *[1] * (stacked.ndim - 2))
-        at[name] = stacked
+        if all(one is not None for one in parts):
+            at[name] = tuple(numpy_of(one) for one in parts)
     return Slopes(at, sure, {name: _finite(one) for name, one in at.items()})
 
 
-def _finite(stacked: Array) -> NDArray[np.bool_]:
-    """Return for each sample whether all its slopes are finite, shape (samples,)."""
-    return np.asarray(np.isfinite(stacked).reshape(*stacked.shape[:2], -1).all(axis=(0, 2)))
+def _finite(rivals: Sequence[Array]) -> NDArray[np.bool_]:
+    """Return for each sample whether all its slopes are finite, and not so large that their sum is none."""
+    with np.errstate(all="ignore"):
+        sums = [np.einsum("nk->n", one.reshape(len(one), -1)) for one in rivals]
+    return np.asarray(np.isfinite(sums).all(axis=0))

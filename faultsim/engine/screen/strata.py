@@ -67,7 +67,7 @@ class Screen:
                 with np.errstate(all="ignore"):
                     delta = np.subtract(one, golden, dtype=np.float32)
                     flat = delta.reshape(len(delta), -1)
-                    product = np.einsum("jnk,nk->jn", slope.reshape(*slope.shape[:2], -1), flat)
+                    product = np.stack([np.einsum("nk,nk->n", rival.reshape(flat.shape), flat) for rival in slope])
                     lost = product if lost is None else lost + product
                     squares = _squares(flat) if squares is None else squares + _squares(flat)
             if squares is not None:
@@ -81,14 +81,14 @@ class Screen:
 
     def _pieces(
         self, name: str, faulty: Array, axis: int, places: Mapping[str, Sequence[int]] | None
-    ) -> list[tuple[Array, Array, Array | None]]:
+    ) -> list[tuple[Array, Array, Sequence[Array] | None]]:
         clean = self._clean[name]
         slope = None if self._slopes is None else self._slopes.at[name]
         if places is None:
             return [(faulty, clean, slope)]
-        found = []
+        found: list[tuple[Array, Array, Sequence[Array] | None]] = []
         for k, place in enumerate(places[name]):
-            rate = None if slope is None else _at(slope, axis + 1, place)
+            rate = None if slope is None else [_at(rival, axis, place) for rival in slope]
             found.append((_at(faulty, axis, k), _at(clean, axis, place), rate))
         return found
 

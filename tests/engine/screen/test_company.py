@@ -76,7 +76,7 @@ def test_where_a_slope_is_not_finite_is_known_by_boundary(tiny):
     assert found.finite["h"].all()
     assert not found.finite["b"].any()
     for name, screened in (("h", 48), ("b", 0)):
-        clean = {name: np.ones((48, *found.at[name].shape[2:]), np.float32)}
+        clean = {name: np.ones((48, *found.at[name][0].shape[1:]), np.float32)}
         faulty = {name: clean[name] * np.float32(1 + 1e-7)}
         strata = Screen(clean, [name], found, fall=0.5, reach=1.0).part(faulty, 1, None)
         assert (strata.screened.sum(), strata.suspects.sum()) == (screened, 48 - screened)

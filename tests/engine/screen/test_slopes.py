@@ -37,7 +37,7 @@ def test_an_integer_graph_has_slopes_at_its_codes(digits, scorer):
     names = [o for node in model.program.graph.nodes if node.op_type == "QuantizeLinear" for o in node.outputs]
     found = slopes(model.program, one.data.inputs(0, 8), names, one.output, count=2, device=model.device)
     assert set(found.at) >= set(names[1:])
-    assert all(np.isfinite(array).all() and array.any() for name, array in found.at.items() if name in names[1:])
+    assert all(np.isfinite(one).all() and np.any(one) for name, one in found.at.items() if name in names[1:])
 
 
 def test_a_sample_without_a_lead_is_not_sure():
