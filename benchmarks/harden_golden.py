@@ -1,0 +1,166 @@
+"""The hardening tables of the golden files, all methods: ``python benchmarks/harden_golden.py`` (about half an hour).
+
+An independent implementation trained the reference MLP from scratch, with and without each method, and three seeds
+(``shared/golden/corruption/harden_summary.json`` and ``harden_bits_mlp.json``). Here the reference network is
+fine-tuned by faultsim's own losses with three seeds, and judged by a NumPy network that shares no code with the
+training. Each line is a mean over the seeds in percent, ours / theirs; ``!`` marks what is more than a sample (0.2
+points) lower. ``--methods`` names some of them; ``--quick`` is a smoke test of one method in a few steps.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "tests"))
+
+from faultsim.harden.ball import Ball  # noqa: E402
+from faultsim.harden.losses import CorruptionResistant, GradientRegularised, Loss, SharpnessAware  # noqa: E402
+from faultsim.harden.noise import RandomBitErrors, WeightClipping  # noqa: E402
+from faultsim.harden.together import Together  # noqa: E402
+from tests.harden.golden_mlp import SEEDS, Judge, hardened  # noqa: E402  (the path comes first)
+
+Numbers = Mapping[str, NDArray[Any]]
+SAMPLE = 1 / 500
+FLIPS = 25
+"""Draws of random bit errors for a figure."""
+
+
+class Plan(NamedTuple):
+    """How a method is trained: steps, learning rate, batch size, decay of the averaged numbers."""
+
+    steps: int = 3000
+    lr: float = 1e-2
+    batch_size: int = 32
+    ema: float = 0.98
+
+
+class Method(NamedTuple):
+    """A row of the golden tables: its name in the summary and for int8 codes, its loss, and how it is trained."""
+
+    summary: str | None
+    bits: str | None
+    loss: Loss
+    plan: Plan
+
+
+def star(p: float, eps: float, steps: int = 1) -> CorruptionResistant:
+    """Return L* as the golden files have it: half clean, half corrupted."""
+    return CorruptionResistant(ball=Ball(p=p, eps=eps), alpha=0.5, virtual_steps=steps)
+
+
+def clip(limit: float) -> WeightClipping:
+    """Return clipping to an absolute limit."""
+    return WeightClipping(limit=limit, relative=False)
+
+
+SMALL = Plan(8000, 2e-2, 8, 0.998)
+"""Of L_a: on a fitted network the gradient of a large batch is nearly 0, and with it what L_a adds."""
+LONG = Plan(5000, 6e-3)
+ERRORS = RandomBitErrors(ber=0.01, bits=8)
+METHODS = (
+    Method("La_p2", "La_p2_03", GradientRegularised(ball=Ball(p=2, eps=0.3)), SMALL),
+    Method("La_pinf", None, GradientRegularised(ball=Ball(p=math.inf, eps=0.01)), SMALL),
+    Method("Lstar_p2", "Lstar_p2_05", star(2, 0.5), Plan()),
+    Method("Lstar_pinf", "Lstar_pinf_001", star(math.inf, 0.01), Plan()),
+    Method("SAM_p2", None, SharpnessAware(ball=Ball(p=2, eps=0.2)), Plan()),
+    Method("multi_K2_p2", "multi_K2_05", star(2, 0.5, 2), Plan()),
+    Method(None, "clip_03", clip(0.3), LONG),
+    Method(None, "clip_05", clip(0.5), LONG),
+    Method(None, "randbet_03_p1", Together(losses=(clip(0.3), ERRORS)), LONG),
+    Method(None, "randbet_05_p1", Together(losses=(clip(0.5), ERRORS)), LONG),
+    Method(None, "clip_05_Lstar05", Together(losses=(clip(0.5), star(2, 0.5))), LONG),
+    Method(None, "randbet_05_p1_Lstar05", Together(losses=(clip(0.5), ERRORS, star(2, 0.5))), LONG),
+    Method(None, "clip_10_randbet_Lstar05", Together(losses=(clip(1.0), ERRORS, star(2, 0.5))), LONG),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--golden", type=Path, default=ROOT.parent / "shared" / "golden" / "corruption")
+    parser.add_argument("--methods", nargs="*", default=[], help="names of rows; all by default")
+    parser.add_argument("--quick", action="store_true", help="a smoke test")
+    chosen = parser.parse_args(list(sys.argv[1:] if arguments is None else arguments))
+    torch.set_num_threads(1)  # of a network this small, the fastest
+    methods = [one for one in METHODS if not chosen.methods or {one.summary, one.bits} & set(chosen.methods)]
+    if not methods:
+        parser.error(f"--methods: there are {', '.join(str(one.summary or one.bits) for one in METHODS)}")
+    if chosen.quick:
+        methods = [one._replace(plan=one.plan._replace(steps=20)) for one in methods[:1]]
+    table = json.loads((chosen.golden / "harden_summary.json").read_text())["mlp"]["table"]
+    rows = json.loads((chosen.golden / "harden_bits_mlp.json").read_text())
+    test, lower, cells = Judge(chosen.golden, "test"), 0, 0
+    for method in methods:
+        began = time.perf_counter()
+        of_bits = method.summary is None
+        _, found = hardened(
+            chosen.golden,
+            method.loss,
+            _bits_score if of_bits else _ball_score,
+            **method.plan._asdict(),
+            seeds=SEEDS[:1] if chosen.quick else SEEDS,
+        )
+        seconds = (time.perf_counter() - began) / len(found)
+        goals = _goals(method, table, rows)
+        print(f"{method.summary or method.bits} ({seconds:.0f} s a seed)")
+        for figure, judged in _figures(test, method):
+            ours = float(np.mean([judged(one) for one in found]))
+            low = ours < goals[figure] - SAMPLE
+            lower, cells = lower + low, cells + 1
+            print(f"  {figure:<34}{100 * ours:>7.2f} / {100 * goals[figure]:<6.2f}{'!' if low else ''}".rstrip())
+        sys.stdout.flush()
+    print(f"{cells} figures, {lower} of them more than a sample below the golden ones")
+
+
+def _ball_score(judge: Judge, numbers: Numbers) -> float:
+    return float(np.mean([judge.one_step(numbers, eps) for eps in (0.2, 0.5, 1.0)]))
+
+
+def _bits_score(judge: Judge, numbers: Numbers) -> float:
+    flipped = [judge.bits(numbers, ber, 8, seed=5) for ber in (0.001, 0.01, 0.02)]
+    return float(np.mean([*flipped, judge.one_step(numbers, 0.5), judge.clean(numbers)]))
+
+
+def _figures(test: Judge, method: Method) -> list[tuple[str, Callable[[Numbers], float]]]:
+    """Return the figures that a method is judged by, as (name, of numbers)."""
+    found: list[tuple[str, Callable[[Numbers], float]]] = []
+    if method.summary is not None:
+        found.append(("clean", test.clean))
+        for eps in (0.2, 0.5, 1.0):
+            found.append((f"one step, L2 {eps:g}", lambda one, eps=eps: test.one_step(one, eps)))
+            found.append((f"ten steps, L2 {eps:g}", lambda one, eps=eps: test.ten_steps(one, eps)))
+        for eps in (0.01, 0.03):
+            found.append((f"one step, Linf {eps:g}", lambda one, eps=eps: test.one_step(one, eps, math.inf)))
+    if method.bits is not None:
+        for ber in (0.001, 0.01, 0.02):
+            found.append((f"int8, bit errors {ber:g}", lambda one, ber=ber: test.bits(one, ber, FLIPS)))
+    return found
+
+
+def _goals(method: Method, table: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[str, float]:
+    goals: dict[str, float] = {}
+    if method.summary is not None:
+        row = next(one for one in table if one["method"] == method.summary)
+        goals["clean"] = row["clean"][0]
+        for words, key in (("one step, L2", "l2"), ("ten steps, L2", "l2_gpm10"), ("one step, Linf", "linf")):
+            goals |= {f"{words} {float(eps):g}": mean for eps, (mean, _) in row[key].items()}
+    if method.bits is not None:
+        own = [one for one in rows if one["method"] == method.bits]
+        for ber in own[0]["random"]:
+            goals[f"int8, bit errors {float(ber):g}"] = float(np.mean([one["random"][ber] for one in own]))
+    return goals
+
+
+if __name__ == "__main__":
+    main()
