@@ -123,6 +123,8 @@ def find_cells(prepared: Prepared, cells: Cells, search: Search, *, seed: int) -
     if cells.until_accuracy is not None:
         _check_goal(cells.until_accuracy, (aim,) if prepared.whole else (aim, judge))
     most = search.forwards or FORWARDS
+    if most < aim.passes:
+        raise OptionError(f"--forwards is {most}, and one look with --stealthy takes {aim.passes}; raise it")
     gradients = search.most_gradients(GRADIENTS)
     if cells.what == "bits" and limits.free and not has_room(aim, choices, cells.count, gradients, most):
         prepared.notes.append(

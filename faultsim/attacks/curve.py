@@ -131,6 +131,7 @@ def radii(
     certify: bool,
     spent: Spent,
     points: Sequence[Point] = (),
+    nested: bool = False,
 ) -> list[Radii]:
     """Return the critical radii of all tensors together and, where asked for, of every layer alone.
 
@@ -147,6 +148,8 @@ def radii(
         certify: Whether to prove a radius too.
         spent: Is told what the searches take.
         points: What a curve found with all tensors: it counts here too.
+        nested: Whether the set of a layer is a part of the set of all tensors at the same radius: what breaks the
+            accuracy in a layer then counts for all of them too.
     """
     setting = prepared.setting
     groups: list[tuple[str, tuple[str, ...] | None]] = [("all", None)]
@@ -183,6 +186,10 @@ def radii(
             random = None
         broken = min((value for value, accuracy in seen if not accuracy >= keep), default=math.inf)
         worst = worst._replace(found=min(worst.found, broken))
+        for point in points if names is None else ():
+            if point.value == worst.found:
+                delta = point.found.worst.delta
+                sizes[worst.found] = deployed_size(prepared, unit.constraint.scaled(point.value), delta)
         why_not = reasons[-1] if reasons and len(reasons) == len(worst.proofs) else ""
         found.append(
             Radii(
@@ -195,7 +202,19 @@ def radii(
             )
         )
     prepared.tell("critical radii", len(groups), len(groups))
-    return found
+    return _at_most_its_layers(found) if nested else found
+
+
+def _at_most_its_layers(found: list[Radii]) -> list[Radii]:
+    """Return radii of which that of all tensors is no larger than that of a layer, and what it does not hold at."""
+    whole, *layers = found or [None]
+    least = min((one for one in layers if one is not None), key=lambda one: one.worst.found, default=None)
+    if whole is None or least is None or not least.worst.found < whole.worst.found:
+        return found
+    radius = least.worst.found
+    holds = max((one.eps for one in whole.worst.evaluations if one.eps < radius), default=0.0)
+    worst = whole.worst._replace(found=radius, holds=holds)
+    return [whole._replace(worst=worst, size=least.size), *layers]
 
 
 def deployed_size(prepared: Prepared, constraint: TensorSet, delta: Tensors) -> float | None:

@@ -130,6 +130,7 @@ def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Sear
             certify=prove_too,
             spent=spent,
             points=points,
+            nested=ball is not None and not (ball.relative == "norm" and ball.scope == "global"),
         )
         why_not = next((one.why_not for one in found if one.why_not), "")
         if why_not:
@@ -172,7 +173,11 @@ def worst_few_cells(prepared: Prepared, cells: Cells, search: Search) -> tuple[A
     best = found.best
     if found.stopped and best is None:
         raise StoppedEarlyError
-    if best is None:
+    if best is None and found.spent:
+        prepared.notes.append(
+            "The budget ended before any change was seen to do damage; raise --forwards or --gradients."
+        )
+    elif best is None:
         prepared.notes.append("No change of the allowed cells did any damage.")
     bad = max((one.score.nonfinite for one in found.sizes), default=0)
     if cells.finite_only and bad:  # judged on the search's samples of the class that is aimed at
@@ -225,7 +230,8 @@ def _rounded_points(prepared: Prepared, unit: Corruptions, curve: Curve, points:
             sizes.append((size, value))
     most = max(sizes, default=(1.0, 0.0))
     none = max(((size, value) for size, value in sizes if size == 0), default=(1.0, 0.0))
-    return [note for size, value in (most, none) if value for note in _rounded(size, f" at {curve.over} = {value:g}")]
+    told = dict.fromkeys((most, none))
+    return [note for size, value in told if value for note in _rounded(size, f" at {curve.over} = {value:g}")]
 
 
 def _unit(ball: Ball) -> str:

@@ -103,6 +103,9 @@ def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iter
     parts = parts_of(setting)
     modes = [(mode, strength) for mode in options.modes for strength in _strengths(mode, options)]
     plan = [(part, *one) for part in parts for one in modes]
+    if {"gradient", "random"} & set(options.modes):
+        for part in parts:  # what a radius cannot be of is told before anything is measured
+            _ball(prepared, {name: setting.stored[name] for name in part.sites}, options, options.radii[0])
     for place, (part, mode, strength) in enumerate(plan):
         if prepared.stopped():
             return
@@ -200,12 +203,15 @@ def _strengths(mode: str, options: ProbeOptions) -> Sequence[float]:
 
 def _ball(prepared: Prepared, stored: Mapping[str, Stored], options: ProbeOptions, radius: float) -> TensorSet | None:
     """Return the set of those tensors that a radius moves at all: not of several codes a byte, nor zero by its norm."""
-    model, sizes = prepared.setting.model, [one.site.elements for one in stored.values()]
+    model = prepared.setting.model
     moving = {name: one for name, one in stored.items() if not is_packed(one, model)}
     if options.relative != "none":
         moving = {name: one for name, one in moving.items() if np.any(real_values(one))}
-    most = max(sum(sizes) if options.scope == "global" else max(sizes), 1)
-    return asked(moving, options.ball(radius, most), model).constraint if moving else None
+    if not moving:
+        return None
+    sizes = [one.site.elements for one in moving.values()]
+    most = sum(sizes) if options.scope == "global" else max(sizes)
+    return asked(moving, options.ball(radius, max(most, 1)), model).constraint
 
 
 def _gradient(

@@ -253,7 +253,7 @@ def held_to(found: Found, proof: Proof) -> Proof:
     """
     bound = proof.certificate
     met = (found.clean, found.worst.score, found.largest.score)
-    rise = max((one.loss for one in met if math.isfinite(one.loss)), default=math.nan) - found.clean.loss
+    rise = math.inf if any(not one.finite for one in met) else max(one.loss for one in met) - found.clean.loss
     beyond = (
         rise > bound.loss_increase_upper + _SLACK or min(one.accuracy for one in met) < bound.accuracy_lower - _SLACK
     )

@@ -58,16 +58,16 @@ def write_model(setting: Setting, numbers: Mapping[str, NDArray[Any]], target: P
         setting.model.write(target, numbers)
     except OSError as error:
         raise OptionError(f"-o {target}: cannot be written ({error.strerror})") from None
+    full = setting.scorer
     try:
         broken = load_model(target)
+        runner = Runner(broken, full.output.name, threads=full.runner.threads)
+        size = broken.fixed_batch or full.batch_size
+        alone = Scorer(runner, full.output, full.task, full.data, size, golden=full.golden, labels=full.labels)
+        tally, expected = alone.score(), full.score(numbers)
     except FaultsimError:
         target.unlink(missing_ok=True)
         raise
-    full = setting.scorer
-    runner = Runner(broken, full.output.name, threads=full.runner.threads)
-    size = broken.fixed_batch or full.batch_size
-    alone = Scorer(runner, full.output, full.task, full.data, size, golden=full.golden, labels=full.labels)
-    tally, expected = alone.score(), full.score(numbers)
     same = (tally.counts.correct, tally.counts.nonfinite) == (expected.counts.correct, expected.counts.nonfinite)
     return Written(
         path=str(target),

@@ -97,6 +97,9 @@ def _certify(
         views: list[View] = []
         for chords in (False, True):
             tape = Tape(budget, len(labels), roundoff, effort, chords, views[0].tape if views else None)
+            for key in constraint.names:
+                numbers = torch.from_numpy(np.abs(np.asarray(stored[key].values, dtype=np.float64)).reshape(-1))
+                tape.check_range(numbers + budget.radius(key), f"tensor {key!r}")
             logits = _rows(trace(model, stored, feeds, tape, name, head), len(labels), name)
             views.append(View(tape, logits))
         _check(views[0].logits.detach(), labels, probabilities)

@@ -22,6 +22,8 @@ from faultsim.certify.certificate import NotCertifiedError
 
 EXACT = 2.0**-53
 """Unit roundoff of the arithmetic in which bounds are computed."""
+LARGEST = torch.finfo(torch.float32).max
+"""Largest number of the narrowest arithmetic whose rounding is covered."""
 
 Contract = Callable[[Tensor, Tensor, bool], Tensor]
 """From λ of y, shape ``(I, B, …)``, and a factor to what a unit of each element adds, ``(I, B, k)``; or, where asked,
@@ -171,6 +173,21 @@ class Tape:
     def remain(self, at: Tensor, low: Tensor, high: Tensor) -> None:
         """Record what a node adds beyond its derivative, if it is anything."""
         self.remainders.append(Remainder(at, low.expand(at.shape), high.expand(at.shape)))
+
+    def check_range(self, magnitude: Tensor, where: str) -> None:
+        """Check that the arithmetic whose rounding is covered can hold numbers of such magnitudes, with room to spare.
+
+        Raises:
+            NotCertifiedError: If it cannot: what overflows is not finite, and no bound holds.
+        """
+        if self.exact or not magnitude.numel():
+            return
+        most = float(magnitude.max())
+        if not most <= LARGEST / 2:
+            raise NotCertifiedError(
+                f"{where}: numbers of up to {most:.3g} come up over the set, near what float32 holds or beyond; give a "
+                "smaller radius"
+            )
 
     def check_batch(self, value: Tensor, node: str) -> None:
         """Check that a value that moves has the samples on its first axis.

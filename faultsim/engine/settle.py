@@ -17,6 +17,7 @@ from faultsim.corruption import Stored
 from faultsim.formats import ConductanceMapping, FloatFormat, IntFormat
 
 Deltas = Mapping[str, NDArray[np.float64]]
+_LARGEST = float(np.finfo(np.float32).max)
 _SURE = 1e-6  # by how much a corruption may exceed its set: below it lies rounding of the arithmetic
 
 
@@ -30,8 +31,10 @@ def settle(stored: Stored, delta: NDArray[np.float64]) -> NDArray[Any]:
     digital = not isinstance(form, ConductanceMapping)
     if digital and (isinstance(form, IntFormat) or form.bits < 8 * stored.values.dtype.itemsize or _overflows(form)):
         return form.decode(form.encode(moved)).astype(stored.values.dtype, copy=False)
-    integer = stored.values.dtype.kind in "iu"
-    return moved.astype(np.float32) if integer else moved.astype(stored.values.dtype)
+    dtype = np.dtype(np.float32) if stored.values.dtype.kind in "iu" else stored.values.dtype
+    if dtype == np.float32:
+        moved = np.clip(moved, -_LARGEST, _LARGEST)
+    return moved.astype(dtype)
 
 
 def settle_within(stored: Mapping[str, Stored], constraint: TensorSet, delta: Deltas) -> dict[str, NDArray[Any]]:

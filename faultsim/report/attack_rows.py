@@ -134,7 +134,8 @@ def cell_lines(result: AttackResult, width: int) -> Iterable[Line]:
 def _verdict(cells: AttackCells, result: AttackResult) -> str:
     name = {"bits": "flipped bit", "levels": "confused level", "stuck": "stuck cell"}[cells.what]
     if cells.needed is None:
-        return f"no {name} of up to {cells.asked:,} did any damage; found, not proven"
+        end = "; the budget was used up: raise --forwards or --gradients" if cells.spent else "; found, not proven"
+        return f"no {name} of up to {cells.asked:,} was seen to do any damage{end}"
     changed = counted(cells.needed, name)
     last = next(one for one in cells.points if one.cells == cells.needed)
     each = f"{last.forwards / cells.needed:,.0f} forward passes and {last.gradients / cells.needed:.1f} gradients each"

@@ -87,9 +87,10 @@ def finish(
         *y*.
 
     Raises:
-        NotCertifiedError: If the samples are not on its first axis.
+        NotCertifiedError: If the samples are not on its first axis, or a sum may leave the range of the arithmetic.
     """
     tape.check_batch(y, told(node))
+    tape.check_range(y.detach().abs() + radius if magnitude is None else magnitude, told(node))
     if magnitude is not None:
         lost = (terms + 4) * tape.roundoff * 1.01 * magnitude.expand(y.shape)
         tape.remain(y, -lost, lost)

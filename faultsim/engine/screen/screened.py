@@ -128,6 +128,7 @@ class ScreenedSweep:
             raise ValueError(f"{len(numbers)} trial numbers do not go with {len(patches)} patches: give one each")
         images, right = len(self.scorer.data), int(self._verdicts.right.sum())
         found: dict[int, Trial] = {}
+        self._sweep.expect(patches)
         for t, patch in enumerate(patches):
             trial = self._trial(patch, numbers[t])
             if trial is not None:

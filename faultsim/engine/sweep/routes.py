@@ -1,6 +1,6 @@
 """`Router`: which way through the graph each trial takes. What a way computes lives in `entry.py` and `rest.py`."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -120,9 +120,21 @@ class Router:
         self._exact: dict[Needs, bool] = {}
         self._decides = _deciding(self.flow) if runtime == "onnxruntime" else frozenset()
 
+    def expect(self, sites: Collection[str]) -> None:
+        """Run the clean graph once for all ways of *sites* that are not proved yet: else there is a run for each."""
+        known = sites if self.output in self.types else ()
+        fresh = [site for site in known if site in self.flow.initializers and (site, True) not in self._proofs]
+        entries = [self.entry(site) for site in fresh]
+        needs = Needs()
+        for entry in entries:
+            if entry is not None:
+                needs |= Needs(entry.plain, entry.held)
+        if len(entries) > 1 and needs.plain:
+            self.exact_run(needs)
+
     def clean_run(self, needs: Needs) -> CleanRun:
         """Return what computes clean activations."""
-        found = self._run(needs)
+        found = self._run(needs) or self._run(needs, wider=True)
         if found is None:
             raise ModelError("the clean graph gives other numbers when its activations are shown")
         return found[0]
@@ -130,14 +142,17 @@ class Router:
     def exact_run(self, needs: Needs) -> bool:
         """Whether what computes these clean activations gives the clean output too, bit by bit."""
         if needs not in self._exact:
-            self._exact[needs] = self._run(needs) is not None
+            self._exact[needs] = self._run(needs, wider=True) is not None
         return self._exact[needs]
 
-    def _run(self, needs: Needs) -> tuple[CleanRun, Clean, list[Clean]] | None:
+    def _run(self, needs: Needs, *, wider: bool = False) -> tuple[CleanRun, Clean, list[Clean]] | None:
         """Return a clean run and what it gives on the probe; None where it is not exact. The last few stay open.
 
-        Where batches are smaller than the probe, the third is what it gives on some of as few samples.
+        Where batches are smaller than the probe, the third is what it gives on some of as few samples. With *wider* it
+        may give more than is needed.
         """
+        if wider and needs not in self._runs:
+            needs = next((one for one in self._runs if one | needs == one), needs)
         known = self._runs.pop(needs, None)
         if known is None:
             try:
@@ -191,7 +206,7 @@ class Router:
         key = entry.join.site, by_channel
         if key not in self._proofs:
             self._proofs[key] = False
-            run = self._run(needs)
+            run = self._run(needs, wider=True)
             if run is None:
                 return False
             clean, few = run[1:]

@@ -112,6 +112,7 @@ class Sweep:
         Raises:
             ModelError: If new numbers do not fit the model.
         """
+        self.expect(patches)
         routes = [self._route(patch) for patch in patches]
         tallies = [Tally() for _ in patches]
         failed: set[int] = {t for t, route in enumerate(routes) if route.kind == "whole"}
@@ -254,6 +255,11 @@ class Sweep:
                 yield _Batch(judge, clean)
                 del judge, clean, golden
         self._clean = (needs, fresh) if keep else None
+
+    def expect(self, patches: Sequence[Patch]) -> None:
+        """Say which trials will be asked for: what their proofs share is computed once."""
+        if self._router is not None:
+            self._router.expect({site for patch in patches if len(patch) == 1 for site in patch})
 
     def _route(self, patch: Patch) -> Route:
         return Route("whole") if self._router is None else self._router.route(patch)
