@@ -207,11 +207,13 @@ def radii(
 
 def _at_most_its_layers(found: list[Radii]) -> list[Radii]:
     """Return radii of which that of all tensors is no larger than that of a layer, and what it does not hold at."""
-    whole, *layers = found or [None]
-    least = min((one for one in layers if one is not None), key=lambda one: one.worst.found, default=None)
-    if whole is None or least is None or not least.worst.found < whole.worst.found:
+    if len(found) < 2:
         return found
+    whole, *layers = found
+    least = min(layers, key=lambda one: one.worst.found)
     radius = least.worst.found
+    if not radius < whole.worst.found:
+        return found
     holds = max((one.eps for one in whole.worst.evaluations if one.eps < radius), default=0.0)
     worst = whole.worst._replace(found=radius, holds=holds)
     return [whole._replace(worst=worst, size=least.size), *layers]

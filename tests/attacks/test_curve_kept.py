@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 import faultsim
 from faultsim.attacks import Ball, Curve, Search
+from faultsim.attacks import curve as module
 from faultsim.device import Conditions
 from faultsim.engine.evaluate import Scorer
 from faultsim.errors import OptionError
@@ -194,3 +195,23 @@ def test_losses_that_a_task_has_not_cost_no_gradient(tmp_path: Path, monkeypatch
     data["labels"] = np.random.default_rng(0).normal(size=(len(data["x"]), 2)).astype(np.float32)
     result = attacked(tmp_path, proto, data, ball=Ball(eps=0.3), search=Search(gradients=6, trials=2))
     assert result.gradients == taken[0] > 0
+
+
+def test_what_breaks_a_layer_breaks_all_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search of all tensors may do worse than that of a layer, whose corruption is one of all tensors too."""
+    proto, data = two_classes(n=80)
+    plain = module.critical_radius
+
+    def blunt(search: Any, keep: float, **limits: Any) -> Any:
+        found = plain(search, keep, **limits)
+        calls.append(found)
+        return found._replace(found=4 * found.found) if len(calls) == 1 else found
+
+    for ball, nested in ((Ball(eps=1.0), True), (Ball(eps=1.0, relative="norm", scope="global"), False)):
+        calls: list[Any] = []
+        monkeypatch.setattr(module, "critical_radius", blunt)
+        curve = Curve(start=0.1, stop=1, points=2, per_layer=True, keep=0.9)
+        result = attacked(tmp_path, proto, data, ball=ball, curve=curve, search=SHORT)
+        whole, layer = result.curve.radii
+        assert (whole.worst == layer.worst) is nested
+        assert (whole.holds < whole.worst) or not nested

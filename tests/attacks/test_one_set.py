@@ -213,6 +213,9 @@ def test_a_bound_that_what_was_found_contradicts_is_no_proof() -> None:
         clean = score(1.0, 0.2)
         found = Found(clean, one, one, (), None, 1, None, stopped=False)
         assert held_to(found, proof).certificate.proven is proven
+    broken = Scored(Score(math.inf, 0.0, 0.9, 3), "random", {})
+    found = Found(clean, one, broken, (), None, 1, None, stopped=False)
+    assert not held_to(found, proof).certificate.proven
 
 
 def test_a_stopped_search_keeps_what_it_found(tmp_path: Path) -> None:

@@ -169,3 +169,13 @@ def test_what_nothing_can_be_done_to_is_told(tmp_path: Path) -> None:
 def test_options_out_of_range_are_refused(given: dict, said: str) -> None:
     with pytest.raises(OptionError, match=said):
         ProbeOptions(**given)
+
+
+@pytest.mark.parametrize("scope", ["tensor", "global"])
+def test_a_limit_counts_the_numbers_that_a_radius_moves(tmp_path: Path, scope: str) -> None:
+    """A bias of zeros has no part of its own norm: a limit above what is left is no limit."""
+    proto = with_numbers(tiny_nets.dense(), "first.bias", np.zeros_like(numbers(tiny_nets.dense())["first.bias"]))
+    path = tiny_nets.save(proto, tmp_path / "net.onnx", tiny_nets.samples())
+    how = ProbeOptions(draws=2, samples=20, radii=(0.5,), modes=("gradient", "random"), scope=scope, n=10_000)
+    every = faultsim.probe(path, how=replace(how, n=None), options=QUICK)
+    assert faultsim.probe(path, how=how, options=QUICK).parts == every.parts

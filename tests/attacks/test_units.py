@@ -85,3 +85,12 @@ def test_bytes_of_several_codes_have_no_radius_and_bits(tmp_path: Path) -> None:
     modes = {part.name: {cell.mode for cell in part.cells} for part in result.parts if part.group == "layer"}
     assert modes["float"] == {"gradient", "random", "weights", "units"}
     assert not modes.get("packed")  # a byte of 0 is two codes of -8 steps, and no weight that is gone
+
+
+def test_a_radius_that_measures_nothing_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    path = tiny_nets.save(integer_product(), tmp_path / "net.onnx", tiny_nets.samples(40))
+    seen: list[str] = []
+    with pytest.raises(OptionError, match="codes holds int8 codes whose step the graph does not tell"):
+        faultsim.probe(path, how=ProbeOptions(relative="none", draws=2), options=QUICK, roles=("weight",),
+                       progress=lambda phase, done, total: seen.append(phase))  # fmt: skip
+    assert "probe" not in seen

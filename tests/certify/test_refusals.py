@@ -19,7 +19,9 @@ X = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
 Y = np.array([0, 1, 2, 3])
 
 
-def tried(nodes: list[NodeProto], *, eps: float = 0.1, x: np.ndarray = X, **constants: np.ndarray) -> Certificate:
+def tried(
+    nodes: list[NodeProto], *, eps: float = 0.1, x: np.ndarray = X, roundoff: float = 2**-53, **constants: np.ndarray
+) -> Certificate:
     """Certify ``h = x @ w`` and what *nodes* make of it."""
     w = np.random.default_rng(1).standard_normal((6, 4)).astype(np.float32)
     first = helper.make_node("MatMul", ["x", "w"], ["h"], "first")
@@ -32,7 +34,7 @@ def tried(nodes: list[NodeProto], *, eps: float = 0.1, x: np.ndarray = X, **cons
     loaded = load_model(proto)
     site = loaded.site("w")
     held = {"w": Stored(site, site.format, loaded.numbers["w"])}
-    return certify(loaded, held, Global(("w",), LpL0(2, eps)), [({"x": x}, Y[: len(x)])])
+    return certify(loaded, held, Global(("w",), LpL0(2, eps)), [({"x": x}, Y[: len(x)])], roundoff=roundoff)
 
 
 def node(op: str, *inputs: str, out: str = "y", **attributes: object) -> NodeProto:
@@ -203,3 +205,13 @@ def test_a_variance_that_may_become_negative_is_refused() -> None:
     found = certify(loaded, held, Global(("v",), LpL0(2, 0.06)), samples)
     assert "make a variance negative" in found.why_not
     assert certify(loaded, held, Global(("s", "b", "m"), LpL0(2, 0.06)), samples).proven
+
+
+@pytest.mark.parametrize(("eps", "size", "where"), [(4e38, 1e-9, "tensor 'w'"), (1e19, 1e20, "'first'")])
+def test_a_set_that_may_overflow_float32_is_not_proven(eps: float, size: float, where: str) -> None:
+    """In float64 nothing overflows; the deployed network would give infinities, where no bound holds."""
+    exact, rounded = (tried([node("Relu", "h")], eps=eps, x=X * np.float32(size), roundoff=r) for r in (2**-53, 2**-24))
+    assert exact.proven, exact.why_not
+    assert not rounded.proven
+    assert where in rounded.why_not
+    assert "near what float32 holds or beyond" in rounded.why_not

@@ -73,3 +73,9 @@ def test_those_that_were_rounded_up_by_most_go_back_first() -> None:
 def test_float16_saturates_where_a_cast_would_be_infinite() -> None:
     one = stored(np.zeros(3, np.float16), FloatFormat("float16"))
     assert settle(one, np.array([1e6, -1e6, 1.0])).tolist() == [65504.0, -65504.0, 1.0]
+
+
+def test_float32_saturates_too() -> None:
+    one = stored(np.zeros(3, np.float32), FloatFormat("float32"))
+    largest = np.finfo(np.float32).max
+    assert settle(one, np.array([1e39, -1e300, 1.0])).tolist() == [largest, -largest, 1.0]
