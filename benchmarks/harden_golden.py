@@ -1,10 +1,11 @@
-"""The hardening tables of the golden files, all methods: ``python benchmarks/harden_golden.py`` (about half an hour).
+"""The hardening tables of the golden files: ``python benchmarks/harden_golden.py`` (about half an hour).
 
 An independent implementation trained the reference MLP from scratch, with and without each method, and three seeds
 (``shared/golden/corruption/harden_summary.json`` and ``harden_bits_mlp.json``). Here the reference network is
 fine-tuned by faultsim's own losses with three seeds, and judged by a NumPy network that shares no code with the
 training. Each line is a mean over the seeds in percent, ours / theirs; ``!`` marks what is more than a sample (0.2
-points) lower. ``--methods`` names some of them; ``--quick`` is a smoke test of one method in a few steps.
+points) lower. Left out are the method ``noise``, whose law no device has, and the figure ``flips_to_15pct``, whose
+search is not told. ``--methods`` names some rows; ``--quick`` is a smoke test of one method in a few steps.
 """
 
 import argparse
@@ -12,7 +13,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +33,7 @@ from faultsim.harden.together import Together  # noqa: E402
 from tests.harden.golden_mlp import SEEDS, Judge, hardened  # noqa: E402  (the path comes first)
 
 Numbers = Mapping[str, NDArray[Any]]
+Figure = Callable[[Numbers], float]
 SAMPLE = 1 / 500
 FLIPS = 25
 """Draws of random bit errors for a figure."""
@@ -39,10 +42,10 @@ FLIPS = 25
 class Plan(NamedTuple):
     """How a method is trained: steps, learning rate, batch size, decay of the averaged numbers."""
 
-    steps: int = 3000
-    lr: float = 1e-2
+    steps: int = 6000
+    lr: float = 2e-2
     batch_size: int = 32
-    ema: float = 0.98
+    ema: float = 0.995
 
 
 class Method(NamedTuple):
@@ -114,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seconds = (time.perf_counter() - began) / len(found)
         goals = _goals(method, table, rows)
         print(f"{method.summary or method.bits} ({seconds:.0f} s a seed)")
-        for figure, judged in _figures(test, method):
+        for figure, judged in _figures(test, method, goals):
             ours = float(np.mean([judged(one) for one in found]))
             low = ours < goals[figure] - SAMPLE
             lower, cells = lower + low, cells + 1
@@ -132,20 +135,45 @@ def _bits_score(judge: Judge, numbers: Numbers) -> float:
     return float(np.mean([*flipped, judge.one_step(numbers, 0.5), judge.clean(numbers)]))
 
 
-def _figures(test: Judge, method: Method) -> list[tuple[str, Callable[[Numbers], float]]]:
-    """Return the figures that a method is judged by, as (name, of numbers)."""
-    found: list[tuple[str, Callable[[Numbers], float]]] = []
-    if method.summary is not None:
-        found.append(("clean", test.clean))
-        for eps in (0.2, 0.5, 1.0):
-            found.append((f"one step, L2 {eps:g}", lambda one, eps=eps: test.one_step(one, eps)))
-            found.append((f"ten steps, L2 {eps:g}", lambda one, eps=eps: test.ten_steps(one, eps)))
-        for eps in (0.01, 0.03):
-            found.append((f"one step, Linf {eps:g}", lambda one, eps=eps: test.one_step(one, eps, math.inf)))
-    if method.bits is not None:
-        for ber in (0.001, 0.01, 0.02):
-            found.append((f"int8, bit errors {ber:g}", lambda one, ber=ber: test.bits(one, ber, FLIPS)))
-    return found
+def _figures(test: Judge, method: Method, goals: Mapping[str, float]) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures that a method is judged by, as (name, of numbers): all that the golden files have."""
+    for name in goals:
+        kind, _, size = name.rpartition(" ")
+        yield name, partial(_FIGURES[kind], test, float(size)) if kind else test.clean
+
+
+def _one_step(order: float, relative: bool, test: Judge, size: float, one: Numbers) -> float:
+    return test.one_step(one, size * (_norm(one) if relative else 1.0), order)
+
+
+def _ten_steps(relative: bool, test: Judge, size: float, one: Numbers) -> float:
+    return test.ten_steps(one, size * (_norm(one) if relative else 1.0))
+
+
+def _gauss(test: Judge, sigma: float, one: Numbers) -> float:
+    found = []
+    for draw in range(100):
+        rng = np.random.default_rng([7, draw])
+        found.append(
+            test.clean({name: array + sigma * rng.standard_normal(array.shape) for name, array in one.items()})
+        )
+    return float(np.mean(found))
+
+
+def _norm(numbers: Numbers) -> float:
+    return math.sqrt(sum(float(np.sum(np.square(array, dtype=np.float64))) for array in numbers.values()))
+
+
+_FIGURES: dict[str, Callable[..., float]] = {
+    "one step, L2": partial(_one_step, 2, False),
+    "ten steps, L2": partial(_ten_steps, False),
+    "one step, Linf": partial(_one_step, math.inf, False),
+    "one step, L2 over the norm": partial(_one_step, 2, True),
+    "ten steps, L2 over the norm": partial(_ten_steps, True),
+    "Gaussian noise": _gauss,
+    "int8, bit errors": lambda test, ber, one: test.bits(one, ber, FLIPS),
+}
+_KEYS = ("l2", "l2_gpm10", "linf", "rel_l2", "rel_l2_gpm10", "gauss_mean_acc")
 
 
 def _goals(method: Method, table: list[dict[str, Any]], rows: list[dict[str, Any]]) -> dict[str, float]:
@@ -153,8 +181,8 @@ def _goals(method: Method, table: list[dict[str, Any]], rows: list[dict[str, Any
     if method.summary is not None:
         row = next(one for one in table if one["method"] == method.summary)
         goals["clean"] = row["clean"][0]
-        for words, key in (("one step, L2", "l2"), ("ten steps, L2", "l2_gpm10"), ("one step, Linf", "linf")):
-            goals |= {f"{words} {float(eps):g}": mean for eps, (mean, _) in row[key].items()}
+        for words, key in zip(_FIGURES, _KEYS, strict=False):
+            goals |= {f"{words} {float(size):g}": mean for size, (mean, _) in row[key].items()}
     if method.bits is not None:
         own = [one for one in rows if one["method"] == method.bits]
         for ber in own[0]["random"]:

@@ -37,7 +37,7 @@ def test_l_star_gains_what_the_golden_files_gain(shared):
     def score(judge, numbers):
         return np.mean([judge.one_step(numbers, eps) for eps in (0.2, 0.5, 1.0)])
 
-    before, after = hardened(golden, STAR, score, steps=3000, lr=1e-2)
+    before, after = hardened(golden, STAR, score, steps=5000, lr=2e-2, ema=0.995, validate_every=250)
     test = Judge(golden, "test")
     assert test.ten_steps(before, 0.5) == pytest.approx(base0["l2_gpm10"]["0.5"], abs=0.02)  # the same base
     assert np.mean([test.clean(one) for one in after]) >= goal["clean"][0] - SAMPLE
