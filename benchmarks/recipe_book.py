@@ -1,8 +1,9 @@
 """The recipe book's table: ``python benchmarks/recipe_book.py``.
 
 Each row is one command on a bundled digits model, which trains on the 1,197 images beside it and assesses before and
-after on the other 600 images and the same 100 chips. ``--only`` takes rows that hold one of these words;
-``--steps 20`` makes a smoke test of it.
+after on the other 600 images and the same 100 chips: *before → after (control)*, where the control is plain
+fine-tuning, by as many steps, with none of the losses. ``--only`` takes rows that hold one of these words; ``--steps
+20`` makes a smoke test of it.
 """
 
 import argparse
@@ -12,10 +13,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from faultsim.harden import Hardening, Training, harden
 from faultsim.library import find_model
-from faultsim.results.hardening import HardenResult
+from faultsim.results.hardening import Compared, HardenResult
 
 ROWS = (
     ("analog ReRAM", "digits --device reram"),
@@ -47,28 +49,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for name, command in rows:
             words = shlex.split(command)
-            quantize = words[words.index("--quantize") + 1] if "--quantize" in words else None
+            quantize: Literal["int4"] | None = "int4" if "--quantize int4" in command else None
             began = time.perf_counter()
-            done = harden(
-                find_model(words[0]),
-                words[words.index("--device") + 1],
-                target=Path(scratch) / "hardened.onnx",
-                options=Hardening(quantize=quantize, training=Training(steps=chosen.steps)),
-            )
-            print(f"| {name} | `{command}` | {_row(done.result)} |", flush=True)
-            print(f"{name}: {time.perf_counter() - began:.0f} s; {done.result.sentence}", file=sys.stderr, flush=True)
+            for recipe in ("auto", "plain"):
+                done = harden(
+                    find_model(words[0]),
+                    words[words.index("--device") + 1],
+                    target=Path(scratch) / "hardened.onnx",
+                    options=Hardening(recipe=recipe, quantize=quantize, training=Training(steps=chosen.steps)),
+                )
+                if recipe == "auto":
+                    found = done.result
+            print(f"| {name} | `{command}` | {_row(found, done.result)} |", flush=True)
+            print(f"{name}: {time.perf_counter() - began:.0f} s; {found.sentence}", file=sys.stderr, flush=True)
 
 
-def _row(result: HardenResult) -> str:
-    rows = {one.name: one for one in result.compared}
-    worst = [one for one in result.compared if one.name.startswith("worst case at ε = ")]
+def _row(result: HardenResult, control: HardenResult) -> str:
+    others = _figures(control)
     cells = []
-    for one in (*(rows.get(name) for name in FIGURES), *(worst[:1] or [None])):
-        if one is None or one.before is None or one.after is None:
+    for name, one in _figures(result).items():
+        other = others[name]
+        if one is None or other is None or one.before is None or one.after is None or other.after is None:
             cells.append("none")
         else:
-            cells.append(f"{100 * one.before:.2f} → {100 * one.after:.2f} %")
+            cells.append(f"{100 * one.before:.2f} → {100 * one.after:.2f} ({100 * other.after:.2f})")
     return " | ".join([*cells, "yes" if result.helped else "no"])
+
+
+def _figures(result: HardenResult) -> dict[str, Compared | None]:
+    rows: dict[str, Compared | None] = {one.name: one for one in result.compared}
+    worst = next((one for one in result.compared if one.name.startswith("worst case at ε = ")), None)
+    return {name: rows.get(name) for name in FIGURES} | {"worst case": worst}
 
 
 if __name__ == "__main__":
