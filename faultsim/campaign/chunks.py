@@ -36,6 +36,8 @@ SHARED = 0.03
 class Chunker:
     """Yields trials in chunks, in order; larger ones while they are quick, or share much.
 
+    Trials can be given in waves (`next_wave`): what was learnt of their pace is kept.
+
     Args:
         trials: Numbers of the trials.
         screened: Whether they are screened.
@@ -47,6 +49,11 @@ class Chunker:
         self._pace = SCREENED if screened else EXACT
         self._size = self._pace.first
         self._given: dict[Chunk, float] = {}
+
+    def next_wave(self, trials: Ints) -> "Chunker":
+        """Return itself, with other trials to cut; those of before that were not yielded are dropped."""
+        self._trials, self._at = trials, 0
+        return self
 
     def __iter__(self) -> Iterator[Chunk]:
         while self._at < len(self._trials):

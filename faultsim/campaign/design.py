@@ -132,10 +132,11 @@ class TwoPhase:
         asked = pilot if pilot is not None else min(max(trials // 10, 2 * strata), sum(self._sizes))
         least = sum(min(2, size) for size in self._sizes)
         if not least <= asked <= trials - strata:
+            most = trials - strata
+            pilots = f", a --pilot from {least:,} to {most:,}," if least <= most else ""
             raise OptionError(
                 f"--allocation neyman takes a pilot of {asked:,} and at least {strata:,} trials after it, of "
-                f"{trials:,}: give --trials from {max(asked, least) + strata:,}, a --pilot from {least:,} to "
-                f"{trials - strata:,}, or fewer strata"
+                f"{trials:,}: give --trials from {max(asked, least) + strata:,}{pilots} or fewer strata"
             )
         self._counts = proportional(self._sizes, asked, least=2)
         self._orders = [interleaved(draws, self._counts, [0] * strata)]

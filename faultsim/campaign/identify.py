@@ -10,7 +10,7 @@ import numpy as np
 
 from faultsim.assessment.setting import Setting
 from faultsim.campaign.draw import DRAW_VERSION
-from faultsim.campaign.judging import task_facts
+from faultsim.campaign.judging import AS_DEPLOYED, task_facts
 from faultsim.campaign.mixing import mixes_batch
 from faultsim.campaign.recipe import Prepared
 from faultsim.campaign.screened import screen_facts
@@ -28,6 +28,8 @@ _TEXT = "UO"
 
 def campaign_identity(prepared: Prepared, *, screen: bool = False) -> Identity:
     """Return what is sampled: model, storage, data, task in full, seed, sites with their formats, flips, strata.
+
+    Of a device's storage it also names the tensors beside the sites: stored ones are quantized on the fault-free chip.
 
     How many trials, in which strata how many, and who computes them is no part: the rows serve any of these. The batch
     size is one for graphs that mix the samples of a batch alone.
@@ -50,7 +52,11 @@ def campaign_identity(prepared: Prepared, *, screen: bool = False) -> Identity:
             "kind": KIND,
             "draw_version": DRAW_VERSION,
             "model": {"sha256": setting.model.sha256, "output": setting.output.name},
-            "storage": {"name": device.name, "sha256": device.sha256 if not as_deployed else None},
+            "storage": {
+                "name": device.name,
+                "sha256": device.sha256 if not as_deployed else None,
+                **({} if as_deployed else {"beside": _beside(prepared)}),
+            },
             "data": {"sha256": data_digest(setting), "samples": len(setting.data)},
             "task": task_facts(setting.task),
             "seed": draws.seed,
@@ -124,6 +130,13 @@ def is_of_another(journal: Path, what: Identity) -> bool:
 def is_earlier(parts: Mapping[str, Json]) -> bool:
     """Whether the parts are those of a campaign of a version that named the task, but did not keep its parameters."""
     return parts.get("kind") == KIND and isinstance(parts.get("task"), str)
+
+
+def _beside(prepared: Prepared) -> dict[str, Json]:
+    """Return, by name, how a device holds the tensors that no fault is drawn in: as it stores them, or as deployed."""
+    setting, sites = prepared.setting, {one.site for one in prepared.draws.population.regions}
+    kept = [site.name for site in setting.model.select(setting.device.spec.storage.stores) if site.name not in sites]
+    return {name: setting.stored[name].format.name if name in setting.stored else AS_DEPLOYED for name in kept}
 
 
 def _feed(found: dict[str, Any], name: str, array: np.ndarray[Any, Any]) -> None:

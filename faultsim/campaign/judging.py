@@ -16,6 +16,8 @@ from faultsim.errors import OptionError
 from faultsim.journal.identity import Json
 from faultsim.metrics import Custom, GoldenAgreement, Task
 
+AS_DEPLOYED = "as deployed"
+"""How a tensor is held that a device could store and `--sites` or `--exclude` keep out of it."""
 OF_THE_OUTPUT = ("output_is_probability", "class_axis")
 """Parameters that say how a model gives its scores: two models on the same faults may differ in them."""
 
@@ -62,12 +64,25 @@ def comparable(parts: Mapping[str, Json], other: Mapping[str, Json]) -> dict[str
 
     Args:
         parts: What one campaign samples.
-        other: What the other one does: a batch size that only one of them hangs on is no difference.
+        other: What the other one does: a batch size that only one of them hangs on is no difference, nor is a tensor
+            that only one of the models has.
     """
     kept = {name: part for name, part in parts.items() if name not in ("model", "laws_version")}
     if "batch_size" not in other:
         kept.pop("batch_size", None)
-    return {**kept, "task": _judged(kept.get("task"))}
+    storage = _held(kept.get("storage"), other.get("storage"))
+    return {**kept, "storage": storage, "task": _judged(kept.get("task"))}
+
+
+def _held(storage: Json, other: Json) -> Json:
+    """Return a storage with those tensors beside the sites that both models have: a device holds them or does not."""
+    if not isinstance(storage, Mapping) or not isinstance(other, Mapping):
+        return storage
+    beside, theirs = storage.get("beside"), other.get("beside")
+    if not isinstance(beside, Mapping) or not isinstance(theirs, Mapping):
+        return storage
+    held = {name: "stored" if beside[name] != AS_DEPLOYED else AS_DEPLOYED for name in beside if name in theirs}
+    return {**storage, "beside": held}
 
 
 def _judged(task: Json) -> Json:

@@ -151,6 +151,8 @@ def parse_shard(text: str) -> Shard:
     number, _, of = text.partition("/")
     if not (number.isascii() and number.isdecimal() and of.isascii() and of.isdecimal()) or len(text) > 20:
         raise OptionError(f"--shard {text[:40]!r} is not understood: give NUMBER/SHARDS, such as 2/5")
-    if not 1 <= int(number) <= int(of) <= MOST_SHARDS:
-        raise OptionError(f"--shard {text} is out of range: give 1/{of} to {of}/{of}, at most {MOST_SHARDS:,} shards")
+    if not 1 <= int(of) <= MOST_SHARDS:
+        raise OptionError(f"--shard {text} is out of range: give 1 to {MOST_SHARDS:,} shards, such as 2/5")
+    if not 1 <= int(number) <= int(of):
+        raise OptionError(f"--shard {text} is out of range: give 1/{of} to {of}/{of}")
     return Shard(number=int(number), of=int(of))

@@ -138,7 +138,12 @@ def compare(rows: Table, other: Paired, level: float, draws: Draws, *, counts_co
     for name, (words, here, there) in quantities.items():
         rng = generator(draws.seed, -1, "paired signs", name)
         found = paired_difference(
-            there.astype(np.float64), here.astype(np.float64), rng=rng, level=level, population=population
+            there.astype(np.float64),
+            here.astype(np.float64),
+            rng=rng,
+            level=level,
+            population=population,
+            tailed=True,
         )
         entries.append(
             PairedDifferenceEntry(

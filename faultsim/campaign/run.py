@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from faultsim.assessment.options import Options
@@ -226,12 +227,12 @@ def _inject(
     design: Design, executor: Executor, rows: Rows, ways: dict[str, int], tell: Progress, campaign: CampaignOptions
 ) -> None:
     done = 0
+    chunker = Chunker(np.empty(0, np.int64), screened=campaign.screen, workers=campaign.workers)
     while (wave := design.wave(rows.table())) is not None:
         lacking = rows.missing(wave)
         done += len(wave) - len(lacking)
         tell("trials", done, design.most)
-        chunker = Chunker(lacking, screened=campaign.screen, workers=campaign.workers)
-        for chunk, answer in executor.map(chunker):
+        for chunk, answer in executor.map(chunker.next_wave(lacking)):
             rows.add(answer.rows)
             chunker.took(chunk, answer.shared_s)
             for way, count in answer.ways.items():

@@ -72,13 +72,15 @@ _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output",
 @click.option("--paired-with", type=click.Path(path_type=Path),
               help="Result or journal of the same faults, drawn without --stratify: compare.")  # fmt: skip
 @click.option("--out", "-o", type=PLACE, help="Folder for result.json and journal.jsonl.")
-@click.option("--dry-run", is_flag=True, help="Show population, strata, trials and the expected time; inject nothing.")
+@click.option("--dry-run", is_flag=True, help="Show population, strata, trials and the expected time, "
+              "from a few trials of which nothing is kept.")  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def command(model: str, out: Path | None, journal: Path | None, dry_run: bool, quiet: bool, **given: Any) -> int:
     """Flip stored bits of MODEL, drawn at random, and estimate how often that changes an answer.
 
     The population is every stored bit of the weights (see --roles, --sites). No fault is drawn twice, and intervals
-    know how large the population is. Seed and trial give every fault again; batch size, engine, workers and
+    know how large the population is; with --screen, or --flips 2 and more, trials are independent and two may be the
+    same. Seed and trial give every fault again; batch size, engine, workers and
     interruptions change no figure, except that a graph may mix the samples of a batch, and that --screen leaves out
     samples by margins in floating point, which another batch size, --memory, --workers or --threads may round apart.
 

@@ -50,22 +50,25 @@ def paired_difference(
     span: float = 1.0,
     resamples: int = 9999,
     population: int | None = None,
+    tailed: bool = False,
 ) -> PairedDifference:
     """Compare two models chip by chip: mean of ``second - first`` with an interval and a sign-flip test.
 
     Pairing removes what both share (the chip's faults, the images), so it sees differences that two separate intervals
-    hide. The interval (`paired_interval`) is Tango's score for outcomes that differ wholly or not at all, and else
-    Student's t, widened where few chips differ: those that were not drawn may. The test (`sign_flip`) needs no normal
-    law: without a difference each sign is as likely.
+    hide. The interval (`paired_interval`) is Tango's score for outcomes that differ wholly or not at all, Student's t
+    where the differences are dense, and else bets on a bounded mean, as few chips then carry it and those not drawn may
+    differ by more. The test (`sign_flip`) needs no normal law, but symmetry: without a difference each sign is as
+    likely. Of many small differences and rare large ones it sees the small ones, and the interval alone the mean.
 
     Args:
-        first: One value a chip of the first model, any unit, shape (chips,), at least 1.
+        first: One value a chip of the first model, any unit, shape (chips,), at least 1, in the order drawn.
         second: The same of the second, on the same chips in the same order.
         rng: Generator of the random signs (above 14 chips that differ), keyed, so that a result can be made again.
         level: Two-sided confidence, dimensionless, strictly between 0 and 1.
         span: The largest possible value minus the smallest, 1 for accuracies.
         resamples: Random sign patterns, at least 100.
         population: Chips there are, none drawn twice; with all of them the interval has no width. None: no end.
+        tailed: Whether chips not drawn may differ by far more than all that were, as single faults do: never t then.
 
     Raises:
         ValueError: If the chips are not the same number or more than there are, a value is not finite, a difference
@@ -92,7 +95,7 @@ def paired_difference(
     if np.abs(apart).max() > span * (1 + 1e-9):
         most = np.abs(apart).max()
         raise ValueError(f"a difference of {most:g} exceeds span = {span:g}: give the range of the values")
-    difference = paired_interval(apart, level=level, span=span, population=population)
+    difference = paired_interval(apart, level=level, span=span, population=population, tailed=tailed)
     if apart.size == population:
         return PairedDifference(difference, float(difference.best == 0), int(apart.size), level, True)
     found = sign_flip(apart, rng=rng, resamples=resamples)

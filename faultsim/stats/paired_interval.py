@@ -1,4 +1,4 @@
-"""Intervals for the mean of paired differences, which hold where few pairs differ. The test lives in `signs`."""
+"""Intervals for the mean of paired differences, which hold where few pairs carry it. The test lives in `signs`."""
 
 import math
 from collections.abc import Callable
@@ -9,30 +9,30 @@ from scipy.special import ndtri
 
 from faultsim.stats.betting import BettingSequence
 from faultsim.stats.estimate import Estimate
-from faultsim.stats.finite import hypergeometric
 from faultsim.stats.means import t_interval
-from faultsim.stats.proportions import clopper_pearson
 
 _HALVINGS = 60
-_ALIKE = 1e-12
-_FEW, _FEW_OF = 50, 4  # effective pairs that carry the differences: fewer than this, and than this part of all
+_ALIKE = 1e-9  # of the span: differences no further apart are the same
+_FEW, _FEW_OF = 50, 8  # effective pairs that carry the spread: fewer than this, and than this part of all
 
 
 def paired_interval(
-    apart: NDArray[np.float64], *, level: float, span: float, population: int | None = None
+    apart: NDArray[np.float64], *, level: float, span: float, population: int | None = None, tailed: bool = False
 ) -> Estimate:
-    """Estimate the mean of differences in ``[-span, span]`` of pairs, each drawn once.
+    """Estimate the mean of differences in ``[-span, span]`` of pairs, each drawn once, in the order in which they were.
 
-    Which interval: `tango` where every pair differs by *span* or not at all; bets on a bounded mean where all differ by
-    the same; else Student's t. Where few pairs carry the differences, t does not know of those that were not drawn: as
-    many pairs as Clopper-Pearson allows unseen may then differ by *span* either way. Few is an effective number
-    ``(Σ|d|)² / Σd²`` below 50 and below a quarter of the pairs.
+    Which interval: `tango` where every pair differs by *span* or not at all; Student's t where the differences are
+    dense (`dense`); else bets on a bounded mean (`BettingSequence`), whose level holds for every law. t does not know
+    of pairs that were not drawn: where a few large differences carry the mean and many small ones the sample, it can
+    miss nearly always.
 
     Args:
         apart: One difference a pair, finite, shape (pairs,), at least 1.
         level: Two-sided confidence, strictly between 0 and 1.
         span: The largest difference possible.
         population: Pairs there are, none drawn twice: a census has no width. None: no end.
+        tailed: Whether pairs that were not drawn may differ by far more than all that were, as single faults do: t is
+            then never used.
 
     Raises:
         ValueError: If there are more pairs than in the population.
@@ -44,11 +44,11 @@ def paired_interval(
     if pairs == population:
         return Estimate(mean, mean, mean)
     sizes = np.abs(apart)
-    if np.all((sizes <= _ALIKE * span) | (sizes >= (1 - 1e-9) * span)):
+    if np.all((sizes <= 1e-12 * span) | (sizes >= (1 - 1e-9) * span)):
         first, second = (int(np.count_nonzero(sign * apart > span / 2)) for sign in (1, -1))
         found = tango(first, second, pairs, level=level, population=population)
         return Estimate(*(span * end for end in found))
-    if np.ptp(apart) <= _ALIKE * span:
+    if tailed or not dense(apart, span=span):
         run = BettingSequence(level=level, planned=pairs, population=population)
         run.update(np.clip((apart / span + 1) / 2, 0.0, 1.0))
         low, _, high = run.interval()
@@ -56,14 +56,31 @@ def paired_interval(
     found = t_interval(apart, level=level)
     shrunk = 1.0 if population is None else math.sqrt((population - pairs) / (population - 1))
     low, high = mean - shrunk * (found.best - found.low), mean + shrunk * (found.high - found.best)
-    if math.fsum(sizes) ** 2 < min(_FEW, pairs / _FEW_OF) * math.fsum(sizes**2):
-        bound = (
-            clopper_pearson(0, pairs, level=level)
-            if population is None
-            else hypergeometric(0, pairs, population, level=level)
-        )
-        low, high = min(low, mean - bound.high * (span + mean)), max(high, mean + bound.high * (span - mean))
     return Estimate(max(low, -span), mean, min(high, span))
+
+
+def dense(apart: NDArray[np.float64], *, span: float) -> bool:
+    """Whether a sample shows the spread of its differences, so that Student's t may be trusted with it.
+
+    It does not where more than half of the pairs differ by the same (none at all, or one sample): then rare pairs carry
+    the spread, and those of a sample are few or none. Nor where few carry it: an effective number ``(Σe²)² / Σe⁴`` of
+    the deviations e from the mean below 50 and below an eighth of the pairs (normal ones have a third).
+
+    Args:
+        apart: One difference a pair, finite, shape (pairs,), at least 1.
+        span: The largest difference possible.
+
+    Examples:
+        >>> import numpy as np
+        >>> dense(np.arange(20) / 1000, span=1.0), dense(np.array([0.002] * 11 + [0.0] * 9), span=1.0)
+        (True, False)
+    """
+    same = int(np.count_nonzero(np.abs(apart - np.median(apart)) <= _ALIKE * span))
+    if 2 * same > apart.size:  # what most have is the median
+        return False
+    squares = ((apart - apart.mean()) / span) ** 2
+    squares = squares / squares.max()  # sums neither overflow nor vanish
+    return math.fsum(squares) ** 2 >= min(_FEW, apart.size / _FEW_OF) * math.fsum(squares**2)
 
 
 def tango(up: int, down: int, pairs: int, *, level: float = 0.95, population: int | None = None) -> Estimate:

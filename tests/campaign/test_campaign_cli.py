@@ -152,6 +152,9 @@ def test_shards_are_merged_by_command(faultsim: Callable[..., Outcome], net: Tin
         (("--shard", "6/5"), "--shard 6/5 is out of range: give 1/5 to 5/5"),
         (("--trials", "4", "--shard", "5/9"), "shard 5/9 holds none of 4 trials; give fewer shards or more trials"),
         (("--trials", "4", "--shard", "5/9", "--dry-run"), "shard 5/9 holds none of 4 trials"),
+        (("--shard", "1/0"), "--shard 1/0 is out of range: give 1 to 1,000,000 shards, such as 2/5"),
+        (("--shard", "1/1000001"), "--shard 1/1000001 is out of range: give 1 to 1,000,000 shards, such as 2/5"),
+        (("--shard", "0/5"), "--shard 0/5 is out of range: give 1/5 to 5/5"),
         (("--shard", "x"), "--shard 'x' is not understood: give NUMBER/SHARDS"),
         (("--trials", "97"), "--trials is 97, the population holds 96 different faults"),
         (("--trials", "4", "--stratify", "bit"), "--trials is 4 for 16 strata"),
@@ -164,7 +167,11 @@ def test_shards_are_merged_by_command(faultsim: Callable[..., Outcome], net: Tin
         (("--torch-device", "warp"), "torch device 'warp' cannot be used here"),
         (("--memory", "1"), "--memory is 1, allowed is at least 16"),
         (("--device", "reram"), "stores conductances, in which no bit can flip"),
-        (("--paired-with", "nothing.jsonl"), "nothing.jsonl"),
+        (
+            ("--paired-with", "nothing.jsonl"),
+            "nothing.jsonl: the journal cannot be read (No such file or directory); give the path of a journal that is "
+            "there",
+        ),
         (
             ("--paired-with", "nothing.jsonl", "--stratify", "bit"),
             "--paired-with compares trials that are all as likely, those of --stratify bit are not: leave --stratify "

@@ -59,6 +59,22 @@ def test_chunks_grow_until_what_they_share_is_a_small_part(monkeypatch):
     assert total < 0.05 * 0.1 * 20_000
 
 
+def test_what_was_learnt_of_the_pace_serves_the_next_wave(monkeypatch):
+    clock, sizes = Clock(), []
+    monkeypatch.setattr(chunks, "time", clock)
+    chunker = Chunker(np.arange(0))
+    for wave in (np.arange(256), np.arange(256, 512), np.arange(512, 2048)):
+        seen = []
+        for chunk in chunker.next_wave(wave):
+            clock.now += 0.01 * len(chunk)
+            chunker.took(chunk)
+            seen += chunk
+            sizes.append(len(chunk))
+        assert seen == wave.tolist()
+    assert sizes[:3] == [16, 240, 256]
+    assert sizes[3] == pytest.approx(400, abs=1)
+
+
 def test_no_chunk_takes_longer_than_the_longest_while_it_shares_little_of_that(monkeypatch):
     for pace, screened in ((EXACT, False), (SCREENED, True)):
         sizes = _sizes(monkeypatch, trials=50_000, each_s=0.02, shared_s=5.0, screened=screened)

@@ -140,5 +140,11 @@ def test_what_does_not_fit_the_population_is_refused() -> None:
         Fixed(Draws(imaginary(), 0), 2041)
     with pytest.raises(OptionError, match="--trials is 5 for 20 strata, each of which needs one"):
         Fixed(Draws(imaginary("site,bit"), 0), 5)
-    with pytest.raises(OptionError, match="takes a pilot of 95 and at least 20 trials after it, of 100"):
+    with pytest.raises(
+        OptionError,
+        match="takes a pilot of 95 and at least 20 trials after it, of 100: give --trials from 115, a --pilot from 40 "
+        "to 80, or fewer strata",
+    ):
         TwoPhase(Draws(imaginary("site,bit"), 0), 100, 95)
+    with pytest.raises(OptionError, match="of 50: give --trials from 60 or fewer strata"):
+        TwoPhase(Draws(imaginary("site,bit"), 0), 50)

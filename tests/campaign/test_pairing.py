@@ -6,16 +6,20 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from campaign_nets import Tiny
+from campaign_nets import Tiny, imaginary, scored
 from onnx import numpy_helper
 
 from faultsim.assessment import Options
 from faultsim.campaign import CampaignOptions, Interrupted, Shard, outcome, plan_campaign, run_campaign
+from faultsim.campaign.draw import Draws
 from faultsim.campaign.evaluator import COLUMNS
 from faultsim.campaign.identify import campaign_identity
+from faultsim.campaign.pairing import Paired, compare
 from faultsim.errors import OptionError
 from faultsim.journal import Columns, open_journal
 from faultsim.journal.scan import Block
+from faultsim.rng import generator
+from faultsim.stats.paired_interval import dense, paired_interval
 
 
 def injected(net: Tiny, journal: Path | None = None, other: Path | None = None, **given: Any) -> Any:
@@ -134,3 +138,20 @@ def test_a_journal_with_other_columns_is_refused_before_a_row_is_unpacked(
     with pytest.raises(OptionError, match="its rows are of another version of faultsim; run that campaign again"):
         injected(net, None, tmp_path / "a", trials=5)
     assert unpacked == []
+
+
+def test_faults_that_were_not_drawn_may_do_more_than_all_that_were() -> None:
+    draws = Draws(imaginary(), 3)
+    trials = np.arange(400)
+    noise = generator(0, -1, "dense").normal(0.3, 0.03, (2, 400))
+    here, there = (scored(draws, trials, lambda faults, one=one: one) for one in noise - [[0.02], [0.0]])
+    apart = (here["mismatch"] - there["mismatch"]) / 100
+    by = {
+        one.quantity: one
+        for one in compare(here, Paired(Path("a"), "", there), 0.95, draws, counts_correct=True).differences
+    }
+    assert dense(apart, span=1.0)
+    expected = paired_interval(apart, level=0.95, span=1.0, population=draws.population.faults, tailed=True)
+    assert (by["changed"].low, by["changed"].value, by["changed"].high) == pytest.approx(expected)
+    assert by["changed"].low < expected.best - 5 * apart.std() / 20
+    assert (by["accuracy"].low, by["accuracy"].high) == pytest.approx((-expected.high, -expected.low))

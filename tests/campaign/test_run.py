@@ -159,6 +159,20 @@ def test_shards_united_are_the_whole(tmp_path: Path) -> None:
     assert plain(united) == plain(whole)
 
 
+def test_a_wave_goes_on_at_the_pace_of_the_one_before() -> None:
+    done: list[int] = []
+
+    def told(phase: str, upto: int, total: int) -> None:
+        if phase == "trials":
+            done.append(upto)
+
+    injected(find_model("digits"), limit=20, until="halfwidth<=0.0005@0.9", trials=512, progress=told)
+    assert done[:2] == [0, 16]
+    second = done.index(256) + 2  # the wave before it ends, and it is told of before it begins
+    assert done[second - 1] == 256
+    assert done[second] - 256 > 16
+
+
 def test_a_stop_rule_stops_and_says_so() -> None:
     model = find_model("digits_int8")
     results = [

@@ -11,7 +11,7 @@ from zlib import crc32
 import pytest
 from campaign import CAMPAIGN, COLUMNS, PARTS, row
 
-from faultsim.journal import Columns, JournalError, identity, open_journal, read_journal
+from faultsim.journal import Columns, JournalError, identity, open_journal, read_header, read_journal
 from faultsim.journal import lock as locks
 from faultsim.journal.scan import Scan
 
@@ -196,8 +196,11 @@ def test_paths_that_cannot_hold_a_journal(tmp_path):
         open_journal(tmp_path / ("x" * 300), CAMPAIGN, COLUMNS)
     with pytest.raises(JournalError, match="cannot be opened"):
         open_journal("a\0b", CAMPAIGN, COLUMNS)
-    with pytest.raises(JournalError, match=r"cannot be read \(No such file"):
-        read_journal(tmp_path / "none")
+    for use in (read_header, read_journal):
+        with pytest.raises(
+            JournalError, match=r"cannot be read \(No such file .*\); give the path of a journal that is"
+        ):
+            use(tmp_path / "none")
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS])

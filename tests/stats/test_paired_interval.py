@@ -10,7 +10,7 @@ import scipy.special
 import scipy.stats
 
 from faultsim.rng import generator
-from faultsim.stats.paired_interval import paired_interval, tango
+from faultsim.stats.paired_interval import dense, paired_interval, tango
 
 _RUNS = 1000
 _SLACK = 3 * math.sqrt(0.05 * 0.95 / _RUNS)
@@ -86,15 +86,66 @@ def test_a_census_has_no_width_and_nearly_one_has_little(apart):
         paired_interval(apart, level=0.95, span=1.0, population=8)
 
 
-def test_values_of_which_few_differ_cover_their_mean():
-    """A fault in 200 ruins about half of the images: t alone misses far more often than it says."""
-    rng = generator(2, 0, "few")
-    missed = plain = 0
-    for _ in range(400):
-        apart = np.where(rng.random(1000) < 0.005, 0.4 + 0.2 * rng.random(1000), 0.0)
+_DESIGNS = {
+    "few lose half": (1000, ((0.005, 0.5),)),
+    "many lose a sample, one in 1000 gains": (1000, ((0.3, -1 / 500), (0.001, 0.7))),
+    "rarer pairs of fewer": (500, ((0.3, -1 / 500), (0.002, 0.5))),
+    "samples up and down": (500, ((0.15, 1 / 500), (0.25, -1 / 500), (0.005, 0.3))),
+    "several large ones": (800, ((0.9, 1 / 500), (0.02, 0.5))),
+}
+
+
+def _drawn(rng, pairs, parts):
+    values = np.array([value for _, value in parts] + [0.0])
+    chances = np.array([chance for chance, _ in parts])
+    return rng.choice(values, size=pairs, p=[*chances, 1 - chances.sum()])
+
+
+@pytest.mark.parametrize("name", _DESIGNS)
+@pytest.mark.parametrize("population", [None, 8_000_000])
+def test_a_mean_that_rare_pairs_carry_is_covered(name, population):
+    """Student's t alone misses far more often than it says in most of these, with the wrong sign."""
+    (pairs, parts), rng, runs = _DESIGNS[name], generator(2, 0, "rare", name), 150
+    mean = sum(chance * value for chance, value in parts)
+    missed = wrong = 0
+    for _ in range(runs):
+        low, _, high = paired_interval(_drawn(rng, pairs, parts), level=0.95, span=1.0, population=population)
+        missed += not low <= mean <= high
+        wrong += low > 0 > mean or high < 0 < mean
+    assert missed / runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+    assert wrong == 0
+
+
+@pytest.mark.parametrize("pairs", [10, 30, 200, 1000])
+@pytest.mark.parametrize("lattice", [None, 500])
+def test_dense_noise_keeps_students_t_and_its_level(pairs, lattice):
+    rng, runs, missed, plain = generator(3, 0, "dense", str(pairs)), 600, 0, 0
+    for _ in range(runs):
+        apart = rng.normal(0.004, 0.01, pairs)
+        if lattice:
+            apart = np.rint(apart * lattice) / lattice
         low, best, high = paired_interval(apart, level=0.95, span=1.0)
-        half = scipy.stats.t.ppf(0.975, 999) * apart.std(ddof=1) / math.sqrt(1000)
-        missed += not low <= 0.0025 <= high
-        plain += abs(best - 0.0025) > half
-    assert missed / 400 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 400)
-    assert plain / 400 > 0.09
+        half = scipy.stats.t.ppf(0.975, pairs - 1) * apart.std(ddof=1) / math.sqrt(pairs)
+        plain += (low, high) == pytest.approx((best - half, best + half))
+        missed += not low <= 0.004 <= high
+    assert plain / runs >= 0.99
+    assert missed / runs == pytest.approx(0.05, abs=3 * math.sqrt(0.05 * 0.95 / runs))
+
+
+def test_single_faults_are_never_taken_for_dense_noise():
+    """Every fault seen moves accuracy a little; one that was not drawn may ruin it."""
+    apart = generator(4, 0, "tail").normal(-0.002, 0.001, 500)
+    shown, hidden = (paired_interval(apart, level=0.95, span=1.0, tailed=tailed) for tailed in (False, True))
+    assert shown.high < 0 < hidden.high
+    assert hidden.high > 0.5 * 3.69 / 500  # such a share of faults can be missed in 500 draws
+    assert hidden.low < shown.low
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.01])
+def test_one_pair_that_carries_the_spread_is_seen_whatever_all_have_in_common(shift):
+    apart = generator(5, 0, "one").normal(0, 0.001, 400) + shift
+    assert dense(apart, span=1.0)
+    apart[7] = 0.6
+    assert not dense(apart, span=1.0)
+    assert not dense(np.append(np.zeros(5), np.linspace(0.1, 0.3, 4)), span=1.0)
+    assert dense(np.append(np.zeros(4), np.linspace(0.1, 0.3, 5)), span=1.0)
