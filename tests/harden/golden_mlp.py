@@ -68,7 +68,7 @@ class Judge:
         return float(np.mean(found))
 
 
-def hardened(golden, loss, score, *, steps, lr, batch_size=32, ema=0.98, validate_every=150, seeds=SEEDS):
+def hardened(golden, loss, score, *, steps, lr, batch_size=32, ema=0.98, validate_every=150, seeds=SEEDS, decay=0.0):
     """Fine-tune the reference network with three seeds; the numbers of the best validation of each."""
     model = load_model(golden / "mlp_f32.onnx")
     with np.load(golden / "digits_split.npz") as archive:
@@ -86,6 +86,7 @@ def hardened(golden, loss, score, *, steps, lr, batch_size=32, ema=0.98, validat
 
     found = []
     for seed in seeds:
-        plan = Training(steps=steps, lr=lr, batch_size=batch_size, ema=ema, validate_every=validate_every, seed=seed)
+        plan = Training(steps=steps, lr=lr, batch_size=batch_size, ema=ema, validate_every=validate_every, seed=seed,
+                        weight_decay=decay)  # fmt: skip
         found.append(train(trainable, data, target, loss, judge, plan, names=tuple(trainable.parameters)).numbers)
     return {name: model.numbers[name] for name in trainable.parameters}, found
