@@ -188,6 +188,11 @@ def _notes(ready: Prepared, options: Hardening, exported: Exported, trained: Tra
     said = []
     if trained.best.step == 0 and trained.found == 0:
         said.append("No step of the training was better on the validation samples: the numbers are the original's.")
+    elif trained.best.step == 0 and trained.late:
+        said.append(
+            f"Step {trained.found} was better on the validation samples, but costs too much clean accuracy there, and "
+            "no time was left to try more of the way back: the numbers are the original's; give a longer --time-budget."
+        )
     elif trained.best.step == 0:
         said.append(
             f"Step {trained.found} was better on the validation samples, but nothing that was tried on the way to it "

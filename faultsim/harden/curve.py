@@ -86,6 +86,7 @@ class Trained:
         dropped: Chips drawn by the losses that were left out: their loss or gradient was not finite.
         skipped: Steps at which nothing was trained, for the same reason.
         found: Step of the best validation, whatever the way back made of it.
+        late: Whether the time budget cut the way back short.
     """
 
     numbers: dict[str, Array]
@@ -99,6 +100,7 @@ class Trained:
     dropped: int = 0
     skipped: int = 0
     found: int = 0
+    late: bool = False
 
 
 def chosen(curve: Sequence[Point], slack: float) -> Point:
