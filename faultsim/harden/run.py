@@ -47,6 +47,7 @@ class Hardened:
         trained: The training.
         floats: The float original on the same chips, where it was quantized first; None elsewhere.
         source: The torch or Brevitas module that was given, its example inputs and the route of its export.
+        test: The samples that both assessments are of.
     """
 
     result: HardenResult
@@ -54,6 +55,7 @@ class Hardened:
     trained: Trained
     floats: Result | None = None
     source: tuple[Any, Any, str] | None = None
+    test: DataSet | None = None
 
     @cached_property
     def module(self) -> Any:
@@ -181,7 +183,7 @@ def harden(
     finally:
         if not kept:
             _discard(place, folder=made)
-    return Hardened(result, exported, trained, floats, source)
+    return Hardened(result, exported, trained, floats, source, _as_labels(ready.test))
 
 
 def _radii(ready: Prepared, exported: Exported, options: Hardening, tell: Progress) -> Radii:
