@@ -221,8 +221,7 @@ def _hardened(case: Case, out: Path, torch_device: str, tell: Progress) -> Harde
 
 
 def _meets(case: Case, done: Hardened, torch_device: str, tell: Progress) -> bool | None:
-    """Return whether the hardened model meets the case's requirements, safety factors too; None where not all can be
-    judged."""
+    """Return whether the hardened model meets the case's requirements; None where there are none, or not all judged."""
     verdict = done.result.after.verdict
     if not case.asked or verdict.unjudged:
         return None
