@@ -8,7 +8,7 @@ import pytest
 
 from faultsim.errors import OptionError
 from faultsim.results import load_result
-from faultsim.scenario import parse_scenario
+from faultsim.scenario import fingerprint, parse_scenario
 from faultsim.scenario import run as running
 from tests.scenario.test_scenario_run import HEAD, TWO, run
 
@@ -100,3 +100,20 @@ def test_what_was_not_judged_is_not_met(monkeypatch, unjudged, plain, met):
         test=None,
     )
     assert running._meets(case, done, "cpu", lambda *_: None) is met
+
+
+def test_samples_beside_the_model_that_are_trained_on_are_in_the_fingerprint(tmp_path, root):
+    (tmp_path / "m.onnx").write_bytes((root / "scenarios" / "digits" / "digits_float.onnx").read_bytes())
+    text = f"{HEAD}models: ['{tmp_path / 'm.onnx'}']\ndevices: [reram]\n"
+
+    def found(more=""):
+        (tmp_path / "m_train.npz").write_bytes(b"one")
+        [case] = parse_scenario(text + more).cases
+        one = fingerprint(case)
+        (tmp_path / "m_train.npz").write_bytes(b"two")
+        return fingerprint(case) != one
+
+    np.savez(tmp_path / "own.npz", image=np.zeros((4, 1, 8, 8)))
+    assert found("hardening: {}\n")
+    assert not found(f"hardening: {{data: '{tmp_path / 'own.npz'}'}}\n")
+    assert not found()
