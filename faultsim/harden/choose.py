@@ -244,7 +244,7 @@ def _known(out: Path | None, of: str) -> dict[str, Short]:
         if not all(0 <= one.seconds < math.inf and math.isfinite(one.score) for one in scores.values()):
             raise ValueError("a score or seconds out of range")
         same = found["of"] == of
-    except (OSError, ValueError, AttributeError, TypeError, KeyError, OverflowError):
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, OverflowError, RecursionError):
         raise DataError(f"{out / TRIED}: cannot be read; delete it, and the strengths are tried again") from None
     if not same:
         raise DataError(

@@ -256,9 +256,8 @@ def test_other_losses_are_taken_over_those_that_trained_alone(tmp_path, monkeypa
     options = replace(GIVEN, losses=(), recipe="bits", search=2)
     found = harden("digits_int8", "sram", target=tmp_path / "h.onnx", options=options).result
     assert ("negative_bias" in found.training.loss) == (idle is None)
-    assert any(note.endswith("as usual, since one of the two took no step.") for note in found.notes) == (
-        idle in (0, 1)
-    )
+    said = [note for note in found.notes if note.endswith("as usual, since one of the two took no step.")]
+    assert bool(said) == (idle is not None)
 
 
 def test_a_diverged_short_training_does_not_win():
@@ -317,7 +316,7 @@ def test_what_has_no_knob_is_not_searched(tmp_path, losses, options):
     assert not list((tmp_path / "out").glob("strength*"))
 
 
-@pytest.mark.parametrize("score", ["NaN", "Infinity", "1e999"])
+@pytest.mark.parametrize("score", ["NaN", "Infinity", "1e999", "[" * 100_000])
 def test_scores_that_are_no_numbers_are_refused(tmp_path, score):
     _harden(tmp_path, QUICK)
     place = tmp_path / "out" / TRIED
