@@ -53,6 +53,7 @@ def assemble(
         tolerance=options.tolerance,
         gain=gain if counted else compare.paired_loss(before, after),
         tail_shown=compare.tail_rose(before, after, loss=not counted),
+        tail_fell=compare.tail_rose(after, before, loss=not counted),
         least=1.0 / searched,
     )
     return HardenResult(
