@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from faultsim.harden.assemble import _notes
+from faultsim.harden.assemble import _notes, _seen
 from faultsim.harden.hardening import Hardening
 
 
@@ -35,3 +35,22 @@ def test_why_the_numbers_are_the_originals(found, late, said):
     first = _notes(_ready(), Hardening(), exported, trained, before)[0]
     assert said in first
     assert ("Step 4" in first) == (found == 4)
+
+
+@pytest.mark.parametrize(
+    ("known", "other", "validation", "test", "said"),
+    [
+        (0.125, 0.078, 64, 64, False),  # chance
+        (1.0, 0.9, 100, 100, True),
+        (0.95, 0.90, 200, 200, False),  # two standard errors are 0.053
+        (0.95, 0.90, 5000, 5000, True),
+        (0.95, 0.925, 50000, 50000, False),  # not enough, however sure
+        (1.0, 1.0, 100, 100, False),
+    ],
+)
+def test_samples_that_were_seen_are_told_by_more_than_chance(known, other, validation, test, said):
+    ready = _ready()
+    ready.validator, ready.setting.data = SimpleNamespace(counts=True, clean=known), range(validation)
+    ready.test = range(test)
+    found = _seen(ready, SimpleNamespace(clean=SimpleNamespace(accuracy=other)))
+    assert (found is not None) is said
