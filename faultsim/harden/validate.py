@@ -28,7 +28,7 @@ from faultsim.search.objective import Score
 
 Array = NDArray[Any]
 PENALTY = 100.0
-"""What a point of clean accuracy below the tolerance costs, in points of the score; of losses both are parts of it."""
+"""What a point of clean accuracy below the tolerance costs, in points of the score; losses rise in the same ratio."""
 HELD = 0.5
 """Part of the tolerance that numbers may use up here, where no standard error tells what they cost elsewhere."""
 MILD = 5.0
