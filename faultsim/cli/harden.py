@@ -23,6 +23,7 @@ _CONTRADICTIONS = (
     ("held_out", "test_data", "is a part of --data to assess on"),
     ("validation", "validation_data", "is a part of --data to choose by"),
     ("search", "strength", "is how many strengths are tried"),
+    ("epochs", "steps", "is how long to train"),
 )
 """Options that have no effect beside another one, and what they are."""
 

@@ -24,7 +24,7 @@ ASKED = ("search", "search_part", "alpha", "virtual_steps", "validation", "held_
          "radii", "radius_samples", "radius_gradients", "quantize")  # fmt: skip
 """Options that stand in the result as they were given, beside those of the training."""
 SEEN = 0.03
-"""Accuracy by which the original's own training samples stand out from others."""
+"""Accuracy by which the original's own training samples stand out from others, beyond two standard errors."""
 
 
 def assemble(
@@ -53,6 +53,7 @@ def assemble(
         tolerance=options.tolerance,
         gain=gain if counted else compare.paired_loss(before, after),
         tail_shown=compare.tail_rose(before, after, loss=not counted),
+        tail_fell=compare.tail_rose(after, before, loss=not counted),
         least=1.0 / searched,
     )
     return HardenResult(
@@ -176,7 +177,12 @@ def _quantized(ready: Prepared, floats: Result | None) -> list[str]:
 def _seen(ready: Prepared, before: Result) -> str | None:
     """Say so where the original does much better on the validation samples than on those of the test."""
     known, other = ready.validator.clean, before.clean.accuracy
-    if not ready.validator.counts or other is None or known - other < SEEN:
+    if not ready.validator.counts or other is None:
+        return None
+    one, two = len(ready.setting.data), len(ready.test)
+    pooled = (one * known + two * other) / (one + two)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / one + 1 / two))
+    if known - other < SEEN + 2 * error:
         return None
     return (
         f"The original scores {known:.1%} on the validation samples and {other:.1%} on the test samples: it was "
@@ -188,6 +194,11 @@ def _notes(ready: Prepared, options: Hardening, exported: Exported, trained: Tra
     said = []
     if trained.best.step == 0 and trained.found == 0:
         said.append("No step of the training was better on the validation samples: the numbers are the original's.")
+    elif trained.best.step == 0 and trained.late:
+        said.append(
+            f"Step {trained.found} was better on the validation samples, but costs too much clean accuracy there, and "
+            "no time was left to try more of the way back: the numbers are the original's; give a longer --time-budget."
+        )
     elif trained.best.step == 0:
         said.append(
             f"Step {trained.found} was better on the validation samples, but nothing that was tried on the way to it "

@@ -55,7 +55,8 @@ def blended(
     """Return the numbers farthest on the way, in steps of a twentieth, that *spares* lets pass ([Wortsman2022]_).
 
     Integer codes go by the real numbers that they are rounded from, scales that are learned by their logarithm. Where
-    time is short, the way is halved instead: it takes what is less for spared too, and asks six times at most.
+    time is short, the way is halved instead: it takes what is less for spared too, and asks six times at most; the
+    whole way is asked for in any case, as it needs one look and no validation.
 
     Args:
         trainable: The graph.
@@ -63,7 +64,8 @@ def blended(
         trained: Those after it.
         spares: Asked for each step, from the trained numbers on.
         hold: Moves the leaves of each step but the first, in place, to where the loss wants them (`Loss.hold`).
-        late: Whether there is no time for another step; the farthest so far is then returned. None: there is time.
+        late: Whether there is no time for another step after the first; the farthest so far is then returned. None:
+            there is time.
     """
 
     def tried(step: int) -> Blend | None:
@@ -79,7 +81,7 @@ def blended(
         ways = (tried(step) for step in range(STEPS, 0, -1))
         return next((way for way in ways if way is not None), Blend(0.0, dict(initial)))
     best, low, high, step = Blend(0.0, dict(initial)), 0, STEPS + 1, STEPS
-    while high - low > 1 and not late():
+    while high - low > 1 and (high > STEPS or not late()):
         way = tried(step)
         best, low, high = (best, low, step) if way is None else (way, step, high)
         step = (low + high) // 2

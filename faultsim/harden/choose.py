@@ -63,7 +63,7 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
     """Return the loss at its strength, and the learning rate; a search that was interrupted goes on.
 
     Where no rate was given, the usual one and a lower one are tried; where the recipe has other losses beside its own,
-    both are: each at the strength that the search begins with.
+    both are: each at the strength that the search begins with. Where one of two took no step, the usual one is kept.
 
     Raises:
         DataError: If what an interrupted search has left cannot be read.
@@ -82,7 +82,7 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
         key = f"{strength:.12g}" if loss is ready.recipe.loss else f"{strength:.12g}-{loss.kind}"
         return key + ("" if options.training.lr is None else f"-lr-{options.training.lr:.4g}")
 
-    def score(options: Hardening, loss: Loss, strength: float) -> float:
+    def short(options: Hardening, loss: Loss, strength: float) -> Short:
         key = name(options, loss, strength)
         asked.add(key)
         if key not in known:
@@ -101,7 +101,7 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
                 said.append(f"The short training of {at} took no step ({why}): compared with nothing.")
             elif out is not None:
                 _write_known(out, of, known)
-        return known[key].score
+        return known[key]
 
     def one_rate(options: Hardening) -> float:
         return options.training.largest_rate(ready.trainable.rms(ready.trainable.leaves()))
@@ -112,8 +112,8 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
     if options.training.lr is None:
         usual = one_rate(options)
         slower = replace(options, training=replace(options.training, lr=LOWER * usual))
-        own, other = score(options, loss, loss.strength), score(slower, loss, loss.strength)
-        chosen = slower if other > own + ready.validator.slack else options
+        own, other = short(options, loss, loss.strength), short(slower, loss, loss.strength)
+        chosen = slower if _beats(other, own, ready.validator.slack) else options
         rate = chosen.training.lr or usual
         said.append(_said(own, f"a learning rate of {usual:.3g}", other, f"{LOWER * usual:.3g}", f"{rate:.3g}"))
         options = chosen
@@ -121,8 +121,8 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
         return Choice(options, loss, [], tuple(said), spent())
     also, slack = ready.recipe.also, ready.validator.slack
     if also is not None:
-        own, other = score(options, loss, loss.strength), score(options, also, also.strength)
-        chosen_loss = also if other > own + slack else loss
+        own, other = short(options, loss, loss.strength), short(options, also, also.strength)
+        chosen_loss = also if _beats(other, own, slack) else loss
         said.append(_said(own, loss.kind, other, also.kind, chosen_loss.kind))
         loss = chosen_loss
     trained = [parts(loss)]
@@ -135,7 +135,7 @@ def choose(ready: Prepared, options: Hardening, out: Path | None, tell: Progress
         return usable and not known
 
     tried = search_strength(
-        loss.strength, lambda strength: score(options, loss, strength), most=options.search, allowed=allowed
+        loss.strength, lambda strength: short(options, loss, strength).score, most=options.search, allowed=allowed
     )
     tried = [one for one in tried if not known[name(options, loss, one.strength)].idle]
     chosen_strength = weakest(tried, slack).strength if tried else loss.strength
@@ -216,9 +216,15 @@ def _searched(ready: Prepared) -> bool:
     return has_knob(loss) and loss.kind not in ready.recipe.kept
 
 
-def _said(own: float, what: str, other: float, than: str, chosen: str) -> str:
-    one, two = ("nothing" if score <= LOST else f"{score:.4g}" for score in (own, other))
-    return f"Validation scores {one} with {what}, {two} with {than}: {chosen}."
+def _beats(other: Short, own: Short, slack: float) -> bool:
+    """Whether *other* is better by more than chance; a training without a step decides nothing."""
+    return not (own.idle or other.idle) and other.score > own.score + slack
+
+
+def _said(own: Short, what: str, other: Short, than: str, chosen: str) -> str:
+    one, two = ("nothing" if one.score <= LOST else f"{one.score:.4g}" for one in (own, other))
+    why = " as usual, since one of the two took no step" if own.idle or other.idle else ""
+    return f"Validation scores {one} with {what}, {two} with {than}: {chosen}{why}."
 
 
 def _fingerprint(ready: Prepared, options: Hardening) -> str:
@@ -238,7 +244,7 @@ def _known(out: Path | None, of: str) -> dict[str, Short]:
         if not all(0 <= one.seconds < math.inf and math.isfinite(one.score) for one in scores.values()):
             raise ValueError("a score or seconds out of range")
         same = found["of"] == of
-    except (OSError, ValueError, AttributeError, TypeError, KeyError, OverflowError):
+    except (OSError, ValueError, AttributeError, TypeError, KeyError, OverflowError, RecursionError):
         raise DataError(f"{out / TRIED}: cannot be read; delete it, and the strengths are tried again") from None
     if not same:
         raise DataError(

@@ -146,12 +146,14 @@ def verdict(
     tolerance: float,
     gain: PairedGain | None = None,
     tail_shown: bool = True,
+    tail_fell: bool = True,
     least: float = 0.0,
 ) -> Verdict:
     """Return whether the clean figure held, and the random tail, their mean or a worst case improved while none fell.
 
     The mean counts as improved where the interval of the paired *gain* lies above 0; where it lies below, the hardening
-    did not help. A tail counts where *tail_shown*, and as a worst case does where it gained more than *least*.
+    did not help. A tail that rose counts where *tail_shown*, one that fell where *tail_fell*; both it and a worst case
+    where they rose by more than *least*, or fell by more than that and the tolerance.
 
     The worst cases are those in the device's set and at one absolute ε; the relative one is shown and does not decide.
     A tail that is lost for both does not decide either (`LOST`).
@@ -162,6 +164,7 @@ def verdict(
         tolerance: Most that a figure may fall.
         gain: Chip by chip, of the figure whose mean is compared.
         tail_shown: Whether the chips show that the tail rose (`tail_rose`).
+        tail_fell: Whether they show that it fell.
         least: What one sample makes of an accuracy.
     """
     by_name = {row.name: row for row in rows}
@@ -189,7 +192,8 @@ def verdict(
     claimed = gain is not None and gain.low is not None and gain.low > 0
     better = [row for row in judged if _gain(row) > LEAST_GAIN + (0.0 if row is mean or not counted else least)]
     better = [row for row in better if (row is not mean or claimed) and (row is not tail or tail_shown)]
-    lost = [row for row in judged if _gain(row) < -max(_allowed(row, tolerance), LEAST_GAIN)]
+    fallen = [row for row in judged if _gain(row) < -LEAST_GAIN - _most_fall(row, mean, tolerance, least)]
+    lost = [row for row in fallen if row is not tail or tail_fell or row.after is None]
     if lost:
         texts = "; ".join(_change(row) for row in lost)
         return Verdict(False, f"It did not help: {texts} got worse.")
@@ -200,12 +204,20 @@ def verdict(
     if mean is not None and gain is not None and gain.high is not None and gain.high < 0:
         return Verdict(False, f"It did not help: {_change(mean)} fell, which is not chance.")
     helped = "; ".join(_change(row) for row in better)
+    if tail is not None and tail in fallen:
+        lost_tail = f"; {_change(tail)} is within chance"
     return Verdict(True, f"It helped: {helped}; {_change(clean)}{lost_tail}.")
 
 
 def _allowed(row: Compared, tolerance: float) -> float:
     """Return the most that a figure may fall: of a loss a part of what it was."""
     return tolerance if row.higher_is_better or row.before is None else tolerance * abs(row.before)
+
+
+def _most_fall(row: Compared, mean: Compared | None, tolerance: float, least: float) -> float:
+    """Return the most that a judged figure may fall: of accuracies a sample at least, but for their mean over chips."""
+    allowed = _allowed(row, tolerance)
+    return max(allowed, least) if row.higher_is_better and row is not mean else allowed
 
 
 def _row(

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from faultsim.errors import DataError
-
 Array = NDArray[Any]
 
 
@@ -61,13 +59,28 @@ class Point:
     def of(cls, row: object) -> "Point":
         """Return the point that `row` gave.
 
+        Losses may be anything, as those of a network that has diverged are; a score is finite all the same.
+
         Raises:
-            DataError: If it is none.
+            ValueError: If it is none.
         """
-        if not isinstance(row, list) or len(row) != 8 or not all(x is None or isinstance(x, int | float) for x in row):
-            raise DataError(f"{str(row)[:80]!r} is no point of a training's curve; delete the checkpoint")
+        if not isinstance(row, list) or len(row) != 8 or not all(x is None or type(x) in (int, float) for x in row):
+            raise ValueError(f"{str(row)[:80]!r} is no point of a curve")
         step, *rest = row
-        return cls(int(step or 0), *(math.nan if value is None else float(value) for value in rest))
+        if type(step) is not int or step < 0:
+            raise ValueError(f"step {step!r} of a point")
+        point = cls(step, *(math.nan if value is None else float(value) for value in rest))
+        legal = {
+            "epoch": 0 <= point.epoch < math.inf,
+            "accuracy": math.isnan(point.accuracy) or 0 <= point.accuracy <= 1,
+            "score": math.isfinite(point.score),
+            "lr": math.isnan(point.lr) or 0 <= point.lr < math.inf,
+            "seconds": 0 <= point.seconds < math.inf,
+        }
+        for name, fits in legal.items():
+            if not fits:
+                raise ValueError(f"{name} {getattr(point, name):g} at step {step}")
+        return point
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +99,7 @@ class Trained:
         dropped: Chips drawn by the losses that were left out: their loss or gradient was not finite.
         skipped: Steps at which nothing was trained, for the same reason.
         found: Step of the best validation, whatever the way back made of it.
+        late: Whether the time budget cut the way back short.
     """
 
     numbers: dict[str, Array]
@@ -99,6 +113,7 @@ class Trained:
     dropped: int = 0
     skipped: int = 0
     found: int = 0
+    late: bool = False
 
 
 def chosen(curve: Sequence[Point], slack: float) -> Point:

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,9 @@ def _check(run: "_Run", arrays: dict[str, Array], meta: dict[str, Any]) -> int:
         raise ValueError(f"step {step!r} of {run.planned}")
     if not isinstance(curve, list) or not curve:
         raise ValueError("no validation in it")
+    steps = [Point.of(row).step for row in curve]
+    if steps[0] != 0 or steps[-1] > step or any(one >= two for one, two in pairwise(steps)):
+        raise ValueError(f"validations at the steps {str(steps)[:80]} of {step}")
     late = ("judging", "dropped", "skipped", "in_a_row")
     for key in ("spent", "count", "sum", *late):
         value = float(meta.get(key, 0.0) if key in late else meta[key])

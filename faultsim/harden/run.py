@@ -47,6 +47,7 @@ class Hardened:
         trained: The training.
         floats: The float original on the same chips, where it was quantized first; None elsewhere.
         source: The torch or Brevitas module that was given, its example inputs and the route of its export.
+        test: The samples that both assessments are of.
     """
 
     result: HardenResult
@@ -54,6 +55,7 @@ class Hardened:
     trained: Trained
     floats: Result | None = None
     source: tuple[Any, Any, str] | None = None
+    test: DataSet | None = None
 
     @cached_property
     def module(self) -> Any:
@@ -181,7 +183,7 @@ def harden(
     finally:
         if not kept:
             _discard(place, folder=made)
-    return Hardened(result, exported, trained, floats, source)
+    return Hardened(result, exported, trained, floats, source, _as_labels(ready.test))
 
 
 def _radii(ready: Prepared, exported: Exported, options: Hardening, tell: Progress) -> Radii:
@@ -219,11 +221,13 @@ def _assessed(model: Model, chip: Device, data: DataSet, options: Hardening, tel
 
 
 def _check_apart(target: Path, out: Path | None, options: Hardening) -> None:
-    """Refuse the place of the plainly quantized model for the hardened one, which would lie there in any case."""
-    if out is not None and options.quantize is not None and target.resolve() == (out / QUANTIZED).resolve():
-        raise OptionError(
-            f"-o {target}: that is where --out puts the plainly quantized model; give another name than {QUANTIZED}"
-        )
+    """Refuse the places of other models for the hardened one: something would lie there though nothing helped."""
+    others = {CANDIDATE: "a model that did not help"}
+    if options.quantize is not None:
+        others[QUANTIZED] = "the plainly quantized model"
+    for name, what in others.items():
+        if out is not None and target.resolve() == (out / name).resolve():
+            raise OptionError(f"-o {target}: that is where --out puts {what}; give another name than {name}")
 
 
 def _moved(model: Model, place: Path, target: Path) -> tuple[Path, str, tuple[str, ...]]:
@@ -234,7 +238,7 @@ def _moved(model: Model, place: Path, target: Path) -> tuple[Path, str, tuple[st
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if lies_apart(model.proto) and place.resolve() != target.resolve():
+        if lies_apart(model.proto):
             model.write(target)
             _discard(place, folder=False)
             return target, read(target).sha256, ()

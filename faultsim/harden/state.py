@@ -58,7 +58,7 @@ def load(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         if not isinstance(meta, dict):
             raise ValueError("no object")
         return arrays, meta
-    except (OSError, ValueError, KeyError, RecursionError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise DataError(
             f"{path}: cannot be read as a checkpoint ({reason}); delete it, and the training starts again"

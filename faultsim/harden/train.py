@@ -125,13 +125,13 @@ class _Run:
         self.best: dict[str, Tensor] = {}
         self.slack = slack
         self.sum, self.count = 0.0, 0
-        self.dropped = 0
-        self.skipped, self.in_a_row = 0, 0
+        self.dropped, self.skipped, self.in_a_row = 0, 0, 0
         self.spent = 0.0
         self.budget = options.time_budget_s
         self.judging = 0.0  # seconds of the latest validation
         self.judged_at = 0.0  # seconds spent when it ended
         self.asking = 0.0  # seconds of a look at the clean accuracy
+        self.late = False  # whether time cut the way back short
         self._order: tuple[int, Array] = (-1, np.empty(0, np.int64))
 
     def begin(self, told: Told | None, judging: float) -> None:
@@ -189,9 +189,8 @@ class _Run:
             late = None if self.budget is None else lambda: self._late(before + time.monotonic() - began)
             best, leaves, part = spared(self.trainable, start, ends, self.judge, spares, self._hold, late)
         self.spent = before + time.monotonic() - began
-        numbers = self.trainable.numbers(leaves)
-        done = (self.step, self.planned, self.spent, stopped, part, self.dropped, self.skipped, found)
-        return Trained(numbers, tuple(self.curve), best, *done)
+        done = (self.step, self.planned, self.spent, stopped, part, self.dropped, self.skipped, found, self.late)
+        return Trained(self.trainable.numbers(leaves), tuple(self.curve), best, *done)
 
     def _hold(self, leaves: Mapping[str, Tensor]) -> None:
         self.loss.hold(After(leaves, self.initial, self.names, 1.0, self.trainable))
@@ -211,7 +210,8 @@ class _Run:
 
     def _late(self, spent: float) -> bool:
         """Whether another look on the way back, and the validation at its end, would be past the time budget."""
-        return spent + self.asking + self.judging > (self.options.time_budget_s or math.inf)
+        self.late = self.late or spent + self.asking + self.judging > (self.options.time_budget_s or math.inf)
+        return self.late
 
     def _last_step(self) -> float:
         """Return the seconds after which no step begins: what is left of the budget is for the last validation."""

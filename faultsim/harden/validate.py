@@ -28,7 +28,7 @@ from faultsim.search.objective import Score
 
 Array = NDArray[Any]
 PENALTY = 100.0
-"""What a point of clean accuracy below the tolerance costs, in points of the score."""
+"""What a point of clean accuracy below the tolerance costs, in points of the score; losses rise in the same ratio."""
 HELD = 0.5
 """Part of the tolerance that numbers may use up here, where no standard error tells what they cost elsewhere."""
 MILD = 5.0
@@ -59,8 +59,8 @@ class Validator:
 
     Attributes:
         clean: What the original scores without faults.
-        asked: Most that it may fall.
-        tolerance: The same where the score is concerned: at least one sample of the validation.
+        asked: Most that it may fall, a fraction: of accuracies points, of losses a part.
+        tolerance: The same where the score is concerned, in its units: at least one sample of the validation.
         slack: Scores that differ by less are taken as equal: a standard error of an accuracy of a half, and at most
             `MOST_SLACK`; 0 where none is counted.
         scale: Part of the device's set that the one-step worst case is taken at, in (0, 1].
@@ -83,7 +83,8 @@ class Validator:
             setting: Of the validation samples.
             constraint: The set that the one-step worst case is searched in; None leaves it out.
             chips: Chips to draw, at least 0.
-            tolerance: Most that the clean accuracy may fall, a fraction.
+            tolerance: Most that the clean accuracy may fall, a fraction; of tasks without one the part of the clean
+                loss that it may rise by.
             seed: Seed of the training.
             anew: Takes the running statistics of batch norms for new weights; None leaves them as deployed.
         """
@@ -97,7 +98,7 @@ class Validator:
         self.asked = tolerance
         self.anew = anew
         self._parts = _parts(setting, self.chips)
-        self.tolerance = max(tolerance, 1.0 / len(setting.data)) if self.counts else tolerance
+        self.tolerance = max(tolerance, 1.0 / len(setting.data)) if self.counts else tolerance * abs(self.clean)
         self.slack = min(MOST_SLACK, 0.5 / math.sqrt(len(setting.data))) if self.counts else 0.0
         self.scale = 1.0
         self.seconds = 0.0

@@ -146,8 +146,9 @@ class HardenResult(Shown):
     tolerance: Fraction
     """Most that the clean accuracy may fall for the hardening to have helped."""
     helped: bool
-    """Whether clean did not fall by more than the tolerance, the mean over chips not by more than chance, and that
-    mean, the 5th percentile or the worst case improved by more than chance or a sample."""
+    """Whether nothing fell by more than the tolerance (of the 5th percentile beyond chance too, of a worst case by
+    more than a sample too), the mean over chips not by more than chance, and that mean, the 5th percentile or the worst
+    case improved by more than chance or a sample."""
     sentence: str
     """The same in words."""
     hardened: str | None

@@ -21,7 +21,10 @@ class HardenedCase(Section):
     model: str | None
     """The hardened model, from the folder of the summary; null where none was written."""
     passed: bool | None = Field(default=None, validation_alias="pass", serialization_alias="pass")
-    """Whether the hardened model meets the case's requirements on held-out samples; null without any."""
+    """Whether the hardened model meets the case's requirements, safety factors among them, on held-out samples; null
+    without any, and where they were not judged."""
+    error: str | None = None
+    """Why it could not be hardened; null where it could."""
 
 
 class CaseRow(Section):

@@ -87,6 +87,8 @@ def _data_files(case: Case) -> Iterator[Path]:
     if case.data is None:
         yield from _with_sidecars(case.model.with_suffix(".npz"))
         yield from (path for path in sorted(case.model.parent.glob("test_data_set_*/*")) if path.is_file())
+        if case.hardening is not None and case.train_data is None:  # `harden.prepare.beside` takes it
+            yield from _with_sidecars(case.model.with_name(f"{case.model.stem}_train.npz"))
     if case.options.preprocess is not None:
         yield case.options.preprocess
 

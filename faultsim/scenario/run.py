@@ -13,7 +13,7 @@ from faultsim.assessment.run import Interrupted
 from faultsim.data import beside
 from faultsim.engine.evaluate import Progress
 from faultsim.errors import FaultsimError, OptionError
-from faultsim.harden import Hardening, Training, harden
+from faultsim.harden import Hardened, Hardening, Training, harden
 from faultsim.results import Result
 from faultsim.results.scenario import CaseRow, HardenedCase, ScenarioResult, outcome
 from faultsim.scenario.case import Case, fingerprint
@@ -102,10 +102,11 @@ def _run_one(case: Case, out: Path | None, torch_device: str, tell: Progress) ->
         identity = fingerprint(case, torch_device=torch_device)
         kept = None if out is None else find_kept(case, out, identity)
         reused = kept is not None
-        if kept is None:
-            result = _assessed(case, torch_device, tell)
-            hardened = None if out is None or case.hardening is None else _hardened(case, out, torch_device, tell)
-            kept = Kept(result, hardened, time.monotonic() - started)
+        if kept is None or (kept.hardened is not None and kept.hardened.error is not None):
+            before = 0.0 if kept is None else kept.seconds
+            result = _assessed(case, torch_device, tell) if kept is None else kept.result
+            hardened = None if out is None or case.hardening is None else _tried(case, out, torch_device, tell)
+            kept = Kept(result, hardened, before + time.monotonic() - started)
             if out is not None:
                 keep(case, out, kept, identity)
     except OptionError as error:
@@ -160,12 +161,24 @@ def _judged_on(case: Case) -> str | Path | None:
     return None if same else own
 
 
+def _tried(case: Case, out: Path, torch_device: str, tell: Progress) -> HardenedCase:
+    """Return what hardening gave; where it could not be done, why: the case's own verdict stays."""
+    try:
+        return _hardened(case, out, torch_device, tell)
+    except FaultsimError as error:
+        if isinstance(error, OptionError) and str(error).startswith("--out "):
+            raise
+        why = _sentence(error)
+        return HardenedCase(helped=False, sentence=f"It could not be hardened: {why}", model=None, error=why)
+
+
 def _hardened(case: Case, out: Path, torch_device: str, tell: Progress) -> HardenedCase:
     wanted = case.hardening
     if wanted is None:
         raise OptionError(f"case {case.name} asks for no hardening")
     folder = folder_of(case, out)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "harden.json").unlink(missing_ok=True)  # of an earlier run
     target = folder / "hardened.onnx"
     options = case.options
     assessed: Options = replace(options, site_trials=0, site_samples=64)
@@ -203,8 +216,24 @@ def _hardened(case: Case, out: Path, torch_device: str, tell: Progress) -> Harde
         helped=done.result.helped,
         sentence=done.result.sentence,
         model=target.relative_to(out).as_posix() if done.result.helped else None,
-        passed=done.result.after.verdict.passed,
+        passed=_meets(case, done, torch_device, tell),
     )
+
+
+def _meets(case: Case, done: Hardened, torch_device: str, tell: Progress) -> bool | None:
+    """Return whether the hardened model meets the case's requirements; None where there are none, or not all judged."""
+    verdict = done.result.after.verdict
+    if not case.asked or verdict.unjudged:
+        return None
+    options = replace(case.options, limit=None, preprocess=None, input_shape=())  # of samples that are loaded already
+    of = replace(case, options=options)
+    model, test = done.exported.model, done.test
+    factors = (
+        judge_factor(of, one, model=model, data=test, torch_device=torch_device, tell=tell).passed
+        for one in case.asked
+        if one.factor is not None
+    )
+    return verdict.passed is not False and all(factors)
 
 
 def _where(error: Exception) -> str:

@@ -4,9 +4,11 @@ import math
 
 from faultsim.assessment.sets import chip_set
 from faultsim.assessment.setting import make_setting
+from faultsim.data.spec import DataSet
 from faultsim.engine.evaluate import Progress
 from faultsim.engine.objective import NetworkObjective
 from faultsim.errors import OptionError
+from faultsim.model import Model
 from faultsim.results import Judgement
 from faultsim.scenario.case import Case
 from faultsim.scenario.requirement import Asked, SafetyFactor
@@ -17,7 +19,15 @@ EVALUATIONS = 12
 RTOL = 0.05
 
 
-def judge_factor(case: Case, asked: Asked, *, torch_device: str, tell: Progress) -> Judgement:
+def judge_factor(
+    case: Case,
+    asked: Asked,
+    *,
+    torch_device: str,
+    tell: Progress,
+    model: Model | None = None,
+    data: DataSet | None = None,
+) -> Judgement:
     """Judge a safety factor: how many times the radius of the chip's own budget the model holds.
 
     The first factor tried is the asked one, so the verdict does not hang on the rest of the search. As every worst
@@ -28,6 +38,8 @@ def judge_factor(case: Case, asked: Asked, *, torch_device: str, tell: Progress)
         asked: The requirement.
         torch_device: Where gradients are computed.
         tell: Told of every factor.
+        model: Judged in place of the case's own.
+        data: Samples in place of the case's own.
 
     Raises:
         FaultsimError: If model, device or data cannot be used, if the device gives no set, or if the task counts no
@@ -36,7 +48,13 @@ def judge_factor(case: Case, asked: Asked, *, torch_device: str, tell: Progress)
     wanted = asked.factor
     if wanted is None:
         raise OptionError(f"requirement {asked.text!r} is no safety factor")
-    setting = make_setting(case.model, case.device, case.data, case.options, torch_device=torch_device)
+    setting = make_setting(
+        model or case.model,
+        case.device,
+        case.data if data is None else data,
+        case.options,
+        torch_device=torch_device,
+    )
     where = f"{asked.source}: requirement {asked.text!r} cannot be judged"
     if not setting.task.counts_correct:
         raise OptionError(f"{where}: the task counts no correct answers; require loss_increase or score_drop instead")

@@ -234,11 +234,30 @@ def test_a_short_training_without_a_step_is_told_and_not_compared(tmp_path, monk
     said = "took no step (the time budget of 1 s was spent): compared with nothing."
     assert f"The short training of l_star at strength 0.03 and a rate of {_usual():.3g} {said}" in found.notes
     assert any(f"Validation scores nothing with a learning rate of {_usual():.3g}" in note for note in found.notes)
-    assert found.training.options["lr"] == pytest.approx(low)
+    assert any(note.endswith(f": {_usual():.3g} as usual, since one of the two took no step.") for note in found.notes)
+    assert found.training.options["lr"] == pytest.approx(_usual())
     assert "0.03" not in _scores(tmp_path)
     none |= {f"strength-{one:g}-lr-{low:.4g}" for one in (0.03, 0.06, 0.015)}
     again = _harden(tmp_path / "again", replace(QUICK, training=replace(QUICK.training, lr=low))).result
     assert (again.training.strength, again.training.strengths) == (0.03, ())
+
+
+@pytest.mark.parametrize("idle", [0, 1, None])
+def test_other_losses_are_taken_over_those_that_trained_alone(tmp_path, monkeypatch, idle):
+    tried, scores = [], iter((0.2, 0.5, 0.1, 0.1))
+
+    def trained(*args, **options):
+        found = train(*args, **options)
+        tried.append(args[3].kind)
+        return found if len(tried) - 1 != idle else replace(found, steps=0, curve=found.curve[:1])
+
+    monkeypatch.setattr(choose_module, "train", trained)
+    monkeypatch.setattr(Validator, "promise", lambda self, curve: next(scores))
+    options = replace(GIVEN, losses=(), recipe="bits", search=2)
+    found = harden("digits_int8", "sram", target=tmp_path / "h.onnx", options=options).result
+    assert ("negative_bias" in found.training.loss) == (idle is None)
+    said = [note for note in found.notes if note.endswith("as usual, since one of the two took no step.")]
+    assert bool(said) == (idle is not None)
 
 
 def test_a_diverged_short_training_does_not_win():
@@ -297,7 +316,7 @@ def test_what_has_no_knob_is_not_searched(tmp_path, losses, options):
     assert not list((tmp_path / "out").glob("strength*"))
 
 
-@pytest.mark.parametrize("score", ["NaN", "Infinity", "1e999"])
+@pytest.mark.parametrize("score", ["NaN", "Infinity", "1e999", "[" * 100_000])
 def test_scores_that_are_no_numbers_are_refused(tmp_path, score):
     _harden(tmp_path, QUICK)
     place = tmp_path / "out" / TRIED

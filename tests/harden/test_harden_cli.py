@@ -107,6 +107,7 @@ def test_minutes_are_minutes(faultsim, tmp_path):
             ("--loss", "noise", "--loss", "l_a", "--alpha", "0.9", "--eps", "0.5"),
             "--alpha 0.9 and --eps 0.5 and --strength 0.05 turn the same knob of noise+l_a; leave one of them out",
         ),
+        (("--epochs", "3"), "--epochs is how long to train, and --steps is given; leave one of them out"),
         (("--search", "4"), "--search is how many strengths are tried, and --strength is given; leave one of them out"),
         (
             ("--validation", "0.15", "--validation-data", "v.npz"),

@@ -14,7 +14,7 @@ from tests.harden.conftest import DIGITS
 from tests.harden.test_leavings import SHORT
 
 
-@pytest.mark.parametrize(("folder", "name"), [("out", "new/h.onnx"), ("out", "out/candidate.onnx"), ("", "new/h.onnx")])
+@pytest.mark.parametrize(("folder", "name"), [("out", "new/h.onnx"), ("", "new/h.onnx")])
 def test_a_model_whose_weights_lie_apart_is_whole_where_it_was_asked_for(tmp_path, monkeypatch, folder, name):
     monkeypatch.setattr(proto, "PROTOBUF_LIMIT", 1000)
     monkeypatch.setattr(running, "assemble", _helped(running.assemble))
@@ -48,15 +48,23 @@ def test_weights_that_cannot_be_written_leave_the_candidate(tmp_path, monkeypatc
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_the_place_of_the_quantized_model_is_refused_for_the_hardened_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "kind", "what"),
+    [
+        ("quantized.onnx", "int8", "the plainly quantized model"),
+        ("candidate.onnx", "int8", "a model that did not help"),
+        ("candidate.onnx", None, "a model that did not help"),
+    ],
+)
+def test_the_places_of_other_models_are_refused_for_the_hardened_one(tmp_path, monkeypatch, name, kind, what):
     def assessed(*_, **__):
         raise AssertionError("it was assessed before the refusal")
 
     monkeypatch.setattr(running, "assess", assessed)
     out = tmp_path / "out"
-    options = replace(SHORT, quantize="int8")
-    with pytest.raises(OptionError, match=r"-o .*: that is where --out puts the plainly quantized model; give another"):
-        harden("digits", "sram", target=out / ".." / "out" / "quantized.onnx", out=out, options=options)
+    options = replace(SHORT, quantize=kind)
+    with pytest.raises(OptionError, match=rf"-o .*: that is where --out puts {what}; give another name than {name}"):
+        harden("digits", "sram", target=out / ".." / "out" / name, out=out, options=options)
     assert not out.exists()
 
 

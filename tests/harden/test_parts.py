@@ -166,6 +166,20 @@ def test_one_sample_more_is_no_gain_and_a_tail_has_to_be_shown_by_the_chips():
     assert not verdict(tail, tolerance=0.003, least=1 / 200, tail_shown=False).helped
 
 
+def test_one_sample_less_is_no_loss_and_a_tail_has_to_be_shown_to_have_fallen():
+    worst = _rows((0.9, 0.9), (0.5, 0.6), (0.405, 0.4))
+    assert verdict(worst, tolerance=0.003, least=1 / 200).helped
+    assert not verdict(worst, tolerance=0.003, least=1 / 250).helped
+    assert not verdict(worst, tolerance=0.003).helped
+    tail = _rows((0.9, 0.9), (0.5, 0.4), (0.4, 0.5))
+    assert not verdict(tail, tolerance=0.003, least=1 / 200).helped
+    found = verdict(tail, tolerance=0.003, least=1 / 200, tail_fell=False)
+    assert found.helped
+    assert "random accuracy, 5th percentile 50.0% → 40.0% is within chance." in found.sentence
+    mean = Compared(name="random accuracy, mean", before=0.8, after=0.796, higher_is_better=True, fraction=True)
+    assert not verdict((*_rows((0.9, 0.9), (0.5, 0.6)), mean), tolerance=0.003, least=1 / 200).helped
+
+
 def _chips(accuracies, losses=None):
     """An assessment of chips with these accuracies out of 1,000."""
     whole = example(trials=40)

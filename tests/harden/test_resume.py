@@ -1,12 +1,15 @@
 """A checkpoint is looked at before anything goes on from it: every number of it is there, fits and is finite."""
 
+import json
 import math
+import struct
 
 import numpy as np
 import pytest
 
 from faultsim.errors import DataError
 from faultsim.harden import state
+from faultsim.harden.validate import LOST
 from tests.harden.train_job import job
 
 
@@ -61,6 +64,20 @@ def test_adams_moments_are_all_there(kept, tmp_path):
         job(checkpoint=place, resume=True, steps=6)
 
 
+def _point(**other):
+    """The row of a point of a curve; losses of a network that has diverged are none the worse for it."""
+    fields = {
+        "step": 0,
+        "epoch": 0.0,
+        "train_loss": None,
+        "loss": math.inf,
+        "accuracy": None,
+        "score": LOST,
+        "lr": None,
+    }
+    return list({**fields, "seconds": 0.0, **other}.values())
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -69,7 +86,19 @@ def test_adams_moments_are_all_there(kept, tmp_path):
         ({"step": math.inf}, "step inf of 6"),
         ({"step": 2.5}, "step 2.5 of 6"),
         ({"curve": []}, "no validation in it"),
-        ({"curve": [[math.inf, *[0.0] * 7]]}, "infinity"),
+        ({"curve": [[math.inf, *[0.0] * 7]]}, "step inf of a point"),
+        ({"curve": [[-5, *[0.0] * 7]]}, "step -5 of a point"),
+        ({"curve": [[0, *[0.0] * 6]]}, "is no point of a curve"),
+        ({"curve": [_point(), _point()]}, r"validations at the steps \[0, 0\] of 6"),
+        ({"curve": [_point(), _point(step=7)]}, r"validations at the steps \[0, 7\] of 6"),
+        ({"curve": [_point(step=6)]}, r"validations at the steps \[6\] of 6"),
+        ({"curve": [_point(epoch=-1.0)]}, "epoch -1 at step 0"),
+        ({"curve": [_point(accuracy=2.0)]}, "accuracy 2 at step 0"),
+        ({"curve": [_point(score=None)]}, "score nan at step 0"),
+        ({"curve": [_point(score=-math.inf)]}, "score -inf at step 0"),
+        ({"curve": [_point(lr=-1.0)]}, "lr -1 at step 0"),
+        ({"curve": [_point(seconds=math.inf)]}, "seconds inf at step 0"),
+        ({"curve": [_point(seconds=True)]}, "is no point of a curve"),
         ({"spent": -1.0}, "spent -1"),
         ({"sum": math.nan}, "sum nan"),
         ({"count": math.inf}, "count inf"),
@@ -81,6 +110,26 @@ def test_figures_out_of_range_are_refused(kept, tmp_path, change, reason):
     state.save(place, arrays, {**meta, **change})
     with pytest.raises(DataError, match=rf"this checkpoint is not whole \(.*{reason}.*delete it"):
         job(checkpoint=place, resume=True, steps=6, optimizer=optimizer)
+
+
+def test_a_curve_of_a_network_that_diverged_is_gone_on_from(kept, tmp_path):
+    optimizer, arrays, meta = kept
+    place = tmp_path / state.NAME
+    curve = [_point(), _point(step=6, epoch=1.0, train_loss=math.inf, loss=None, accuracy=1.0, lr=0.0)]
+    state.save(place, arrays, {**meta, "curve": curve})
+    assert len(job(checkpoint=place, resume=True, steps=6, optimizer=optimizer).curve) == 2
+
+
+@pytest.mark.parametrize("kind", ["F8_E4M3", "F4", "F6_E2M3"])
+def test_numbers_that_numpy_does_not_know_are_refused(tmp_path, kind):
+    count = {"F4": 4, "F6_E2M3": 6}.get(kind, 8)
+    tensor = {"dtype": kind, "shape": [8], "data_offsets": [0, count]}
+    header = json.dumps({"__metadata__": {"faultsim": "{}"}, "a": tensor}).encode()
+    header += b" " * (-len(header) % 8)
+    place = tmp_path / state.NAME
+    place.write_bytes(struct.pack("<Q", len(header)) + header + bytes(count))
+    with pytest.raises(DataError, match=r"cannot be read as a checkpoint \(.*delete it, and the training starts again"):
+        state.load(place)
 
 
 @pytest.mark.parametrize("options", [{"optimizer": "sgd", "momentum": 0.0}, {"optimizer": "sgd"}, {}])

@@ -28,7 +28,7 @@ def test_the_way_back_has_its_part_of_the_time_budget(monkeypatch, seconds, left
     run = object.__new__(module._Run)
     run.trainable = SimpleNamespace(numbers=lambda leaves: leaves)
     run.initial, run.budget = {"w": torch.ones(2)}, 1000.0
-    run.judging = 3.0
+    run.judging, run.late = 3.0, False
     run.options = Training(time_budget_s=1000.0)
 
     def spares(numbers):
@@ -77,6 +77,30 @@ def test_a_slow_machine_validates_by_the_clock_and_trains_at_least_as_long(monke
     found = job(loss=Plain(), steps=10**6, validate_every=10**6, time_budget_s=600.0, judging=judge)
     assert set(np.diff([point.step for point in found.curve])[:-1]) == {between}
     assert 600.0 - judging <= found.seconds <= 600.0
+
+
+@pytest.mark.parametrize(("spared", "step", "late"), [(True, 4, False), (False, 0, True)])
+def test_slow_validations_leave_time_for_the_whole_way(monkeypatch, spared, step, late):
+    calls = []
+    slow = _clock(monkeypatch, step=0.05, judging=0.45)
+
+    def judge():
+        calls.append(None)
+        if len(calls) > 1:  # the original was judged before
+            slow()
+
+    looks = []
+    found = job(
+        loss=Plain(),
+        steps=10**6,
+        validate_every=4,
+        time_budget_s=1.0,
+        judging=judge,
+        known=0.45,
+        spares=lambda numbers: looks.append(None) or (spared and len(looks) > 2),
+    )
+    assert len(looks) == 3  # two for the clock, one for the whole way
+    assert (found.found, found.best.step, found.part, found.late) == (4, step, 1.0, late)
 
 
 def test_a_time_budget_ends_it():

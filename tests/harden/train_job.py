@@ -30,6 +30,8 @@ def job(
     told=None,
     flat=False,
     judging=None,
+    known=0.0,
+    spares=None,
     **options,
 ):
     model = load_model(DIGITS / f"{name}.onnx")
@@ -51,5 +53,16 @@ def job(
     plan = Training(**{"steps": 24, "batch_size": 32, "validate_every": 6, "lr": 2e-3, "checkpoint_s": 1e-3, **options})
     names = tuple(p.site.name for p in trainable.parameters.values() if p.site.role == "weight")
     return train(
-        trainable, data, target, loss, judge, plan, names=names, checkpoint=checkpoint, resume=resume, told=told
+        trainable,
+        data,
+        target,
+        loss,
+        judge,
+        plan,
+        names=names,
+        checkpoint=checkpoint,
+        resume=resume,
+        told=told,
+        spares=spares,
+        judging=known,
     )

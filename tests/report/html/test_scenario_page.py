@@ -164,7 +164,12 @@ def test_foreign_names_are_text_and_the_data_can_be_read():
 def test_hardened_cases_have_their_table():
     done = HardenedCase(helped=True, sentence="It helped: more.", model="m/a/hardened.onnx", passed=None)
     said = words(render_scenario_page(result(row("m/a", hardened=done), row("m/b"))))
-    assert "m/a helped It helped: more. none given" in said
+    assert "m/a helped It helped: more. not judged" in said
+    bare = row("m/a", criteria=(), status="no verdict", hardened=done)
+    assert "m/a helped It helped: more. none given" in words(render_scenario_page(result(bare)))
+    failed = HardenedCase(helped=False, sentence="It could not be hardened: few.", model=None, error="few")
+    said = words(render_scenario_page(result(row("m/a", hardened=failed))))
+    assert "m/a error It could not be hardened: few. not judged" in said
 
 
 def test_the_mean_over_every_chip_weighs_the_mean_given_an_event():
