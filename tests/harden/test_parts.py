@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from faultsim.device import load_device
 from faultsim.errors import OptionError
 from faultsim.harden import samples
-from faultsim.harden.compare import paired_loss, tail_rose, verdict
+from faultsim.harden.compare import paired, paired_loss, tail_rose, verdict
 from faultsim.harden.curve import Point, chosen, steady
 from faultsim.harden.options import Training
 from faultsim.harden.recipes import LOSSES, RECIPES, named_loss, recipe
@@ -282,3 +282,14 @@ def test_a_training_has_enough_steps_and_a_rate_that_follows_the_weights():
     assert Training(epochs=2).between(15) == 15
     assert Training().largest_rate(0.1) == pytest.approx(0.002)
     assert Training(lr=0.5).largest_rate(0.1) == 0.5
+
+
+def test_chips_that_all_lose_a_sample_do_not_tell_of_those_that_gain_everything() -> None:
+    """Student's t has no width there, and rare chips that were not drawn may carry the mean."""
+    found = paired(_chips([0.9] * 60), _chips([0.896] * 60))
+    assert found is not None
+    assert found.mean == pytest.approx(-0.004)
+    assert found.low < -0.004 < 0 < found.high
+    dense = paired(_chips([0.80 + 0.002 * k for k in range(30)]), _chips([0.85 + 0.0015 * k for k in range(30)]))
+    assert dense is not None
+    assert dense.low > 0.03  # where all differ, and by much the same, few chips tell
