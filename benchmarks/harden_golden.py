@@ -30,7 +30,7 @@ from faultsim.harden.ball import Ball  # noqa: E402
 from faultsim.harden.losses import CorruptionResistant, GradientRegularised, Loss, SharpnessAware  # noqa: E402
 from faultsim.harden.noise import RandomBitErrors, WeightClipping  # noqa: E402
 from faultsim.harden.together import Together  # noqa: E402
-from tests.harden.golden_mlp import SEEDS, Judge, hardened  # noqa: E402  (the path comes first)
+from tests.harden.golden_mlp import SEEDS, Judge, ball_score, hardened, norm  # noqa: E402  (the path comes first)
 
 Numbers = Mapping[str, NDArray[Any]]
 Figure = Callable[[Numbers], float]
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _, found = hardened(
             chosen.golden,
             method.loss,
-            _bits_score if of_bits else _ball_score,
+            _bits_score if of_bits else ball_score,
             **method.plan._asdict(),
             seeds=SEEDS[:1] if chosen.quick else SEEDS,
         )
@@ -129,13 +129,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{cells} figures, {lower} of them more than a sample below the golden ones")
 
 
-def _ball_score(judge: Judge, numbers: Numbers) -> float:
-    found = [judge.one_step(numbers, eps) for eps in (0.5, 1.0, *(part * _norm(numbers) for part in (0.02, 0.05)))]
-    return float(
-        np.mean([*found, *(judge.bits(numbers, ber, 4, seed=5) for ber in (0.005, 0.02)), judge.clean(numbers)])
-    )
-
-
 def _bits_score(judge: Judge, numbers: Numbers) -> float:
     flipped = [judge.bits(numbers, ber, 8, seed=5) for ber in (0.001, 0.01, 0.02)]
     return float(np.mean([*flipped, judge.one_step(numbers, 0.5), judge.clean(numbers)]))
@@ -149,11 +142,11 @@ def _figures(test: Judge, method: Method, goals: Mapping[str, float]) -> Iterato
 
 
 def _one_step(order: float, relative: bool, test: Judge, size: float, one: Numbers) -> float:
-    return test.one_step(one, size * (_norm(one) if relative else 1.0), order)
+    return test.one_step(one, size * (norm(one) if relative else 1.0), order)
 
 
 def _ten_steps(relative: bool, test: Judge, size: float, one: Numbers) -> float:
-    return test.ten_steps(one, size * (_norm(one) if relative else 1.0))
+    return test.ten_steps(one, size * (norm(one) if relative else 1.0))
 
 
 def _gauss(test: Judge, sigma: float, one: Numbers) -> float:
@@ -164,10 +157,6 @@ def _gauss(test: Judge, sigma: float, one: Numbers) -> float:
             test.clean({name: array + sigma * rng.standard_normal(array.shape) for name, array in one.items()})
         )
     return float(np.mean(found))
-
-
-def _norm(numbers: Numbers) -> float:
-    return math.sqrt(sum(float(np.sum(np.square(array, dtype=np.float64))) for array in numbers.values()))
 
 
 _FIGURES: dict[str, Callable[..., float]] = {

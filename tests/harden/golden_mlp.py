@@ -90,3 +90,15 @@ def hardened(golden, loss, score, *, steps, lr, batch_size=32, ema=0.98, validat
                         weight_decay=decay)  # fmt: skip
         found.append(train(trainable, data, target, loss, judge, plan, names=tuple(trainable.parameters)).numbers)
     return {name: model.numbers[name] for name in trainable.parameters}, found
+
+
+def norm(numbers):
+    """The L2 norm of all numbers together."""
+    return float(np.sqrt(sum(np.sum(np.square(array, dtype=np.float64)) for array in numbers.values())))
+
+
+def ball_score(judge, numbers):
+    """What numbers are chosen by: absolute and relative radii, int8 codes with bit errors, and the clean accuracy."""
+    radii = (0.5, 1.0, 0.02 * norm(numbers), 0.05 * norm(numbers))
+    flipped = [judge.bits(numbers, ber, 4, seed=5) for ber in (0.005, 0.02)]
+    return np.mean([*(judge.one_step(numbers, eps) for eps in radii), *flipped, judge.clean(numbers)])

@@ -13,7 +13,7 @@ from faultsim.harden.ball import Ball
 from faultsim.harden.losses import CorruptionResistant, GradientRegularised
 from faultsim.harden.noise import RandomBitErrors, WeightClipping
 from faultsim.harden.together import Together
-from tests.harden.golden_mlp import Judge, hardened
+from tests.harden.golden_mlp import Judge, ball_score, hardened
 
 SAMPLE = 1 / 500
 STAR = CorruptionResistant(ball=Ball(p=2, eps=0.5), alpha=0.5)
@@ -34,10 +34,7 @@ def test_l_star_gains_what_the_golden_files_gain(shared):
         for key in (("base", 0), ("Lstar_p2_05", 0))
     )
 
-    def score(judge, numbers):
-        return np.mean([judge.one_step(numbers, eps) for eps in (0.2, 0.5, 1.0)])
-
-    before, after = hardened(golden, STAR, score, steps=5000, lr=2e-2, ema=0.995, validate_every=250)
+    before, after = hardened(golden, STAR, ball_score, steps=5000, lr=2e-2, ema=0.995, decay=5e-4, validate_every=250)
     test = Judge(golden, "test")
     assert test.ten_steps(before, 0.5) == pytest.approx(base0["l2_gpm10"]["0.5"], abs=0.02)  # the same base
     assert np.mean([test.clean(one) for one in after]) >= goal["clean"][0] - SAMPLE
@@ -52,16 +49,12 @@ def test_l_star_gains_what_the_golden_files_gain(shared):
 
 @pytest.mark.slow
 def test_l_a_gains_what_the_golden_files_gain(shared):
-    """Batches of 8: on a fitted network the gradient of a large batch is nearly 0, and with it what L_a adds."""
     golden = shared / "golden" / "corruption"
     table = json.loads((golden / "harden_summary.json").read_text())["mlp"]["table"]
     goal, bases = (next(row for row in table if row["method"] == method) for method in ("La_p2", "base"))
 
-    def score(judge, numbers):
-        return np.mean([judge.one_step(numbers, eps) for eps in (0.2, 0.5, 1.0)])
-
     loss = GradientRegularised(ball=Ball(p=2, eps=goal["hp"]))
-    before, after = hardened(golden, loss, score, steps=8000, lr=2e-2, batch_size=8, ema=0.998, validate_every=250)
+    before, after = hardened(golden, loss, ball_score, steps=8000, lr=2e-2, ema=0.998, decay=5e-4, validate_every=250)
     test = Judge(golden, "test")
     assert np.mean([test.clean(one) for one in after]) >= goal["clean"][0] - SAMPLE
     for eps in ("0.2", "0.5", "1.0"):
