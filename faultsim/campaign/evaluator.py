@@ -5,7 +5,7 @@ out what cannot change) has the same protocol and gives the same rows.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from faultsim.assessment.setting import Setting
@@ -47,6 +47,9 @@ class Evaluator(Protocol):
     def shared_s(self) -> float:
         """Seconds since the start that calls spent on what their trials share, as much for few of them as for many."""
 
+    def watch(self, told: Callable[[float], None]) -> None:
+        """Tell from now on how much of a call is done, 0 to 1, about."""
+
 
 class SweepEvaluator:
     """Many trials in one sweep over the samples (`engine.sweep`)."""
@@ -76,6 +79,10 @@ class SweepEvaluator:
         """See `Evaluator`: clean activations."""
         return self._sweep.clean_s
 
+    def watch(self, told: Callable[[float], None]) -> None:
+        """See `Evaluator`."""
+        self._sweep.told = lambda seen, samples: told(seen / samples)
+
 
 class PlainEvaluator:
     """A whole forward pass over all samples for each trial."""
@@ -83,13 +90,18 @@ class PlainEvaluator:
     def __init__(self, setting: Setting, draws: Draws) -> None:
         self._setting, self._draws = setting, draws
         self._count = 0
+        self._watch: Callable[[float], None] = lambda part: None
 
     def evaluate(self, trials: Sequence[int]) -> list[Row]:
         """See `Evaluator`."""
         found = self._draws.faults(trials)
         wrong = patches(self._draws.population, self._setting.stored, found)
         self._count += len(trials)
-        return _rows(self._draws, trials, [self._score(one) for one in wrong])
+        tallies = []
+        for one in wrong:
+            tallies.append(self._score(one))
+            self._watch(len(tallies) / len(wrong))
+        return _rows(self._draws, trials, tallies)
 
     @property
     def spent(self) -> Mapping[str, int]:
@@ -101,6 +113,10 @@ class PlainEvaluator:
     def shared_s(self) -> float:
         """See `Evaluator`: a pass by itself shares nothing."""
         return 0.0
+
+    def watch(self, told: Callable[[float], None]) -> None:
+        """See `Evaluator`."""
+        self._watch = told
 
     def _score(self, patch: Patch) -> Tally:
         numbers = self._setting.fault_free()

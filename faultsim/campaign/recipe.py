@@ -3,7 +3,7 @@
 The parent and every worker prepare the same way, so that a row is the same wherever it is computed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -176,12 +176,21 @@ class HeldData:
         return np.take(array, range(start, min(stop, self._length)), axis=axis)
 
 
-def job_of(prepared: Prepared, campaign: CampaignOptions) -> Job:
-    """Return the function from a chunk of trials to its `Answer`."""
+def job_of(prepared: Prepared, campaign: CampaignOptions, tell: Callable[[int], None] | None = None) -> Job:
+    """Return the function from a chunk of trials to its `Answer`; *tell* hears how many of them are as good as done."""
     memory = campaign.memory_mib * (1 << 20) // campaign.workers
     evaluator = prepared.evaluator(campaign, memory_bytes=memory)
+    size = 0
+
+    def told(part: float) -> None:
+        if tell is not None and part < 1:  # what is whole is told once it is kept
+            tell(int(part * size))
+
+    evaluator.watch(told)
 
     def job(chunk: Chunk) -> Answer:
+        nonlocal size
+        size = len(chunk)
         before = evaluator.shared_s
         rows = evaluator.evaluate(chunk)
         return Answer(rows, dict(evaluator.spent), evaluator.shared_s - before)

@@ -181,9 +181,10 @@ def _run(
             check_rows(rows.table(), prepared, journal)
         opened: Executor | None = None
         try:
-            opened = open_executor(planned.recipe, prepared, options, campaign)
+            told = _Told(tell, design.most)
+            opened = open_executor(planned.recipe, prepared, options, campaign, told.within)
             with opened as executor:
-                _inject(design, executor, rows, ways, tell, campaign)
+                _inject(design, executor, rows, ways, told, campaign)
         except KeyboardInterrupt:
             interrupted = True
 
@@ -223,22 +224,33 @@ def _run(
     return result
 
 
+class _Told:
+    """Tells how many trials are done: chunk by chunk, and in between how many are as good as done."""
+
+    def __init__(self, tell: Progress, most: int) -> None:
+        self._tell, self._most, self._done = tell, most, 0
+
+    def more(self, trials: int) -> None:
+        self._done += trials
+        self.within(0)
+
+    def within(self, trials: int) -> None:
+        self._tell("trials", min(self._done + trials, self._most), self._most)
+
+
 def _inject(
-    design: Design, executor: Executor, rows: Rows, ways: dict[str, int], tell: Progress, campaign: CampaignOptions
+    design: Design, executor: Executor, rows: Rows, ways: dict[str, int], told: _Told, campaign: CampaignOptions
 ) -> None:
-    done = 0
     chunker = Chunker(np.empty(0, np.int64), screened=campaign.screen, workers=campaign.workers)
     while (wave := design.wave(rows.table())) is not None:
         lacking = rows.missing(wave)
-        done += len(wave) - len(lacking)
-        tell("trials", done, design.most)
+        told.more(len(wave) - len(lacking))
         for chunk, answer in executor.map(chunker.next_wave(lacking)):
             rows.add(answer.rows)
             chunker.took(chunk, answer.shared_s)
             for way, count in answer.ways.items():
                 ways[way] = ways.get(way, 0) + count
-            done += len(chunk)
-            tell("trials", done, design.most)
+            told.more(len(chunk))
 
 
 def _design(draws: Draws, options: Options, campaign: CampaignOptions) -> tuple[Design, str]:

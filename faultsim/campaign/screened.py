@@ -3,7 +3,7 @@
 A row holds what the screen counted and, where the trial is one of those that are evaluated whole, the exact counts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,8 @@ from faultsim.journal import Columns, Table
 
 WHOLE_EVERY = 32
 """One trial in so many is evaluated on every image too."""
+PASSES = 3
+"""Passes over the data of a call, about."""
 SCREEN_VERSION = 5
 """Version of the screen; raise it when the same trial would be screened otherwise."""
 _TALLY = ("unchanged", "screened", "audited", "suspects", "evaluated", "audit_mismatch", "mismatch", "audit_correct",
@@ -62,9 +64,11 @@ class ScreenEvaluator:
             setting.scorer, numbers, options=ScreenOptions(seed=draws.seed), memory_bytes=memory_bytes
         )
         self._spent = {"screened": 0, "exact": 0}
+        self._passes = 0
 
     def evaluate(self, trials: Sequence[int]) -> list[Row]:
         """See `Evaluator`."""
+        self._passes = 0
         found = self._draws.faults(trials)
         wrong = patches(self._draws.population, self._setting.stored, found)
         screened = self._screen.score(wrong, trials=trials)
@@ -92,6 +96,15 @@ class ScreenEvaluator:
     def shared_s(self) -> float:
         """See `Evaluator`: clean activations and their slopes."""
         return self._screen.shared_s
+
+    def watch(self, told: Callable[[float], None]) -> None:
+        """See `Evaluator`: two passes and one of whole trials; more where memory is short."""
+
+        def passed(seen: int, samples: int) -> None:
+            told(min((self._passes + seen / samples) / PASSES, 1.0))
+            self._passes += seen == samples
+
+        self._screen.exact.told = passed
 
 
 def is_whole(trial: int) -> bool:

@@ -1,12 +1,16 @@
 """Chunks hold every trial once, in order, and get as long as what their trials share is worth."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faultsim.campaign import chunks
+from faultsim.assessment import Options
+from faultsim.campaign import CampaignOptions, chunks, run_campaign
 from faultsim.campaign.chunks import EXACT, SCREENED, SHARED, Chunker
+from faultsim.library import find_model
 
 
 class Clock:
@@ -92,3 +96,19 @@ def test_the_last_trials_are_dealt_to_all_workers(monkeypatch):
     for size in sizes:
         assert size <= max(-(-left // 4), EXACT.first)
         left -= size
+
+
+@pytest.mark.parametrize("how", [{}, {"screen": True}, {"engine": "plain"}], ids=["sweep", "screen", "plain"])
+def test_a_long_chunk_tells_how_far_it_is(how: dict[str, Any]) -> None:
+    seen: list[tuple[str, int, int]] = []
+    run_campaign(
+        find_model("digits"),
+        options=Options(limit=120, batch_size=20, threads=1),
+        campaign=CampaignOptions(trials=16, **how),
+        progress=lambda *told: seen.append(told),
+    )
+    trials = [done for phase, done, _ in seen if phase == "trials"]
+    assert trials == sorted(trials)
+    assert (trials[0], trials[-1]) == (0, 16)
+    assert len({one for one in trials if 0 < one < 16}) >= 2
+    assert {most for phase, _, most in seen if phase == "trials"} == {16}

@@ -6,7 +6,7 @@ change. Which pieces there are is planned in `join.py`, and tried on clean activ
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -68,6 +68,7 @@ class Sweep:
         memory_bytes: Room for the clean activations of a batch and for open pieces of the graph, together.
         clean_s: Seconds spent so far on clean activations, which all trials of a call share.
         lanes: Pieces that run at a time, each on one thread; 1: one after the other, on all.
+        told: Hears, after every batch, how many samples a pass has gone over, and of how many.
     """
 
     scorer: Scorer
@@ -79,6 +80,7 @@ class Sweep:
     _masked: int = 0
     clean_s: float = 0.0
     lanes: int = field(default=1, init=False)
+    told: Callable[[int, int], None] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Look at the graph; where no piece of it can run alone, every trial is a full pass."""
@@ -254,6 +256,8 @@ class Sweep:
                     raise ModelError("the clean run in pieces gives other numbers than the fault-free chip")
                 yield _Batch(judge, clean)
                 del judge, clean, golden
+                if self.told is not None:
+                    self.told(span[1], len(self.scorer.data))
         self._clean = (needs, fresh) if keep else None
 
     def expect(self, patches: Sequence[Patch]) -> None:
