@@ -19,7 +19,7 @@ from typing import NamedTuple
 import onnx
 import torch
 from peers import ort_naive, torch_eager
-from peers.campaign import Campaign, draw_faults, images_of, weights
+from peers.campaign import Campaign, campaign_of, draw_faults, weights
 from peers.int8 import quantized
 from peers.ours import Images
 from peers.rounds import Spread
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.quick:
         chosen.images, chosen.trials, chosen.screened, chosen.rounds = 64, 20, 40, 1
     torch.set_num_threads(chosen.threads)
-    floating = _campaign(chosen)
+    floating = campaign_of(chosen)
     print(f"{len(floating.images)} images, {chosen.rounds} rounds, {chosen.threads} threads")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -129,17 +129,6 @@ def _timed(act: Callable[[], object]) -> tuple[float, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     act()
     return time.perf_counter() - wall, time.process_time() - cpu
-
-
-def _campaign(chosen: argparse.Namespace) -> Campaign:
-    return images_of(
-        chosen.data_folder,
-        chosen.model,
-        images=chosen.images,
-        threads=chosen.threads,
-        batch_size=250,
-        quick=chosen.quick,
-    )
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from peers.campaign import Campaign, Fault, draw_faults, images_of, weights
+from peers.campaign import Campaign, Fault, campaign_of, draw_faults, weights
 from peers.ort_naive import Bare as BareOnnxruntime
 from peers.ours import SweptFaultsim
 from peers.rounds import Spread
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.quick:
         chosen.images, chosen.trials, chosen.rounds, chosen.exact_trials, chosen.exact_images = 100, 40, 1, 20, 50
     torch.set_num_threads(chosen.threads)
-    campaign = _campaign(chosen)
+    campaign = campaign_of(chosen)
     faults = draw_faults(weights(onnx.load(campaign.path)), chosen.trials, chosen.seed)
     options = ScreenOptions(audit=chosen.audit, suspects=chosen.suspects, seed=chosen.seed)
     tool = Screened(campaign, options)
@@ -137,17 +137,6 @@ def _agreement(campaign: Campaign, faults: Sequence[Fault], options: ScreenOptio
     print(
         f"  mean mismatch rate: exact {truth.mean():.5f}, screened {found.mean():.5f}; "
         f"largest difference of a trial {np.abs(found - truth).max():.4f}"
-    )
-
-
-def _campaign(chosen: argparse.Namespace) -> Campaign:
-    return images_of(
-        chosen.data_folder,
-        chosen.model,
-        images=chosen.images,
-        threads=chosen.threads,
-        batch_size=250,
-        quick=chosen.quick,
     )
 
 

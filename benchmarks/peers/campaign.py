@@ -1,5 +1,6 @@
 """What every tool is handed: the model file, the images, the faults drawn once. No tool and no clock lives here."""
 
+import argparse
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -75,6 +76,18 @@ def images_of(data_folder: Path, model: str, *, images: int, threads: int, batch
             inputs, labels = data["images"][:images], data["labels"][:images]
         inputs = inputs.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
     return Campaign(path, np.ascontiguousarray(inputs), labels.astype(np.int64), batch_size, threads)
+
+
+def campaign_of(chosen: argparse.Namespace) -> Campaign:
+    """Return the campaign of ``--data-folder``, ``--model``, ``--images``, ``--threads`` and ``--quick``."""
+    return images_of(
+        chosen.data_folder,
+        chosen.model,
+        images=chosen.images,
+        threads=chosen.threads,
+        batch_size=250,
+        quick=chosen.quick,
+    )
 
 
 class Tool(Protocol):

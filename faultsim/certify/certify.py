@@ -11,7 +11,7 @@ from torch import Tensor
 from faultsim.certify.budget import Budget
 from faultsim.certify.certificate import Certificate, NotCertifiedError
 from faultsim.certify.head import PROBABILITIES, head_of
-from faultsim.certify.tape import EXACT, Tape
+from faultsim.certify.tape import EXACT, Tape, check_range
 from faultsim.certify.totals import Totals, View
 from faultsim.certify.trace import trace
 from faultsim.constraints import TensorSet
@@ -91,15 +91,16 @@ def _certify(
             f"output {name!r} is scored as {taken}, and {found} makes it, moved about at most; bounds are known where "
             "the logits of what is scored can be told"
         )
+    if roundoff > EXACT:
+        for key in constraint.names:
+            numbers = torch.from_numpy(np.abs(np.asarray(stored[key].values, dtype=np.float64)).reshape(-1))
+            check_range(numbers + budget.radius(key), f"tensor {key!r}")
     totals = Totals(budget, head)
     for feeds, given in samples:
         labels = torch.from_numpy(np.array(given, dtype=np.int64).reshape(-1))
         views: list[View] = []
         for chords in (False, True):
             tape = Tape(budget, len(labels), roundoff, effort, chords, views[0].tape if views else None)
-            for key in constraint.names:
-                numbers = torch.from_numpy(np.abs(np.asarray(stored[key].values, dtype=np.float64)).reshape(-1))
-                tape.check_range(numbers + budget.radius(key), f"tensor {key!r}")
             logits = _rows(trace(model, stored, feeds, tape, name, head), len(labels), name)
             views.append(View(tape, logits))
         _check(views[0].logits.detach(), labels, probabilities)

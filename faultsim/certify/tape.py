@@ -174,21 +174,6 @@ class Tape:
         """Record what a node adds beyond its derivative, if it is anything."""
         self.remainders.append(Remainder(at, low.expand(at.shape), high.expand(at.shape)))
 
-    def check_range(self, magnitude: Tensor, where: str) -> None:
-        """Check that the arithmetic whose rounding is covered can hold numbers of such magnitudes, with room to spare.
-
-        Raises:
-            NotCertifiedError: If it cannot: what overflows is not finite, and no bound holds.
-        """
-        if self.exact or not magnitude.numel():
-            return
-        most = float(magnitude.max())
-        if not most <= LARGEST / 2:
-            raise NotCertifiedError(
-                f"{where}: numbers of up to {most:.3g} come up over the set, near what float32 holds or beyond; give a "
-                "smaller radius"
-            )
-
     def check_batch(self, value: Tensor, node: str) -> None:
         """Check that a value that moves has the samples on its first axis.
 
@@ -200,3 +185,17 @@ class Tape:
                 f"{node}: the samples are not on the first axis of its output {tuple(value.shape)}, and bounds are "
                 "only known where they are; export the model with the batch first"
             )
+
+
+def check_range(magnitude: Tensor, where: str) -> None:
+    """Check that float32 can hold numbers of such magnitudes, with room to spare.
+
+    Raises:
+        NotCertifiedError: If it cannot: what overflows is not finite, and no bound holds.
+    """
+    most = float(magnitude.max()) if magnitude.numel() else 0.0
+    if not most <= LARGEST / 2:
+        raise NotCertifiedError(
+            f"{where}: numbers of up to {most:.3g} come up over the set, near what float32 holds or beyond; give a "
+            "smaller radius"
+        )

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 import faultsim
 from faultsim.attacks import Ball, Cells, Curve, ProbeOptions, Search
 from faultsim.attacks import cells as module
-from faultsim.errors import DataError
+from faultsim.attacks import write as writing
+from faultsim.errors import DataError, ModelError, OptionError
 from faultsim.results.attack import AttackResult
 from faultsim.search.bits import worst_cells
 from faultsim.search.bits.ledger import CellRow
@@ -140,3 +141,27 @@ def test_a_search_that_sees_no_label_is_refused(tmp_path: Path) -> None:
         faultsim.probe(path, options=QUICK, how=ProbeOptions(draws=2, samples=2))
     seen = faultsim.attack(path, ball=Ball(eps=0.1), options=QUICK, search=Search(gradients=3, trials=2))
     assert seen.worst is not None
+
+
+def test_a_budget_that_ends_before_any_flip_says_nothing_of_flips(tmp_path: Path) -> None:
+    proto, data = two_classes()
+    none = Search(gradients=1, forwards=1)
+    result = attacked(tmp_path, proto, data, cells=Cells(count=1), search=none)
+    assert result.cells is not None
+    assert result.cells.needed is None
+    assert any("budget ended before any change was seen to do damage" in note for note in result.notes)
+    assert not any("No change of the allowed cells" in note for note in result.notes)
+    with pytest.raises(OptionError, match="--forwards is 1, and one look with --stealthy takes 2"):
+        attacked(tmp_path, proto, data, cells=Cells(count=1, victim=1, stealthy=True), search=none)
+
+
+def test_no_file_is_left_where_it_cannot_be_scored_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proto, data = two_classes()
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ModelError("cannot be run")
+
+    monkeypatch.setattr(writing, "Runner", broken)
+    result = attacked(tmp_path, proto, data, cells=Cells(count=1), search=SHORT, write=tmp_path / "worst.onnx")
+    assert any("cannot be run" in note for note in result.notes)
+    assert not (tmp_path / "worst.onnx").exists()
