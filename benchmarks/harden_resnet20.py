@@ -132,12 +132,12 @@ def quantized(floats: Path, place: Path, train: Images) -> Path:
 def hardened(run: str, model: Path, data: Data, out: Path, chosen: argparse.Namespace) -> Hardened:
     """Harden *model* as the run asks."""
     device = "sram_low_voltage" if run == "bits" else "reram_1t1r"
-    conditions, sites = None, ()
+    conditions, roles = None, ()
     if run == "reram":
         conditions = Conditions(t_s=DAY_S)
     if run == "bits":  # one bit in a hundred of the weights, by the profile's own curve
         conditions = Conditions(v_norm=0.7785)
-        sites = tuple(site.name for site in load_model(model).select(("weight",)))
+        roles = ("weight",)
     options = Hardening(
         recipe={"lp": "lp", "reram": "analog", "bits": "auto"}[run],
         losses=("clip", "randbet") if run == "bits" else (),  # the recipe's own rate is a third of this one
@@ -154,7 +154,7 @@ def hardened(run: str, model: Path, data: Data, out: Path, chosen: argparse.Name
             time_budget_s=60 * chosen.minutes,
             precision="float32" if slowdown() > SLOW else "bf16",
         ),
-        assess=Options(trials=chosen.trials, site_trials=0, site_samples=64, conditions=conditions, sites=sites),
+        assess=Options(trials=chosen.trials, site_trials=0, site_samples=64, conditions=conditions, roles=roles),
         radii=run == "lp",
         resume=True,
     )

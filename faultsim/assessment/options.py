@@ -7,6 +7,7 @@ from typing import Literal
 
 from faultsim.device import Conditions
 from faultsim.errors import OptionError
+from faultsim.specs.storage import ROLES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class Options:
         confidence: Quantile over chips that the budgets hold at, in (0, 1); the profile's own where None.
         sites: Globs of the sites to corrupt; all stored ones where empty.
         exclude: Globs of the sites to leave alone.
+        roles: Roles of the sites to corrupt, among those that the device stores; all of these where empty.
         require: Requirements such as ``accuracy_drop<=0.01@p95``.
         task: Name of the task; told from the data where None.
         output: Name of the output that is scored; the first one where None.
@@ -49,6 +51,7 @@ class Options:
     confidence: float | None = None
     sites: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
     require: tuple[str, ...] = ()
     task: str | None = None
     output: str | None = None
@@ -81,6 +84,8 @@ class Options:
             )
         if self.limit is not None and self.limit < 1:
             raise OptionError(f"limit is {self.limit}, it must be at least 1")
+        if not set(self.roles) <= set(ROLES):
+            raise OptionError(f"--roles is {','.join(self.roles)!r}, allowed are some of {','.join(ROLES)}")
         if self.reads not in ("chip", "inference"):
             raise OptionError(f"reads is {self.reads!r}, it must be 'chip' or 'inference'")
         for name in ("level", "confidence"):

@@ -259,12 +259,18 @@ def _kind(seen: NDArray[Any]) -> np.dtype[Any]:
 
 
 def _store(model: Model, device: Device, options: Options) -> dict[str, Stored]:
-    numbers = model.numbers
-    chosen = {site.name: (site, numbers[site.name]) for site in model.select(device.spec.storage.stores)}
+    numbers, stores = model.numbers, device.spec.storage.stores
+    for role in options.roles:
+        if role not in stores:
+            raise OptionError(f"--roles {role!r}: {device.name} stores {', '.join(stores)} alone; choose among these")
+    roles = options.roles or stores
+    chosen = {site.name: (site, numbers[site.name]) for site in model.select(roles)}
+    if not chosen and options.roles:
+        raise OptionError(f"--roles: {model.name} has no tensor of the roles {', '.join(roles)}; choose others")
     if not chosen:
         raise DeviceError(
             f"{model.name} has no tensor of the roles that {device.name} stores "
-            f"({', '.join(device.spec.storage.stores)}); add roles to storage.stores"
+            f"({', '.join(stores)}); add roles to storage.stores"
         )
     for option, patterns in (("--sites", options.sites), ("--exclude", options.exclude)):
         for pattern in patterns:

@@ -13,7 +13,6 @@ Relative = Literal["none", "rms", "norm"]
 Aimed = Literal["cross-entropy", "margin", "both"]
 What = Literal["bits", "levels", "stuck"]
 
-ROLES = ("weight", "bias", "norm", "scale", "zero_point", "constant")
 METHODS = ("one-step", "random", "fixed-point", "pgd", "greedy", "swap", "vertices", "exhaustive")
 RELATIVE = {"rel:": "rms", "norm:": "norm"}
 """What stands before a radius that is not in real units of the weights."""

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from faultsim.assessment.chips import clean_scores
 from faultsim.assessment.options import Options
 from faultsim.assessment.setting import Setting, make_setting
-from faultsim.attacks.options import ROLES, one_of
+from faultsim.attacks.options import one_of
 from faultsim.campaign.storage import Storage, deployed_storage, device_storage
 from faultsim.data.spec import DataSet
 from faultsim.device import Device, load_device
 from faultsim.engine.evaluate import Progress, Scorer
 from faultsim.errors import DataError, OptionError
 from faultsim.metrics import Classification, GoldenAgreement, Tally
+from faultsim.specs.storage import ROLES
 
 Stopped = Callable[[], bool]
 """Whether the user wants to stop: asked before every gradient and forward pass."""
@@ -84,7 +85,7 @@ def prepare(
         device: Profile that stores the numbers; None: the deployed format.
         search_data: Samples that the search sees; None: some of *data*.
         options: As for `assess`.
-        roles: Roles of the tensors under attack; with a device its own where empty.
+        roles: Roles of the tensors under attack; with a device among those that it stores, all of them where empty.
         samples: Most samples that the search sees.
         samples_option: What the user calls that.
         bits_only: Whether only the device's storage counts, not its faults.
@@ -97,8 +98,8 @@ def prepare(
     """
     for role in roles:
         one_of("--roles", role, ROLES)
-    if device is not None and roles:
-        raise OptionError("--roles goes without --device: a profile says itself what it stores; choose with --sites")
+    if device is not None:
+        options = replace(options, roles=roles or options.roles)
     tell("load and check", 0, 1)
     chip = None if device is None else device if isinstance(device, Device) else load_device(device)
     storage: Device

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from faultsim.campaign.population import STRATIFY, Stratify
 from faultsim.errors import OptionError
+from faultsim.specs.storage import ROLES
 from faultsim.stats.sample_size import LEAST_MARGIN
 from faultsim.stats.stopping import StopRule, parse_until
 
@@ -12,7 +13,6 @@ Allocation = Literal["proportional", "neyman"]
 Engine = Literal["sweep", "plain"]
 MARGIN = 0.01
 """Half-width that trials are planned for, where none is asked for."""
-ROLES: tuple[str, ...] = ("weight", "bias", "norm", "scale", "zero_point", "constant")
 MOST_WORKERS = 1024
 MOST_SHARDS = 1_000_000
 

@@ -8,6 +8,7 @@ import click
 
 from faultsim.cli.conditions import condition_options, take_conditions
 from faultsim.cli.files import PLACE, check_model_file, check_result
+from faultsim.cli.roles import roles_option
 from faultsim.textfile import write_text
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ _UNITS = {"rms": "rel:", "norm": "norm:", "none": "no prefix"}
 @click.option("--limit", type=int, help="Use the first so many samples only.")
 @click.option("--sites", "--only", multiple=True, metavar="GLOB", help="Attack these tensors alone (repeatable).")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
-@click.option("--roles", help="Roles of the tensors, by commas: weight, bias, norm, scale, zero_point, constant; "
-              "weight,bias,norm by default, weight for cells.")  # fmt: skip
+@roles_option("Attack tensors of these roles alone (weight,bias,norm by default, weight for cells, with --device all "
+              "that it stores)")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 @click.option("--confidence", type=float, help="Part of the chips that a device's budget holds.")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
@@ -149,7 +150,7 @@ def command(model: str, write: Path | None, out: Path | None, quiet: bool, **giv
                 search_data=given["search_data"],
                 search=search,
                 options=options,
-                roles=() if given["roles"] is None else tuple(part.strip() for part in given["roles"].split(",")),
+                roles=given["roles"],
                 write=write,
                 progress=tell,
                 stopped=stopped,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from faultsim.cli.files import PLACE
+from faultsim.cli.roles import roles_option
 
 if TYPE_CHECKING:
     from faultsim.results.bitmap import BitMapResult
@@ -39,6 +40,7 @@ _MAPPED = ("weight", "bias", "norm")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
 @click.option("--sites", multiple=True, metavar="GLOB", help="Map these tensors alone (repeatable).")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
+@roles_option("Map tensors of these roles alone, of weight, bias and norm")
 @click.option(
     "--threads",
     type=int,
@@ -131,7 +133,7 @@ def _run(
         roles = ", ".join(sorted({one.site.role for one in setting.stored.values()}))
         raise OptionError(
             f"the chosen tensors have the roles {roles}, of which none is mapped: a bit map has those of "
-            f"{', '.join(_MAPPED)}; choose others with --sites and --exclude"
+            f"{', '.join(_MAPPED)}; choose others with --sites, --exclude and --roles"
         )
     units: Counter[int] = Counter()
     for name, count in mapped_numbers(stored, chosen).items():

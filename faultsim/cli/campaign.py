@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from faultsim.cli.files import PLACE, check_result
+from faultsim.cli.roles import roles_option
 from faultsim.textfile import write_text
 
 _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output", "preprocess", "limit", "threads",
@@ -44,12 +45,7 @@ _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output",
 )
 @click.option("--pilot", type=int, help="Trials of the pilot for neyman; a tenth by default.")
 @click.option("--flips", type=int, default=1, show_default=True, help="Flipped bits a trial, exactly.")
-@click.option(
-    "--roles",
-    default="weight",
-    show_default=True,
-    help="Tensors whose bits flip: weight, bias, norm, scale, zero_point, constant; joined by commas.",
-)
+@roles_option("Flip bits in tensors of these roles alone", default="weight")
 @click.option("--sites", multiple=True, metavar="GLOB", help="Flip bits in these tensors alone (repeatable).")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
@@ -106,7 +102,7 @@ def command(model: str, out: Path | None, journal: Path | None, dry_run: bool, q
         _check_other(out, given["paired_with"])
     options = Options(**{name: given[name] for name in _OPTIONS})
     campaign = CampaignOptions(
-        roles=tuple(part.strip() for part in given["roles"].split(",")),
+        roles=given["roles"],
         shard=None if given["shard"] is None else parse_shard(given["shard"]),
         **{
             name: given[name]

@@ -16,8 +16,8 @@ from faultsim.textfile import write_text
 F = TypeVar("F", bound=Callable[..., Any])
 
 SHARED = ("data", "preprocess", "task", "output", "input_shape", "batch_axis", "limit", "trials", "batch_size",
-          "confidence", "level", "sites", "exclude", "search_gradients", "search_samples", "threads", "torch_device",
-          "reads", "quiet")  # fmt: skip
+          "confidence", "level", "sites", "exclude", "roles", "search_gradients", "search_samples", "threads",
+          "torch_device", "reads", "quiet")  # fmt: skip
 """Options that mean what they mean for ``faultsim assess``."""
 _CONTRADICTIONS = (
     ("held_out", "test_data", "is a part of --data to assess on"),

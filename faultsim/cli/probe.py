@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from faultsim.cli.files import PLACE, check_result
+from faultsim.cli.roles import roles_option
 
 _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output", "preprocess", "limit", "threads",
             "input_shape", "batch_axis")  # fmt: skip
@@ -37,7 +38,7 @@ _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output",
 @click.option("--limit", type=int, help="Use the first so many samples only.")
 @click.option("--sites", "--only", multiple=True, metavar="GLOB", help="Probe these tensors alone (repeatable).")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
-@click.option("--roles", help="Roles of the tensors, joined by commas; weight,bias,norm by default.")
+@roles_option("Probe tensors of these roles alone (weight,bias,norm by default, with --device all that it stores)")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
 @click.option("--batch-size", type=int, default=250, show_default=True, help="Samples a batch.")
@@ -96,7 +97,7 @@ def command(model: str, out: Path | None, quiet: bool, **given: Any) -> int:
                 how=how,
                 device=given["device"],
                 options=options,
-                roles=() if given["roles"] is None else tuple(part.strip() for part in given["roles"].split(",")),
+                roles=given["roles"],
                 progress=tell,
                 stopped=stopped,
                 torch_device=given["torch_device"],

@@ -8,6 +8,7 @@ import click
 
 from faultsim.cli.conditions import condition_options, take_conditions
 from faultsim.cli.files import PLACE
+from faultsim.cli.roles import roles_option
 
 
 @click.command("sweep")
@@ -32,6 +33,7 @@ from faultsim.cli.files import PLACE
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
 @click.option("--sites", multiple=True, metavar="GLOB", help="Corrupt these tensors alone (repeatable).")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
+@roles_option("Corrupt tensors of these roles alone, of those that the device stores")
 @click.option(
     "--threads",
     type=int,

@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, field_validator
 from pydantic_core import PydanticCustomError
 
 from faultsim.specs.quantity import Spec, Text
+from faultsim.specs.storage import StoredRole
 
 MOST = 200
 """Most entries of a list in a scenario."""
@@ -109,6 +110,7 @@ class Sampling(Spec):
     reads: Literal["chip", "inference"] | None = None
     sites: Annotated[tuple[Text, ...], Field(description="Globs of the tensors to corrupt.")] = ()
     exclude: Annotated[tuple[Text, ...], Field(description="Globs of the tensors to leave alone.")] = ()
+    roles: Annotated[tuple[StoredRole, ...], Field(description="Roles among those that the device stores.")] = ()
 
 
 class Search(Spec):

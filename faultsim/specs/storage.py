@@ -1,6 +1,6 @@
 """The types of what holds a model: a memory of bits or an array of cells. No mechanisms live here."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 from faultsim.specs.quantity import NonNegative, Positive, Quantity, Spec
 
 StoredRole = Literal["weight", "bias", "norm", "scale", "zero_point", "constant"]
+ROLES: tuple[StoredRole, ...] = get_args(StoredRole)
 Scale = Literal["per_model", "per_tensor", "per_channel", "per_tile"]
 Conductance = Quantity[NonNegative, Literal["uS", "nA"]]
 Count = Annotated[int, Field(ge=1, le=1 << 20)]

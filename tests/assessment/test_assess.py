@@ -101,9 +101,21 @@ def test_sites_and_exclude_choose_what_is_corrupted(digits):
     assert {s.name for s in rest.sites} == {n for n in everything if n.startswith("conv2.")}
 
 
+def test_roles_choose_among_what_the_device_stores(digits):
+    quick = {"limit": 20, "site_trials": 0, "trials": 3}
+    everything = run(digits["int8"], "sram_low_voltage", **quick)
+    weights = run(digits["int8"], "sram_low_voltage", **quick, roles=("weight",))
+    biases = tuple(one.name for one in everything.sites if "bias" in one.name)
+    others = run(digits["int8"], "sram_low_voltage", **quick, exclude=biases)
+    assert len(weights.sites) == 3 == len(everything.sites) - len(biases)
+    assert weights.random == others.random
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"roles": ("wheel",)}, "--roles is 'wheel', allowed are some of weight,bias,norm"),
+        ({"roles": ("weight", "scale")}, "--roles 'scale': sram_low_voltage stores .* alone; choose among these"),
         ({"sites": ("conv9*",)}, "--sites 'conv9.' fits no site of digits_float.onnx; "),
         ({"exclude": ("fc.wait",)}, "--exclude 'fc.wait' fits no site.*did you mean 'fc.weight'"),
         ({"exclude": ("*",)}, "--sites and --exclude leave no site of digits_float.onnx; widen them"),

@@ -254,7 +254,7 @@ def test_a_stopped_search_keeps_what_it_found(tmp_path: Path) -> None:
             "would score more than 200,000 corners",
         ),
         ({"ball": Ball(eps=0.1), "roles": ("wheel",)}, "--roles 'wheel' is unknown; there are weight, bias"),
-        ({"ball": Ball(eps=0.1), "device": "sram", "roles": ("bias",)}, "--roles goes without --device"),
+        ({"ball": Ball(eps=0.1), "device": "sram", "roles": ("scale",)}, "--roles 'scale': sram_low_voltage stores"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_in_one_sentence(tmp_path: Path, given: dict, said: str) -> None:

@@ -55,15 +55,11 @@ class Judge:
     def bits(self, numbers, ber, trials, seed=11):
         """Mean accuracy of int8 codes with every bit flipped with probability *ber*, coin by coin."""
         kept = {name: quantize_symmetric(np.asarray(array), 8) for name, array in numbers.items()}
+        codes = {name: kept[name].encode(array) for name, array in numbers.items()}
         found = []
         for trial in range(trials):
             masks = _masks(seed, trial, ber, tuple(array.shape for array in numbers.values()))
-            self.put(
-                {
-                    name: kept[name].decode(kept[name].encode(array) ^ mask)
-                    for (name, array), mask in zip(numbers.items(), masks, strict=True)
-                }
-            )
+            self.put({name: kept[name].decode(code ^ mask) for (name, code), mask in zip(codes.items(), masks, strict=True)})
             found.append(self.net.score(None).accuracy)
         return float(np.mean(found))
 
