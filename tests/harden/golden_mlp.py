@@ -59,7 +59,9 @@ class Judge:
         found = []
         for trial in range(trials):
             masks = _masks(seed, trial, ber, tuple(array.shape for array in numbers.values()))
-            self.put({name: kept[name].decode(code ^ mask) for (name, code), mask in zip(codes.items(), masks, strict=True)})
+            self.put(
+                {name: kept[name].decode(code ^ mask) for (name, code), mask in zip(codes.items(), masks, strict=True)}
+            )
             found.append(self.net.score(None).accuracy)
         return float(np.mean(found))
 
