@@ -113,11 +113,15 @@ class BatchAt:
             self._clean = self.at(None)
         return self._clean
 
-    def at(self, deltas: Mapping[str, Tensor] | None) -> Evaluated:
-        """Return loss and gradient with *deltas* added to the sites, in real units; the gradient ignores them."""
+    def at(self, deltas: Mapping[str, Tensor] | None, *, of_codes: bool = False) -> Evaluated:
+        """Return loss and gradient with *deltas* added to the sites, in real units.
+
+        The gradient takes them for constants, or where they are `of_codes` for so many steps each: a step that is
+        learned moves those with it.
+        """
         self.evaluations += 1
         feeds, batch_loss = (self._feeds, self._loss) if deltas is None else self._other
-        loss = batch_loss(self.trainable.run(feeds, self.leaves, deltas))
+        loss = batch_loss(self.trainable.run(feeds, self.leaves, deltas, of_codes=of_codes))
         found = torch.autograd.grad(loss, list(self.leaves.values()), allow_unused=True)
         return Evaluated(float(loss.detach()), self._filled(found))
 
@@ -156,6 +160,10 @@ class BatchAt:
             whole = self.trainable.numbers(self.leaves)
             self._numbers = {name: whole[name] for name in self.names}
         return self._numbers
+
+    def holding(self, corrupted: Mapping[str, Array]) -> Evaluated:
+        """Return loss and gradient where the memory holds *corrupted* numbers in place of those as stored."""
+        return self.at(self.difference(corrupted), of_codes=True)
 
     def difference(self, corrupted: Mapping[str, Array]) -> Grads:
         """Return what stored numbers under corruption differ by from the clean ones, in real units."""

@@ -79,7 +79,7 @@ class NoiseAware(Term):
             numbers: dict[str, Array] = {
                 name: apply_edit(edits[name], one) if name in edits else one.values for name, one in stored.items()
             }
-            found = at.at(at.difference(numbers))
+            found = at.holding(numbers)
             if not _finite(found):
                 at.dropped += 1
                 continue
@@ -143,7 +143,7 @@ class RandomBitErrors(Term):
             law = BitFlip(ber=self.ber * WIDE_PART if wide else self.ber)
             rng = generator(at.seed, at.step, "harden", "random_bit_errors", name)
             numbers[name] = apply_edit(law.sample(one, rng), one)
-        return weighted(at.at(at.difference(numbers)), self.alpha)
+        return weighted(at.holding(numbers), self.alpha)
 
     def _stored(self, at: BatchAt) -> dict[str, Stored]:
         sites = at.trainable.sites(at.leaves, at.names)

@@ -87,7 +87,9 @@ class Trainable:
             found.setdefault(scale.theta, torch.zeros(scale.base.size, dtype=torch.float32, device=self.model.device))
         return {name: tensor.requires_grad_(True) for name, tensor in found.items()}
 
-    def run(self, feeds: Mapping[str, Array], leaves: Leaves, deltas: Leaves | None = None) -> dict[str, Tensor]:
+    def run(
+        self, feeds: Mapping[str, Array], leaves: Leaves, deltas: Leaves | None = None, *, of_codes: bool = False
+    ) -> dict[str, Tensor]:
         """Run the graph on a batch; gradients reach the leaves.
 
         Args:
@@ -95,15 +97,23 @@ class Trainable:
             leaves: As `leaves` made them, moved by training.
             deltas: Corruptions by site name, in real units. They are added behind the rounding to codes: what a chip
                 computes with need not be a code.
+            of_codes: Whether *deltas* are differences of codes, worth so many steps each: the gradient by a step that
+                is learned then knows of them. Else they are constants.
 
         Raises:
             ModelError: If a node fails, or an output is no tensor.
         """
         deltas = deltas or {}
-        values = {name: self._value(p, leaves, deltas.get(name)) for name, p in self.parameters.items()}
+        values = {
+            name: self._value(p, leaves, deltas.get(name), of_codes=of_codes) for name, p in self.parameters.items()
+        }
         for scale in self.scales:
             values[scale.key] = self._scale(scale, leaves)
-        late = {output: deltas[name] for output, name in self._inject.items() if name in deltas}
+        late = {
+            output: deltas[name] * self._growth(self.parameters[name], leaves) if of_codes else deltas[name]
+            for output, name in self._inject.items()
+            if name in deltas
+        }
 
         def shifted(node: Any, name: str, value: Value) -> Value:
             delta = late.get(name)
@@ -202,7 +212,7 @@ class Trainable:
         real = (stored.astype(np.float64) - p.coding.zero) * p.coding.step
         return torch.from_numpy(np.ascontiguousarray(real)).to(wide).to(self.model.device)
 
-    def _value(self, p: Parameter, leaves: Leaves, delta: Tensor | None) -> Value:
+    def _value(self, p: Parameter, leaves: Leaves, delta: Tensor | None, *, of_codes: bool) -> Value:
         clean = self.model.program.tensors[p.site.name]
         if p.coding is None:
             leaf = leaves[p.site.name]
@@ -211,7 +221,8 @@ class Trainable:
             return value.to(clean.dtype) if value.dtype != clean.dtype else value
         codes = self._codes(p, leaves)
         if delta is not None:
-            codes = codes + delta / self._step(p, leaves).detach()
+            step = self._step(p, leaves)
+            codes = codes + delta / (step.detach() if of_codes else step)
         assert isinstance(clean, Codes)
         return Codes(codes.to(clean.values.dtype), clean.elem_type)
 
@@ -228,15 +239,24 @@ class Trainable:
         step = torch.from_numpy(p.coding.step).to(device=leaf.device, dtype=leaf.dtype)
         if p.theta is None:
             return step
-        factor = torch.exp(leaves[p.theta]).to(step.dtype)
-        return step * (factor.reshape(()) if factor.numel() == 1 else factor.reshape(step.shape))
+        return step * _shaped(torch.exp(leaves[p.theta]).to(step.dtype), tuple(step.shape))
+
+    def _growth(self, p: Parameter, leaves: Leaves) -> Tensor | float:
+        """1 in value; its gradient is that of the step, over the step, of a float tensor that the graph quantizes."""
+        kept = p.site.quantizer
+        if p.theta is None or not isinstance(kept, IntFormat):
+            return 1.0
+        theta = leaves[p.theta]
+        return _shaped(torch.exp(theta - theta.detach()), np.shape(kept.scale))
 
     def _scale(self, scale: LearnedScale, leaves: Leaves) -> Tensor:
         theta = leaves[scale.theta]
         base = torch.from_numpy(np.ascontiguousarray(scale.base)).reshape(scale.base.shape).to(theta.device)
-        factor = torch.exp(theta)
-        shaped = factor.reshape(()) if factor.numel() == 1 else factor.reshape(base.shape)
-        return (base * shaped).to(base.dtype)
+        return (base * _shaped(torch.exp(theta), tuple(base.shape))).to(base.dtype)
+
+
+def _shaped(factor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return factor.reshape(()) if factor.numel() == 1 else factor.reshape(shape)
 
 
 def _tensor(value: Value) -> Tensor:

@@ -140,6 +140,17 @@ def resolve(proto: ModelProto, path: tuple[str | int, ...]) -> TensorProto:
     return tensor
 
 
+def clear(proto: ModelProto, path: tuple[str | int, ...]) -> None:
+    """Take the numbers at the end of *path* out, in place; what they are called and their kind stay."""
+    holder = _at(proto, path[:-1])
+    if isinstance(holder, AttributeProto) and path[-1] in FIELDS.values():
+        holder.ClearField(path[-1])
+        return
+    tensor = resolve(proto, path)
+    for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
+        tensor.ClearField(field)
+
+
 def _at(place: Any, way: Sequence[str | int]) -> Any:
     for step in way:
         place = place[step] if isinstance(step, int) else getattr(place, step)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 import torch
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from faultsim.errors import ModelError, OptionError
 from faultsim.harden.export import check_same_graph, export
@@ -53,6 +54,34 @@ def test_the_file_differs_from_the_original_in_initializers_alone(tmp_path, digi
     assert len(differing) >= 4
     assert done.agreement.max_abs_difference <= done.agreement.tolerance
     onnx.checker.check_model(onnx.load(done.path), full_check=True)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_numbers_of_a_constant_node_are_written_in_its_attribute(tmp_path, inside):
+    """A torch exporter may put a bias into ``value_floats``, in the graph or in a function that it calls."""
+    bias = helper.make_node("Constant", [], ["b"], value_floats=[0.5, -0.25, 0.125])
+    layer = helper.make_node("Gemm", ["x", "w", "b"], ["y"])
+    functions, nodes = [], [bias, layer]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    if inside:
+        functions = [helper.make_function("own", "Layer", ["x", "w"], ["y"], nodes, opsets[:1])]
+        nodes = [helper.make_node("Layer", ["x", "w"], ["y"], domain="own")]
+    weight = np.arange(12, dtype=np.float32).reshape(4, 3) / 10
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = load_model(helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=9))
+    trainable, numbers = _moved(model)
+    assert sorted(array.size for array in numbers.values()) == [3, 12]
+    done = export(trainable, numbers, tmp_path / "h.onnx", {"x": np.eye(4, dtype=np.float32)})
+    assert sorted(done.changed) == sorted(numbers)
+    bias, weight = sorted(numbers.values(), key=np.size)
+    session = ort.InferenceSession(done.path, providers=["CPUExecutionProvider"])
+    assert session.run(None, {"x": np.eye(4, dtype=np.float32)})[0] == pytest.approx(weight + bias, abs=1e-6)
 
 
 def test_the_original_is_never_written_over(tmp_path, digits):

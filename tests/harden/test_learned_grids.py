@@ -67,6 +67,57 @@ def test_flips_of_a_learned_grid_are_those_of_the_file_that_is_written():
         assert np.abs(gap).max() <= 255 * step * (1 + 1e-6)
 
 
+def _one_layer(kind, codes, scale):
+    """x @ w with int8 weights, a scale a column, as codes behind DequantizeLinear or floats before Quant."""
+    if kind == "qdq":
+        nodes = [helper.make_node("DequantizeLinear", ["w", "s"], ["d"], axis=1)]
+        tensors, opsets = {"w": codes, "s": scale}, []
+    else:
+        nodes = [helper.make_node("Quant", ["w", "s", "z", "b"], ["d"], domain="qonnx.custom_op.general",
+                                  rounding_mode="ROUND", signed=1, narrow=0)]  # fmt: skip
+        zero, bits = np.array(0, np.float32), np.array(8, np.float32)
+        tensors = {"w": codes * scale, "s": scale.reshape(1, -1), "z": zero, "b": bits}
+        opsets = [helper.make_opsetid("qonnx.custom_op.general", 1)]
+    graph = helper.make_graph(
+        [*nodes, helper.make_node("MatMul", ["x", "d"], ["h"]), helper.make_node("Tanh", ["h"], ["y"])],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])],
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )
+    imports = [helper.make_opsetid("", 17), *opsets]
+    return load_model(helper.make_model(graph, opset_imports=imports, ir_version=9))
+
+
+@pytest.mark.parametrize("of_codes", [False, True])
+@pytest.mark.parametrize("kind", ["qdq", "qonnx"])
+def test_a_learned_step_moves_corrupted_codes_and_no_corruption_of_a_ball(kind, of_codes):
+    rng = np.random.default_rng(5)
+    codes, scale = rng.integers(-100, 100, (6, 5)).astype(np.int8), np.linspace(0.005, 0.009, 5, dtype=np.float32)
+    x, gap = rng.normal(size=(16, 6)).astype(np.float32), rng.integers(-20, 21, (6, 5)).astype(np.float32)
+    trainable = Trainable(_one_layer(kind, codes, scale), scales="learn")
+    leaves = trainable.leaves()
+    (key,) = (name for name in leaves if name.startswith("log scale of "))
+    with torch.no_grad():
+        leaves[key].copy_(torch.linspace(-0.01, 0.01, 5))
+    at = BatchAt(trainable, leaves, {"x": x}, lambda out: out["y"].sum(), names=("w",), seed=0, step=0)
+    found = at.at({"w": torch.from_numpy(gap * scale)}, of_codes=of_codes)
+
+    theta = leaves[key].detach().clone().requires_grad_(True)  # by hand: w(theta) rounded straight-through
+    step = torch.from_numpy(scale) * torch.exp(theta)
+    latent = torch.from_numpy(codes * scale)
+    scaled = latent / step
+    stored = (scaled + (torch.round(scaled) - scaled).detach()) * step
+    moved = torch.from_numpy(gap * scale)
+    if of_codes:
+        moved = moved / step.detach() * step
+    value = torch.tanh(torch.from_numpy(x) @ (stored + moved)).sum()
+    value.backward()
+    assert found.loss == pytest.approx(value.item(), rel=1e-5)
+    assert found.grads[key].numpy() == pytest.approx(theta.grad.numpy(), rel=1e-3, abs=1e-4)
+    assert not of_codes or np.abs(theta.grad.numpy()).max() > 0.1
+
+
 def test_statistics_inside_a_function_are_not_trained():
     body = helper.make_function(
         "own",

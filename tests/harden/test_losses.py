@@ -160,10 +160,10 @@ def test_random_bit_errors_flip_the_codes_of_the_weights(smooth, points):
     seen = {}
     run = at.trainable.run
 
-    def spy(feeds, leaves, deltas=None):
+    def spy(feeds, leaves, deltas=None, *, of_codes=False):
         if deltas:
             seen.update({name: delta.numpy() for name, delta in deltas.items()})
-        return run(feeds, leaves, deltas)
+        return run(feeds, leaves, deltas, of_codes=of_codes)
 
     at.trainable.run = spy
     value, _ = evaluate(RandomBitErrors(ber=0.1, bits=8, alpha=1.0), at)

@@ -50,7 +50,7 @@ def test_clean_weights_see_one_half_and_corrupted_ones_the_other(smooth, points,
     seen = at(first, second)
     asked = []
     whole = seen.at
-    seen.at = lambda deltas: asked.append(deltas) or whole(deltas)  # type: ignore[method-assign]
+    seen.at = lambda deltas, **how: asked.append(deltas) or whole(deltas, **how)  # type: ignore[method-assign]
     loss.share(seen)
     corrupted = at(second).at(next(deltas for deltas in asked if deltas is not None))
     assert value == pytest.approx((1 - loss.alpha) * clean.loss + loss.alpha * corrupted.loss)
@@ -134,7 +134,7 @@ def test_both_halves_are_used_or_none_is_made(digits, loss, both):
     at = batch_of(load_model(DIGITS / "digits_float.onnx"), digits[0][:8], digits[1][:8])
     asked = set()
     whole, graph = at.at, at.graph
-    at.at = lambda deltas: asked.add(deltas is None) or whole(deltas)  # type: ignore[method-assign]
+    at.at = lambda deltas, **how: asked.add(deltas is None) or whole(deltas, **how)  # type: ignore[method-assign]
     at.graph = lambda: asked.add(True) or graph()  # type: ignore[method-assign]
     evaluate(loss, at)
     assert (asked == {True, False}) is both

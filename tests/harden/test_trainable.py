@@ -210,7 +210,7 @@ def test_a_learned_scale_has_the_gradient_of_lsq():
     with torch.no_grad():
         leaves[name] += 0.2 * torch.randn(leaves[name].shape, generator=rng)
     step = trainable.step(name, leaves)
-    value = trainable._value(p, leaves, None).values * torch.from_numpy(p.coding.step).float()
+    value = trainable._value(p, leaves, None, of_codes=False).values * torch.from_numpy(p.coding.step).float()
     real = value * torch.exp(leaves[p.theta]).reshape(step.shape)
     (found,) = torch.autograd.grad(real.sum(), [leaves[p.theta]])
     ratio = (leaves[name] / step).detach()
