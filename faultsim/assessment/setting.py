@@ -15,12 +15,12 @@ from faultsim.assessment.batch_axis import place_samples
 from faultsim.assessment.freed import freed
 from faultsim.assessment.given import IN_MEMORY, from_caller
 from faultsim.assessment.options import Options
+from faultsim.assessment.trusted import trusted_runner
 from faultsim.corruption import Stored
 from faultsim.data import check_labels, load_data, one_hot_as_classes
 from faultsim.data.spec import Batch, DataSet, InputSpec
 from faultsim.device import Device, load_device
 from faultsim.engine.evaluate import Scorer
-from faultsim.engine.runner import Runner
 from faultsim.engine.scored import ScoredOutput, scored_output
 from faultsim.errors import DataError, DeviceError, OptionError
 from faultsim.library import closest, find_model
@@ -47,6 +47,7 @@ class Setting:
     golden_labels: bool
     changed_by_storage: bool
     given_data: str | None = None
+    said: tuple[str, ...] = ()
 
     def fault_free(self) -> dict[str, NDArray[Any]]:
         """The numbers of the chip without faults, by site."""
@@ -56,10 +57,10 @@ class Setting:
         """What to know of the data, and of how the graph was run on them."""
         fixed = self.model.as_deployed.fixed_batch
         if fixed is None or self.model.fixed_batch:
-            return list(self.data.notes)
+            return [*self.said, *self.data.notes]
         samples = "one sample" if fixed == 1 else f"{fixed} samples"
         said = f"The graph takes {samples} at a time; it was run on up to {self.scorer.batch_size}, to the same bits."
-        return [*self.data.notes, said]
+        return [*self.said, *self.data.notes, said]
 
     def subset(self, samples: int) -> Scorer:
         """Return a scorer on evenly spaced samples of the data, *samples* at most, or on all.
@@ -171,7 +172,7 @@ def make_setting(
     task = _plain_margin(_task(options, output, seen, labels, text=getattr(samples, "language_model", False)))
     _check_scores(task, output.name, seen)
     _check_classes(task, seen, samples)
-    runner = Runner(model, output.name, threads=options.threads, prefer=prefer)
+    runner, said = trusted_runner(model, output.name, first.inputs, raw, threads=options.threads, prefer=prefer)
     scorer = Scorer(runner, output, task, samples, batch_size)
     golden = isinstance(task, GoldenAgreement) or agreed
     if isinstance(task, GoldenAgreement):
@@ -180,7 +181,7 @@ def make_setting(
     stored = _store(model, chip, options)
     numbers = model.numbers
     changed = any(not np.array_equal(one.values, numbers[name]) for name, one in stored.items())
-    return Setting(model, chip, samples, options, task, output, scorer, stored, agreement, golden, changed, given)
+    return Setting(model, chip, samples, options, task, output, scorer, stored, agreement, golden, changed, given, said)
 
 
 def _check_output(output: ScoredOutput, seen: NDArray[Any], samples: int) -> None:

@@ -70,7 +70,7 @@ def beside(scorer: Scorer, numbers: Mapping[str, NDArray[Any]], effects: Sequenc
         return Beside(scorer, 1)
     size = threads // at_once, scorer.batch_size // at_once
     if size not in scorer.parts:
-        alone = Runner(runner.model, runner.output, threads=size[0])
+        alone = Runner(runner.model, runner.output, threads=size[0], prefer=runner.preferred)
         part = replace(scorer, runner=alone, batch_size=size[1])
         scorer.parts[size] = part if _same_bits(part, alone.open(*golden)) else None
     known = scorer.parts[size]

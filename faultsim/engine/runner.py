@@ -60,6 +60,11 @@ class Runner:
             except ModelError:
                 self.runtime = "torch"
 
+    @property
+    def preferred(self) -> str:
+        """What a runner of the same network, or of part of its threads, is asked to prefer."""
+        return "torch" if self.runtime == "torch" else "auto"
+
     @cached_property
     def layers(self) -> Layers:
         """The matrix-vector layers of the model."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, version_converter
 
 from faultsim.errors import ModelError, OptionError
+from faultsim.harden.quantize_apart import free, put_apart
 from faultsim.model import Model
 from faultsim.model.export import no_warnings_logged
 from faultsim.model.roles import QUANTIZED_OPS
@@ -154,7 +155,7 @@ def _int4(proto: ModelProto, weights: Mapping[str, _Weight]) -> ModelProto:
             kept.append(tensor)
             continue
         codes, scale = _codes(numpy_helper.to_array(tensor), weight.axis)
-        name = {end: _free(f"{tensor.name}_{end}", taken) for end in ("int4", "scale")}
+        name = {end: free(f"{tensor.name}_{end}", taken) for end in ("int4", "scale")}
         stored = helper.make_tensor(name["int4"], TensorProto.INT4, codes.shape, codes.reshape(-1).tolist())
         kept += [stored, numpy_helper.from_array(scale, name["scale"])]
         nodes.append(
@@ -192,13 +193,6 @@ def _codes(array: Array, axis: int) -> tuple[NDArray[np.int8], NDArray[np.float3
     return np.ascontiguousarray(np.moveaxis(codes.reshape(rows.shape), 0, axis)), steps
 
 
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
-
-
 def _int8(proto: ModelProto, batches: Iterator[Mapping[str, Array]], name: str) -> ModelProto:
     try:
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -222,6 +216,9 @@ def _int8(proto: ModelProto, batches: Iterator[Mapping[str, Array]], name: str) 
                 folded = Path(folder) / "folded.onnx"
                 quant_pre_process(source, folded, skip_symbolic_shape=True)
                 source = folded
+            apart = onnx.load_model(source)
+            put_apart(apart, _axis)
+            onnx.save_model(apart, source)
             quantize_static(
                 source,
                 target,

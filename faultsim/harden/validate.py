@@ -201,7 +201,7 @@ class Validator:
 
     def _runner(self, model: Model) -> Runner:
         full = self.setting.scorer
-        return Runner(model, full.output.name, threads=full.runner.threads, prefer=_prefer(full.runner))
+        return Runner(model, full.output.name, threads=full.runner.threads, prefer=full.runner.preferred)
 
     def _scorer(self, runner: Runner, part: Samples | None = None) -> Scorer:
         full = self.setting.scorer
@@ -266,7 +266,3 @@ def renewed(model: Model, numbers: Mapping[str, Array]) -> Model:
     """Return the same graph with new numbers; the axes that count samples are known already."""
     fresh = load_model(model.with_numbers(numbers), torch_device=str(model.device), name=model.name)
     return fresh.with_batch_axes({**model.axes.outputs, **model.axes.inputs}, judged=model.judged)
-
-
-def _prefer(runner: Runner) -> str:
-    return "torch" if runner.runtime == "torch" else "auto"

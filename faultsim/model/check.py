@@ -41,6 +41,12 @@ _HALVES: dict[int, float] = {
 _NODE_SAMPLES = 16
 """Samples of the search for the node at which a whole graph parts: those that part most."""
 
+_MOST = 0.25
+"""Share of the output of a quantized graph that lies beyond the tolerance where another network computed it."""
+
+_FAR = 10.0
+"""Times the tolerance that a float graph must lie apart for it."""
+
 _FEW = 2
 """Samples where there is no whole graph to compare with."""
 
@@ -97,12 +103,29 @@ def check_agreement(model: Model, feeds: Mapping[str, Array]) -> Agreement:
     # A value on a rounding edge may fall either way and send later codes apart, in onnxruntime's own two modes too.
     # Then every node must agree on the inputs that it has here: that admits rounding and nothing else.
     local = check_nodes(model, _rows(model, used, _furthest(model, ours, theirs, samples)), loosest=loosest)
-    if local.guilty or local.unchecked or (not quantized and found.worst > 10 * found.allowed):
+    if local.guilty or local.unchecked or (not quantized and found.worst > _FAR * found.allowed):
         first = local.guilty or "a node that could not be found"
         if local.unchecked and not local.guilty:
             first += f" (not checked: {', '.join(sorted(local.unchecked))})"
         raise _disagreement(model, runtime, found, samples, first)
     return Agreement(local.worst, local.allowed, samples, f"{runtime}, node by node", found.beyond)
+
+
+def optimiser_gap(model: Model, ours: Mapping[str, Any], optimised: Mapping[str, Any]) -> Difference | None:
+    """Return how far an optimised session lies off where it computes another network; None where it rounds otherwise.
+
+    Codes on a rounding edge fall either way and send later ones apart, so that a quantized graph is another network
+    only where most of its output lies beyond the tolerance.
+
+    Args:
+        model: The model.
+        ours: Outputs as we compute them, by name.
+        optimised: The same from onnxruntime's optimised session.
+    """
+    quantized = any(quantizes(node) for node in model.program.graph.nodes)
+    found = _compare(ours, optimised, quantized=quantized, relative=_loosest(model))
+    apart = found.beyond > _MOST if quantized else found.worst > _FAR * found.allowed
+    return found if apart else None
 
 
 def _with_exact_products(
