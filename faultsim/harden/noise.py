@@ -274,10 +274,10 @@ class BitSliceL1(Term):
     def _step(self, at: BatchAt, name: str, real: Tensor) -> Tensor:
         own = at.trainable.step(name, at.leaves)
         if own is not None:
-            return own.to(real.dtype)
+            return own.abs().to(real.dtype)
         kept = at.trainable.sites(at.leaves, [name])[name].quantizer
         if isinstance(kept, IntFormat):
-            return torch.as_tensor(np.asarray(kept.scale), dtype=real.dtype, device=real.device)
+            return torch.as_tensor(np.abs(kept.scale), dtype=real.dtype, device=real.device)
         top: Tensor = real.abs().max().clamp(min=1e-12)
         return top / float(2**self.bits - 1)
 

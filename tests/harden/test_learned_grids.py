@@ -222,7 +222,8 @@ def test_tokens_are_distilled_by_their_classes_where_they_are_scored():
     assert float(loss({"y": given})) == pytest.approx(float(wanted), rel=1e-5)
 
 
-def test_bit_slices_reach_the_upper_bits_of_wide_codes():
+@pytest.mark.parametrize("step", [0.5, -0.5])
+def test_bit_slices_reach_the_upper_bits_of_wide_codes(step):
     codes = np.array([[256, 1024, 3, 0]], np.int16).T
     nodes = [
         helper.make_node("DequantizeLinear", ["w", "step"], ["real"], "dq"),
@@ -230,7 +231,7 @@ def test_bit_slices_reach_the_upper_bits_of_wide_codes():
     ]
     model = _model(
         nodes,
-        {"w": codes, "step": np.float32(0.5)},
+        {"w": codes, "step": np.float32(step)},
         [("x", TensorProto.FLOAT, ["n", 4])],
         [("y", ["n", 1])],
         opset=21,
@@ -240,7 +241,9 @@ def test_bit_slices_reach_the_upper_bits_of_wide_codes():
     at = BatchAt(
         trainable, leaves, {"x": np.zeros((1, 4), np.float32)}, lambda out: out["y"].sum(), names=("w",), seed=0, step=0
     )
-    pull = BitSliceL1(weight=1.0, slice_bits=2).share(at).grads["w"].reshape(-1)
+    share = BitSliceL1(weight=1.0, slice_bits=2).share(at)
+    assert share.loss == (1 + 1 + 3) / 4  # 256, 1024 and 3 in digits of base 4
+    pull = step * share.grads["w"].reshape(-1)  # by the code: downwards, whatever sign its step has
     assert pull[0] > 0
     assert pull[1] > 0
     assert pull[3] == 0
