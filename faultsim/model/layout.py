@@ -158,6 +158,8 @@ def _squeezed(node: Node, axes: Axes, program: Program, graph: Graph) -> Axes | 
             return None
         rank += len(named)
         fresh = {axis % rank for axis in named}
+        if len(fresh) != len(named):
+            return None
         rest = iter(zip(*axes, strict=True))
         return _axes([(None, 1) if i in fresh else next(rest) for i in range(rank)])
     gone = _axes_of(node, rank, program, graph)
