@@ -49,6 +49,7 @@ class Site:
         code_bits: For integer codes the real number of bits behind the container (a 4-bit weight in an
             int8 tensor has 4); ``None`` where the container is the format.
         channel_axis: Axis that counts output channels (0 for a Conv, the last of a MatMul).
+        channels_told: Whether the graph tells that axis; where it does not, `channel_axis` is 0.
         quantizer: For float numbers that the graph itself quantizes (a QONNX weight behind Quant): the format of the
             codes that are deployed; ``None`` otherwise.
         untold: Whether the graph quantizes this float weight in a way that no format here tells (a rounding other than
@@ -68,6 +69,7 @@ class Site:
     channel_axis: int = 0
     quantizer: NumberFormat | None = field(default=None, compare=False)
     untold: bool = field(default=False, compare=False)
+    channels_told: bool = field(default=True, compare=False)
 
     @property
     def elements(self) -> int:

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from importlib import metadata
 
 from faultsim.assessment.assumptions import assumptions, operating_point
+from faultsim.assessment.left_out import fault_free, untold
 from faultsim.assessment.phases import Worst, event_probability
 from faultsim.assessment.sets import budget_entries
-from faultsim.assessment.setting import Setting, parameters, untold
+from faultsim.assessment.setting import Setting, parameters
 from faultsim.corruption import Stored
 from faultsim.device.storage import over_capacity
 from faultsim.engine.inference.memory import not_held_inside
@@ -18,7 +19,6 @@ from faultsim.engine.summary import own_score
 from faultsim.formats import ConductancePair
 from faultsim.inference import ActivationLaw
 from faultsim.metrics import Tally
-from faultsim.model.stored import sparse_names
 from faultsim.results import (
     Agreement,
     DataInfo,
@@ -256,10 +256,7 @@ def notes(setting: Setting, worst: Worst | None, random: RandomResult | None, *,
             "that of one; shorten --exposure."
         )
     said += _running(setting, searched=worst is not None)
-    if sparse := sparse_names(setting.model.proto):
-        said.append(
-            f"Stored as sparse tensors and fault-free here: {', '.join(sparse)}; export them dense to test them."
-        )
+    said += fault_free(setting)
     if setting.model.fallbacks:
         said.append(f"Without gradients (NumPy fallback): {', '.join(sorted(setting.model.fallbacks))}.")
     return said

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from faultsim.assessment.batch_axis import place_samples
 from faultsim.assessment.freed import freed
 from faultsim.assessment.given import IN_MEMORY, from_caller
 from faultsim.assessment.options import Options
+from faultsim.assessment.stores import stored_on
 from faultsim.assessment.trusted import trusted_runner
 from faultsim.corruption import Stored
 from faultsim.data import check_labels, load_data, one_hot_as_classes
@@ -22,8 +22,8 @@ from faultsim.data.spec import Batch, DataSet, InputSpec
 from faultsim.device import Device, load_device
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.scored import ScoredOutput, scored_output
-from faultsim.errors import DataError, DeviceError, OptionError
-from faultsim.library import closest, find_model
+from faultsim.errors import DataError, OptionError
+from faultsim.library import find_model
 from faultsim.metrics import Classification, GoldenAgreement, Task, TokenClassification, infer_task, named_task
 from faultsim.model import Agreement, Model, check_agreement, load_model
 
@@ -178,7 +178,7 @@ def make_setting(
     if isinstance(task, GoldenAgreement):
         scorer.set_labels_from_clean(task)
     given = None if data is None else str(data) if isinstance(data, str | Path) else IN_MEMORY
-    stored = _store(model, chip, options)
+    stored = stored_on(model, chip, options)
     numbers = model.numbers
     changed = any(not np.array_equal(one.values, numbers[name]) for name, one in stored.items())
     return Setting(model, chip, samples, options, task, output, scorer, stored, agreement, golden, changed, given, said)
@@ -259,55 +259,6 @@ def _kind(seen: NDArray[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32) if seen.dtype in (np.int8, np.uint8) else seen.dtype
 
 
-def _store(model: Model, device: Device, options: Options) -> dict[str, Stored]:
-    numbers, stores = model.numbers, device.spec.storage.stores
-    for role in options.roles:
-        if role not in stores:
-            raise OptionError(f"--roles {role!r}: {device.name} stores {', '.join(stores)} alone; choose among these")
-    roles = options.roles or stores
-    chosen = {site.name: (site, numbers[site.name]) for site in model.select(roles)}
-    if not chosen and options.roles:
-        raise OptionError(f"--roles: {model.name} has no tensor of the roles {', '.join(roles)}; choose others")
-    if not chosen:
-        raise DeviceError(
-            f"{model.name} has no tensor of the roles that {device.name} stores "
-            f"({', '.join(stores)}); add roles to storage.stores"
-        )
-    for option, patterns in (("--sites", options.sites), ("--exclude", options.exclude)):
-        for pattern in patterns:
-            if not any(_fits(name, pattern) for name in chosen):
-                near = closest(pattern, chosen)
-                some = ", ".join(list(chosen)[:6]) + (" …" if len(chosen) > 6 else "")
-                hint = f"did you mean {near!r}?" if near else f"the stored sites are {some}"
-                raise OptionError(f"{option} {pattern!r} fits no site of {model.name}; {hint}")
-    kept = {
-        name: tensor
-        for name, tensor in chosen.items()
-        if (not options.sites or any(_fits(name, p) for p in options.sites))
-        and not any(_fits(name, p) for p in options.exclude)
-    }
-    if not kept:
-        raise OptionError(f"--sites and --exclude leave no site of {model.name}; widen them")
-    return device.store(kept)
-
-
-def _fits(name: str, pattern: str) -> bool:
-    """Whether a site is meant: by its own name, whatever letters that has, or by a glob."""
-    return name == pattern or fnmatchcase(name, pattern)
-
-
 def parameters(stored: Mapping[str, Stored]) -> int:
     """Return the number of stored elements."""
     return sum(one.site.elements for one in stored.values())
-
-
-def untold(setting: Setting) -> list[str]:
-    """Say of which float weights the graph makes codes that no format here tells; at most one sentence."""
-    names = [name for name, stored in setting.stored.items() if stored.site.untold]
-    if not names:
-        return []
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return [
-        f"The graph quantizes {', '.join(names[:3])}{more} in a way that no number format here tells: stored and hit "
-        "as floats, in more bits than are deployed."
-    ]

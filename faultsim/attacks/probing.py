@@ -152,13 +152,13 @@ def removed(
         model: Tells which tensors are packed.
     """
     stored = {name: one for name, one in stored.items() if not is_packed(one, model)}
-    gone: dict[str, NDArray[np.int64]] = {}
+    gone: dict[tuple[str, int], NDArray[np.int64]] = {}  # a layer's tensors need not have as many units each
     for one in stored.values():
         site = one.site
-        if units and _has_units(one) and site.layer not in gone:
+        if units and _has_units(one):
             count = site.shape[site.channel_axis]
             rng = generator(seed, draw, "units", site.layer)
-            gone[site.layer] = rng.permutation(count)[: max(1, round(share * count))]
+            gone[site.layer, count] = rng.permutation(count)[: max(1, round(share * count))]
     numbers = {}
     for name, one in stored.items():
         site, values = one.site, one.values.copy()
@@ -168,24 +168,20 @@ def removed(
                 rng = generator(seed, draw, "weights", name)
                 taken = rng.permutation(site.elements)[: max(1, round(share * site.elements))]
                 values.reshape(-1)[taken] = zero.reshape(-1)[taken]
-        elif site.layer in gone:
-            axis = _unit_axis(one, stored)
-            if axis is not None:
-                place = [slice(None)] * values.ndim
-                place[axis] = gone[site.layer]  # type: ignore[call-overload]
-                values[tuple(place)] = zero[tuple(place)]
+        else:
+            axis = _unit_axis(one)
+            hit = None if axis is None else gone.get((site.layer, site.shape[axis]))
+            if axis is not None and hit is not None:
+                np.moveaxis(values, axis, 0)[hit] = np.moveaxis(zero, axis, 0)[hit]
         numbers[name] = values
     return numbers
 
 
-def _unit_axis(one: Stored, stored: Mapping[str, Stored]) -> int | None:
-    """Return the axis that counts the units: the weight's own, or that of a vector with one element for each."""
+def _unit_axis(one: Stored) -> int | None:
+    """Return the axis that may count units: the weight's own, or that of a vector."""
     if _has_units(one):
         return one.site.channel_axis % len(one.site.shape)
-    counts = {
-        s.site.shape[s.site.channel_axis] for s in stored.values() if s.site.layer == one.site.layer and _has_units(s)
-    }
-    return 0 if len(one.site.shape) == 1 and one.site.shape[0] in counts else None
+    return 0 if len(one.site.shape) == 1 else None
 
 
 def _has_weights(one: Stored) -> bool:
@@ -193,8 +189,9 @@ def _has_weights(one: Stored) -> bool:
 
 
 def _has_units(one: Stored) -> bool:
-    axis = one.site.channel_axis
-    return one.site.role == "weight" and len(one.site.shape) > 1 and -len(one.site.shape) <= axis < len(one.site.shape)
+    site = one.site
+    told = site.channels_told and -len(site.shape) <= site.channel_axis < len(site.shape)
+    return site.role == "weight" and len(site.shape) > 1 and told
 
 
 def _strengths(mode: str, options: ProbeOptions) -> Sequence[float]:

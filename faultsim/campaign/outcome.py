@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from faultsim.assessment.assemble import agreement_entry, data_info, device_info, model_info, provenance, score_of
+from faultsim.assessment.left_out import fault_free, untold
 from faultsim.assessment.options import Options
-from faultsim.assessment.setting import Setting, untold
+from faultsim.assessment.setting import Setting
 from faultsim.campaign.design import Ended
 from faultsim.campaign.estimates import Domain
 from faultsim.campaign.evaluator import short_loss
@@ -244,7 +245,7 @@ def _notes(prepared: Prepared, campaign: CampaignOptions, facts: Facts, unseen: 
             "by the audit, and their intervals hold it; critical faults are those seen, plus those missed in trials "
             "evaluated whole; all else rests on the latter alone."
         )
-    said += untold(setting)
+    said += untold(setting) + fault_free(setting)
     if draws.flips > 1:
         said.append(f"Each trial flips {draws.flips} bits anywhere: there are no figures by site, kind or bit.")
     if isinstance(setting.device, Storage) and not setting.device.as_deployed:

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from faultsim.errors import OptionError
 from faultsim.model import Model
+from faultsim.model.constants import constant
 from faultsim.model.graph import Node
-from faultsim.model.reading import constant
 from faultsim.model.signature import output_shapes
 
 _MOVES = frozenset(

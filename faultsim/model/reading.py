@@ -1,18 +1,19 @@
 """How the graph stores and reads the numbers of one constant: format, real bits, channel axis."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto
 
 from faultsim.formats import BinaryFormat, IntFormat, parse_format
 from faultsim.formats.base import NumberFormat
+from faultsim.model.constants import constant, origin
 from faultsim.model.graph import Graph, Node, Program
-from faultsim.model.roles import POSITIONS, PRODUCTS
-from faultsim.model.values import CODE_BITS, SIGNED, elem_type_of, to_numpy
+from faultsim.model.layout import axes_behind, axis_before
+from faultsim.model.roles import LAST_AXIS, POSITIONS, PRODUCTS
+from faultsim.model.values import CODE_BITS, SIGNED, elem_type_of
 
 
 class Use(NamedTuple):
@@ -32,22 +33,6 @@ class Range(NamedTuple):
 QUANTIZERS = frozenset({"Quant", "IntQuant", "FloatQuant", "BipolarQuant", "QuantizeLinear"})
 ALONG = frozenset({"Identity", "Clip", "Cast", "CastLike", "Transpose"})
 """Ops behind which an axis of a tensor can be told."""
-
-
-def constant(name: str, program: Program, graph: Graph) -> NDArray[np.generic] | None:
-    """Return the constant called *name*, None where an op makes it."""
-    key = graph.constants.get(origin(name, graph, {"Identity"}))  # exporters share equal scales through Identity
-    return None if key is None else np.asarray(to_numpy(program.tensors[key]))
-
-
-def origin(name: str, graph: Graph, through: Collection[str]) -> str:
-    """Return the constant that *name* comes from through ops of these types, or the last name on the way there."""
-    makers = {o: n for n in graph.nodes for o in n.outputs if n.op_type in through}
-    seen = set[str]()
-    while name not in graph.constants and name in makers and name not in seen:  # a body may use a name again
-        seen.add(name)
-        name = makers[name].inputs[0]
-    return name
 
 
 def code_range(chain: list[Node], program: Program, graph: Graph, *, codes: bool) -> Range | None:
@@ -91,7 +76,9 @@ def quantizer_format(chain: list[Node], program: Program, graph: Graph, shape: t
         if not np.all(np.isfinite(scale)) or np.any(scale <= 0):
             return None
         if node.op_type == "QuantizeLinear" and scale.ndim == 1 and scale.size > 1:
-            axis = axis_before(before, int(node.attributes.get("axis", 1)) % max(len(shape), 1), len(shape))
+            axis = axis_before(before, int(node.attributes.get("axis", 1)), shape, program, graph)
+            if axis is None:
+                return None
             along = [-1 if i == axis else 1 for i in range(len(shape))]
             scale = scale.reshape(along)
             found[1:2] = [None if one is None else one.reshape(along) for one in found[1:2]]
@@ -172,26 +159,32 @@ def number_format(elem: int, kept: Range | None) -> NumberFormat:
     return parse_format(names[elem])
 
 
-def channel_axis(chain: list[Node], use: Use, shape: tuple[int, ...]) -> int:
-    """Axis of the constant that counts output channels, followed back through transposes."""
-    name, rank = use.node.op_type, len(shape)
+def channel_axis(chain: Sequence[Node], use: Use, shape: tuple[int, ...], program: Program, graph: Graph) -> int | None:
+    """Axis of the constant that counts output channels, followed back through the ops on its way; None where untold."""
     if sum(size > 1 for size in shape) == 1:  # a bias or a gain, whatever axes of one element lie around it
         return next(axis for axis, size in enumerate(shape) if size > 1)
-    axis = 0
-    if name == "ConvTranspose":
-        axis = 1
-    elif name == "Einsum":
-        axis = _einsum_axis(use, rank)
-    elif name in PRODUCTS and name != "MatMulNBits":
+    axes = axes_behind(chain, shape, program, graph)
+    if axes is None:
+        return None
+    axis, rank = axis_of_outputs(use, len(axes.stored)), len(axes.stored)
+    return axes.stored[axis] if -rank <= axis < rank else None
+
+
+def axis_of_outputs(use: Use, rank: int) -> int:
+    """Axis of an input of *rank* axes that counts the output channels of the op."""
+    name = use.node.op_type
+    if name in LAST_AXIS:
+        return rank - 1
+    if name == "Einsum":
+        return _einsum_axis(use, rank)
+    if name in PRODUCTS and name != "MatMulNBits":
         side = "transB" if use.position else "transA"
         turned = bool(int(use.node.attributes.get(side, 0)))
         if POSITIONS.get(name, {}).get(use.position) != "weight":
             turned = False
         last = bool(use.position) != turned  # of the second factor the columns are channels, of the first the rows
-        axis = rank - 1 if last else max(rank - 2, 0)
-    elif name in ("LSTM", "GRU", "RNN"):
-        axis = 1
-    return axis_before(chain, axis, rank)
+        return rank - 1 if last else max(rank - 2, 0)
+    return min(int(name in ("LSTM", "GRU", "RNN", "ConvTranspose")), max(rank - 1, 0))
 
 
 def _einsum_axis(use: Use, rank: int) -> int:
@@ -205,12 +198,3 @@ def _einsum_axis(use: Use, rank: int) -> int:
     others = "".join(term for i, term in enumerate(terms) if i != use.position)
     own = [i for i, letter in enumerate(terms[use.position]) if letter in output and letter not in others]
     return own[-1] if own else rank - 1
-
-
-def axis_before(chain: list[Node], axis: int, rank: int) -> int:
-    """Return the axis of the constant that lies at *axis* after the transposes of *chain*."""
-    for node in reversed(chain):
-        if node.op_type == "Transpose":
-            permutation = node.attributes.get("perm") or list(range(rank))[::-1]
-            axis = int(permutation[axis]) if axis < len(permutation) else 0
-    return min(axis, max(rank - 1, 0))

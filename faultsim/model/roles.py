@@ -21,6 +21,12 @@ CARRIERS = frozenset(
 CONVOLUTIONS = {"Conv", "ConvTranspose", "ConvInteger", "FusedConv", "DeformConv", "QLinearConv"}
 PRODUCTS = {"Gemm", "MatMul", "FusedMatMul", "FusedGemm", "MatMulInteger", "MatMulIntegerToFloat", "QLinearMatMul",
                "QGemm", "DynamicQuantizeMatMul", "MatMulNBits", "Einsum"}  # fmt: skip
+LAST_AXIS = {"Attention", "QAttention", "DynamicQuantizeLSTM"}
+"""Ops whose parameters count output channels along their last axis."""
+
+PICKS = {"Gather", "GatherND", "GatherElements"}
+"""Ops that hand out parts of a table."""
+
 ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Sum", "Pow", "PRelu", "QLinearAdd", "QLinearMul"}
 
 POSITIONS: dict[str, dict[int, Role]] = {
@@ -30,7 +36,8 @@ POSITIONS: dict[str, dict[int, Role]] = {
     "QLinearConv": {1: "scale", 2: "zero_point", 3: "weight", 4: "scale", 5: "zero_point", 6: "scale",
                     7: "zero_point", 8: "bias"},
     **_each(("Gemm", "FusedGemm"), {0: "weight", 1: "weight", 2: "bias"}),
-    **_each(("MatMul", "FusedMatMul", "Einsum"), {0: "weight", 1: "weight"}),
+    **_each(("MatMul", "FusedMatMul"), {0: "weight", 1: "weight"}),
+    "Einsum": dict.fromkeys(range(52), "weight"),  # as many factors as it has letters
     "MatMulInteger": {0: "weight", 1: "weight", 2: "zero_point", 3: "zero_point"},
     "MatMulIntegerToFloat": {1: "weight", 2: "scale", 3: "scale", 4: "zero_point", 5: "zero_point", 6: "bias"},
     "DynamicQuantizeMatMul": {1: "weight", 2: "scale", 3: "zero_point", 4: "bias"},
@@ -46,11 +53,25 @@ POSITIONS: dict[str, dict[int, Role]] = {
     "SkipSimplifiedLayerNormalization": {2: "norm", 3: "bias"},
     "EmbedLayerNormalization": {2: "weight", 3: "weight", 4: "weight", 5: "norm", 6: "norm"},
     **_each(("LSTM", "GRU", "RNN"), {1: "weight", 2: "weight", 3: "bias", 7: "weight"}),
-    "DynamicQuantizeLSTM": {1: "weight", 2: "weight", 3: "bias"},
+    "DynamicQuantizeLSTM": {1: "weight", 2: "weight", 3: "bias", 7: "weight", 8: "scale", 9: "zero_point", 10: "scale",
+                            11: "zero_point"},
     "Attention": {1: "weight", 2: "bias"},
-    "QAttention": {1: "weight", 2: "bias", 3: "scale", 4: "scale"},
-    **_each(("Gather", "GatherBlockQuantized"), {0: "weight"}),
-    "BiasGelu": {1: "bias"},
+    "MultiHeadAttention": {3: "bias"},
+    "GroupQueryAttention": {11: "bias"},
+    "QAttention": {1: "weight", 2: "bias", 3: "scale", 4: "scale", 6: "zero_point", 7: "zero_point"},
+    "QEmbedLayerNormalization": {
+        **dict.fromkeys((2, 3, 4), "weight"), 5: "norm", 6: "norm", **dict.fromkeys(range(8, 13), "scale"),
+        **dict.fromkeys(range(13, 18), "zero_point"),
+    },
+    **_each(("Gather", "GatherND", "GatherElements"), {0: "weight"}),
+    "GatherBlockQuantized": {0: "weight", 2: "scale", 3: "zero_point"},
+    **_each(("BiasGelu", "FastGelu"), {1: "bias"}),
+    **_each(("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", "QLinearReduceMean", "QLinearGlobalAveragePool",
+             "QLinearAveragePool"), {1: "scale", 2: "zero_point", 3: "scale", 4: "zero_point"}),
+    "QLinearWhere": {2: "scale", 3: "zero_point", 5: "scale", 6: "zero_point", 7: "scale", 8: "zero_point"},
+    "QLinearConcat": {
+        position: "zero_point" if position % 3 == 1 else "scale" for position in range(128) if position % 3 != 2
+    },
     **_each(("QuantizeLinear", "DequantizeLinear"), {1: "scale", 2: "zero_point"}),
     **_each(("Quant", "IntQuant"), {1: "scale", 2: "zero_point"}),
     "BipolarQuant": {1: "scale"},
@@ -84,6 +105,7 @@ CODES: dict[str, dict[int, CodeInputs]] = {
     "DynamicQuantizeMatMul": {1: CodeInputs(2, 3)},
     "DynamicQuantizeLSTM": {1: CodeInputs(8, 9), 2: CodeInputs(10, 11)},
     "QAttention": {1: CodeInputs(4, 7)},
+    "QEmbedLayerNormalization": {place: CodeInputs(6 + place, 11 + place) for place in (2, 3, 4, 5, 6)},
 }
 """By op type and the position of its codes."""
 

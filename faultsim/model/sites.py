@@ -1,31 +1,48 @@
 """Which tensors of a graph are sites, and what each is to its layer: role, kind, depth, format, scale.
 
-A tensor is followed from its constant through the ops that only move, quantize or dequantize it to the op that computes
-with it, into branches, loops and model-local functions. Nothing is executed here.
+A tensor is followed from its constant to the op that computes with it (`follow.py`), into branches, loops and
+model-local functions. Nothing is executed here.
 """
 
-from collections import defaultdict, deque
+import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from onnx import TensorProto
-from torch import Tensor
 
 from faultsim.corruption import Kind, Role, Site
 from faultsim.model.code_grid import scale_of, zero_of
+from faultsim.model.constants import origin
+from faultsim.model.follow import Flow, Name, Way
 from faultsim.model.inline import written_out
 from faultsim.model.nodes import Graph, Node, Program, walk
-from faultsim.model.reading import (
-    QUANTIZERS,
-    Use,
-    channel_axis,
-    code_range,
-    number_format,
-    origin,
-    quantizer_format,
-)
-from faultsim.model.roles import ARITHMETIC, CARRIERS, CONVOLUTIONS, POSITIONS, PRODUCTS
+from faultsim.model.parts import ROUNDS, role_of
+from faultsim.model.reading import QUANTIZERS, channel_axis, code_range, number_format, quantizer_format
+from faultsim.model.roles import ARITHMETIC, CARRIERS, CONVOLUTIONS, PICKS, POSITIONS, PRODUCTS
 from faultsim.model.values import FLOAT8, Codes, Value, elem_type_of
+
+
+class _Reading(NamedTuple):
+    """One stored tensor, its way through the graph, and what is read off at its end."""
+
+    key: str
+    value: Value
+    shape: tuple[int, ...]
+    name: Name
+    way: Way
+
+
+class _Whole(NamedTuple):
+    """The model that is read: its graph in one piece, who sees what, and the order of nodes and layers."""
+
+    program: Program
+    flow: Flow
+    views: Mapping[int, Graph]
+    order: Mapping[int, int]
+    depths: Mapping[int, int]
+    largest: Mapping[tuple[int, int], int]
 
 
 def find_sites(program: Program) -> tuple[Site, ...]:
@@ -34,25 +51,54 @@ def find_sites(program: Program) -> tuple[Site, ...]:
     Integer index tensors, shapes, and constants before the first layer (an input normalisation) are no sites of
     the roles weight, bias or norm; constants get the role ``constant``. A tensor that several calls of a model-local
     function share is one site, of the layer that reads it first. Sparse tensors are no sites: they run as stored
-    (`stored.sparse_names`).
+    (`stored.sparse_names`). The rule of the roles is in `parts.py`.
     """
-    whole = written_out(program.graph)
-    order = {id(node): position for position, node in enumerate(walk(whole))}
-    views = _views(whole)
-    depths = _depths(program, whole, order)
-    first_layer = min((order[id(n)] for n in walk(whole) if id(n) in depths), default=0)
-    sites: list[tuple[tuple[int, int, str], Site]] = []
-    for graph in _graphs(whole):
-        users = _users(graph)
-        for local, key in graph.constants.items():
-            site = _site(local, key, program, views, users, depths, order, first_layer)
-            if site is not None:
-                sites.append(site)
-    sites.sort(key=lambda item: item[0])
+    graph = written_out(program.graph)
+    order = {id(node): position for position, node in enumerate(walk(graph))}
+    flow = Flow(graph)
+    readings = _readings(program, graph, flow)
+    largest: dict[tuple[int, int], int] = defaultdict(int)
+    for one in readings:
+        if one.way.use is not None:
+            place = id(one.way.use.node), one.way.use.position
+            largest[place] = max(largest[place], math.prod(one.shape))
+    whole = _Whole(program, flow, _views(graph), order, _depths(readings, order), largest)
+    first_layer = min((order[node] for node in whole.depths), default=0)
+    found = (_site(one, whole, first_layer) for one in readings)
     first: dict[str, Site] = {}
-    for _, found in sites:
-        first.setdefault(found.name, found)
+    for _, site in sorted((one for one in found if one is not None), key=lambda item: item[0]):
+        first.setdefault(site.name, site)
     return tuple(first.values())
+
+
+def left_out(program: Program, sites: Iterable[Site]) -> tuple[str, ...]:
+    """Return the stored tensors that the graph reads and that are no parameter of a layer.
+
+    They have the role ``constant`` or no site; short ones (`FEW` numbers at most) and sparse ones are not named.
+    """
+    parameters = {site.name for site in sites if site.role != "constant"}
+    graph = written_out(program.graph)
+    readings = _readings(program, graph, Flow(graph))
+    names = (r.key for r in readings if r.way.use is not None and math.prod(r.shape) > FEW)
+    return tuple(dict.fromkeys(name for name in names if name not in parameters))
+
+
+FEW = 8
+"""Numbers up to which a constant is taken for a setting, and not named among what is left out."""
+
+
+def _readings(program: Program, graph: Graph, flow: Flow) -> list[_Reading]:
+    readings = []
+    for scope in _graphs(graph):
+        for local, key in scope.constants.items():
+            value = program.tensors[key]
+            if element_type(value) is None or key not in program.paths:  # a sparse tensor has no place for all of them
+                continue
+            numbers = value.values if isinstance(value, Codes) else value
+            shape = tuple(np.shape(numbers))  # type: ignore[arg-type]
+            name = id(scope), local
+            readings.append(_Reading(key, value, shape, name, flow.follow(name, math.prod(shape))))
+    return readings
 
 
 _RANK: dict[Role, int] = {
@@ -66,58 +112,63 @@ _RANK: dict[Role, int] = {
 }
 
 
-def _site(
-    local: str,
-    key: str,
-    program: Program,
-    views: Mapping[int, Graph],
-    users: Mapping[str, list[tuple[Node, int]]],
-    depths: Mapping[int, int],
-    order: Mapping[int, int],
-    first_layer: int,
-) -> tuple[tuple[int, int, str], Site] | None:
-    value = program.tensors[key]
-    elem = element_type(value)
-    if elem is None or key not in program.paths:  # a sparse tensor has no place for all of them
+def _site(one: _Reading, whole: _Whole, first_layer: int) -> tuple[tuple[int, int, str], Site] | None:
+    program, order, (way, shape) = whole.program, whole.order, (one.way, one.shape)
+    if way.use is None or not math.prod(shape):
         return None
-    shape = tuple(value.values.shape) if isinstance(value, Codes) else tuple(np.shape(value))  # type: ignore[arg-type]
-    chain, use = _follow(local, users)
-    if use is None:
+    use, layer, coded = way.use, way.use.node, isinstance(one.value, Codes)
+    role = role_of(
+        way,
+        one.value,
+        shape,
+        program,
+        whole.views,
+        after_first_layer=order[id(layer)] > first_layer,
+        largest=whole.largest[id(layer), use.position],
+    )
+    if role is None:
         return None
-    role = _role(use, shape, isinstance(value, Codes), order[id(use.node)] > first_layer and not _is_mask(value))
-    if role is None or not np.prod(shape, dtype=np.int64):
-        return None
-    layer = use.node
-    graph = views[id(layer)]
-    kind = _kind(layer, role, program, graph)
+    graph = _view(way, whole.views)
     # A scale or zero point belongs to the layer that reads the tensor it quantizes.
-    if role in ("scale", "zero_point") and layer.op_type in CARRIERS and layer.outputs:
-        _, onward = _follow(layer.outputs[0], users)
+    place = layer
+    if role in ("scale", "zero_point") and layer.op_type in CARRIERS and whole.flow.outputs[id(layer)]:
+        onward = whole.flow.follow(whole.flow.outputs[id(layer)][0]).use
         place = onward.node if onward else layer
-    else:
-        place = layer
-    depth = depths.get(id(place), _depth_before(order[id(place)], depths, order))
-    kept = code_range(chain, program, graph, codes=True) if isinstance(value, Codes) else None
+    kept = code_range(way.stored, program, graph, codes=True) if coded else None
     quantizer, untold = None, False
-    if not isinstance(value, Codes) and any(node.op_type in QUANTIZERS for node in chain):
-        quantizer = quantizer_format(chain, program, graph, shape) if _one_quantizer(local, users) else None
+    if not coded and any(node.op_type in QUANTIZERS | ROUNDS for node in way.chain):
+        quantized = whole.flow.quantized_one_way(one.name)
+        quantizer = quantizer_format(way.stored, program, graph, shape) if quantized else None
         untold = quantizer is None and role == "weight"
+    axis = channel_axis(way.chain, use, shape, program, graph)
     site = Site(
-        name=key,
+        name=one.key,
         shape=shape,
-        format=number_format(elem, kept),
+        format=number_format(elem_type_of(one.value), kept),  # type: ignore[arg-type]
         layer=layer.name,
-        kind=kind,
+        kind=_kind(layer, role, program, graph, shape),
         role=role,
-        depth=depth,
-        channel_axis=channel_axis(chain, use, shape),
-        scale=scale_of(chain, use, program, graph, shape) if isinstance(value, Codes) else None,
-        zero=zero_of(chain, use, program, graph, shape) if isinstance(value, Codes) else None,
+        depth=whole.depths.get(id(place), _depth_before(order[id(place)], whole.depths, order)),
+        channel_axis=0 if axis is None else axis,
+        channels_told=axis is not None,
+        scale=scale_of(way, use, program, graph, shape) if coded else None,
+        zero=zero_of(way, use, program, graph, shape) if coded else None,
         code_bits=None if kept is None else kept.bits,
         quantizer=quantizer,
         untold=untold,
     )
-    return (order[id(layer)], _RANK[role], key), site
+    return (order[id(layer)], _RANK[role], one.key), site
+
+
+def _view(way: Way, views: Mapping[int, Graph]) -> Graph:
+    """What can be seen from the nodes of a way, which may lie in several scopes."""
+    nodes = [*way.chain, *([way.use.node] if way.use else [])]
+    seen = list({id(views[id(node)]): views[id(node)] for node in nodes if id(node) in views}.values())
+    if len(seen) == 1:
+        return seen[0]
+    joined = {id(node): node for graph in seen for node in graph.nodes}
+    constants = {name: key for graph in seen for name, key in graph.constants.items()}
+    return Graph("", (), (), list(joined.values()), constants)
 
 
 def _graphs(graph: Graph) -> Iterable[Graph]:
@@ -150,82 +201,17 @@ def element_type(value: Value) -> int | None:
     return elem if elem in floats or isinstance(value, Codes) else None
 
 
-def _users(graph: Graph) -> dict[str, list[tuple[Node, int]]]:
-    users: dict[str, list[tuple[Node, int]]] = defaultdict(list)
-    for node in walk(graph):
-        for position, name in enumerate(node.inputs):
-            if name:
-                users[name].append((node, position))
-    return users
-
-
-def _follow(local: str, users: Mapping[str, list[tuple[Node, int]]]) -> tuple[list[Node], Use | None]:
-    """Follow *local* to the first op that computes with it; also the carriers on the way."""
-    queue: deque[tuple[str, list[Node]]] = deque([(local, [])])
-    seen = {local}
-    fallback: tuple[list[Node], Use | None] = ([], None)
-    while queue:
-        name, chain = queue.popleft()
-        for node, position in users.get(name, ()):
-            carries = node.op_type in CARRIERS and (position == 0 or node.op_type == "Concat")
-            if not carries:
-                if POSITIONS.get(node.op_type, {}).get(position) or node.op_type in ARITHMETIC:
-                    return chain, Use(node, position)
-                fallback = fallback if fallback[1] else (chain, Use(node, position))
-                continue
-            for output in node.outputs:
-                if output and output not in seen:
-                    seen.add(output)
-                    queue.append((output, [*chain, node]))
-    return fallback
-
-
-def _one_quantizer(local: str, users: Mapping[str, list[tuple[Node, int]]]) -> bool:
-    """Whether all nodes that quantize *local*, past those that leave its numbers as they are, do so in one way."""
-    names, seen = [local], {local}
-    ways = set[tuple[str, ...]]()
-    while names:
-        for node, position in users.get(names.pop(), ()):
-            if position == 0 and node.op_type in QUANTIZERS:
-                ways.add((node.op_type, *node.inputs[1:], repr(sorted(node.attributes.items()))))
-            elif position == 0 and node.op_type in CARRIERS:
-                fresh = [output for output in node.outputs if output and output not in seen]
-                seen.update(fresh)
-                names += fresh
-    return len(ways) == 1
-
-
-def _is_mask(value: Value) -> bool:
-    """Whether a float constant shuts positions out (an attention mask of -inf or the like): no parameter does."""
-    if not isinstance(value, Tensor) or not value.is_floating_point() or not value.numel():
-        return False
-    return bool((value.abs() >= 0.9e4).any()) and bool(((value == 0) | (value == value.min())).all())
-
-
-def _role(use: Use, shape: tuple[int, ...], codes: bool, after_first_layer: bool) -> Role | None:
-    role = POSITIONS.get(use.node.op_type, {}).get(use.position)
-    if role == "weight" and use.node.op_type == "Gather" and len(shape) < 2:
-        return "constant"
-    if role is not None:
-        return role
-    if use.node.op_type in ARITHMETIC:
-        if int(np.prod(shape, dtype=np.int64)) <= 1 or not after_first_layer:
-            return "constant"
-        return "bias" if use.node.op_type in ("Add", "Sum") else "norm"
-    return None if codes else "constant"
-
-
-def _kind(node: Node, role: Role, program: Program, graph: Graph) -> Kind:
+def _kind(node: Node, role: Role, program: Program, graph: Graph, shape: tuple[int, ...]) -> Kind:
     name = node.op_type
     if name in CONVOLUTIONS:
-        return "depthwise" if _one_channel_a_group(node, program, graph) else "conv"
+        return "depthwise" if _one_channel_a_group(node, program, graph, shape if role == "weight" else ()) else "conv"
     if name in PRODUCTS:
         return "gemm"
     if "Normalization" in name:
         return "norm"
     if name in ("LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"):
         return "recurrent"
-    if name in ("Gather", "GatherBlockQuantized"):
+    if name in PICKS or name == "GatherBlockQuantized":
         return "embedding"
     if "Attention" in name:
         return "attention"
@@ -242,30 +228,28 @@ def _kind(node: Node, role: Role, program: Program, graph: Graph) -> Kind:
     return "other"
 
 
-def _one_channel_a_group(node: Node, program: Program, graph: Graph) -> bool:
-    """Whether each filter of a convolution sees one channel alone, by the shape of its weight."""
+def _one_channel_a_group(node: Node, program: Program, graph: Graph, known: tuple[int, ...]) -> bool:
+    """Whether each filter of a convolution sees one channel alone, by the shape of its weight.
+
+    *known* is the shape of the stored weight, which stands in where ops make the weight of it.
+    """
     groups = int(node.attributes.get("group", 1))
     name = node.inputs[next(p for p, role in POSITIONS[node.op_type].items() if role == "weight")]
     name = origin(name, graph, CARRIERS)
     value = program.tensors.get(graph.constants.get(name, ""))
-    if groups == 1 or value is None or isinstance(value, list):
+    if groups == 1 or isinstance(value, list):
         return False
-    shape = np.shape(value.values) if isinstance(value, Codes) else np.shape(value)
+    shape = known if value is None else np.shape(value.values) if isinstance(value, Codes) else np.shape(value)
     return len(shape) > 1 and (shape[0] == groups if node.op_type == "ConvTranspose" else shape[1] == 1)
 
 
-def _depths(program: Program, whole: Graph, order: Mapping[int, int]) -> dict[int, int]:
+def _depths(readings: Iterable[_Reading], order: Mapping[int, int]) -> dict[int, int]:
     """Depth of each node that has a weight: its position among those nodes."""
-    weighted: dict[int, int] = {}
-    for graph in _graphs(whole):
-        users = _users(graph)
-        for local, key in graph.constants.items():
-            if element_type(program.tensors[key]) is None:
-                continue
-            _, use = _follow(local, users)
-            if use is not None and POSITIONS.get(use.node.op_type, {}).get(use.position) in ("weight", "norm"):
-                weighted[id(use.node)] = order[id(use.node)]
-    return {node: depth for depth, node in enumerate(sorted(weighted, key=weighted.__getitem__))}
+    uses = [one.way.use for one in readings if one.way.use is not None]
+    weighted = {
+        id(use.node) for use in uses if POSITIONS.get(use.node.op_type, {}).get(use.position) in ("weight", "norm")
+    }
+    return {node: depth for depth, node in enumerate(sorted(weighted, key=order.__getitem__))}
 
 
 def _depth_before(position: int, depths: Mapping[int, int], order: Mapping[int, int]) -> int:

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from faultsim.assessment.setting import untold
+from faultsim.assessment.left_out import untold
 from faultsim.campaign.storage import _deployed
 from faultsim.corruption import Add, Stored, Xor, apply_edit
 from faultsim.formats import BinaryFormat, FloatFormat, IntFormat

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Set
 import numpy as np
 
 from faultsim.model import Model
+from faultsim.model.constants import constant
 from faultsim.model.nodes import Graph, Node, needs
-from faultsim.model.reading import constant
 from faultsim.model.roles import QUANTIZED_OPS
 
 _MOVES = frozenset(
