@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultsim.model.graph import Graph, Node, Program
+from faultsim.model.packed import PACKED, default_zero, in_blocks, is_packed
 from faultsim.model.reading import Use, axis_before, channel_axis, constant
 from faultsim.model.roles import CODES, WIDE_BIASES, CodeInputs
 
@@ -26,6 +27,8 @@ def scale_of(chain: list[Node], use: Use, program: Program, graph: Graph, shape:
         found = [constant(use.node.inputs[i], program, graph) for i in (1, 4)]
         inputs, weights = (None if one is None else np.asarray(one, dtype=np.float64) for one in found)
         return None if inputs is None or weights is None else inputs * weights
+    if _reads_blocks(chain, use):
+        return _of_blocks(use, program, graph, shape, zero=False)
     for before, node, at in _readers(chain, use, zeros=True):
         if at.scale is not None:
             return _along(at.scale, node, before, use, program, graph, shape)
@@ -37,6 +40,8 @@ def zero_of(chain: list[Node], use: Use, program: Program, graph: Graph, shape: 
 
     The arguments are those of `scale_of`.
     """
+    if _reads_blocks(chain, use):
+        return _of_blocks(use, program, graph, shape, zero=True)
     for before, node, at in _readers(chain, use):
         return _along(at.zero, node, before, use, program, graph, shape)
     return _looked_up(use, program, graph, zero=True)
@@ -73,6 +78,24 @@ def _along(
     if numbers.ndim == 1 and rank > axis and shape[axis] == numbers.size:
         return numbers.reshape([-1 if i == axis else 1 for i in range(rank)])
     return None
+
+
+def _reads_blocks(chain: list[Node], use: Use) -> bool:
+    return not chain and PACKED.get(use.node.op_type, (None,))[0] == use.position
+
+
+def _of_blocks(use: Use, program: Program, graph: Graph, shape: tuple[int, ...], *, zero: bool) -> Array | None:
+    """Steps or codes of 0 of what MatMulNBits and GatherBlockQuantized read; None for bytes of several codes."""
+    node = use.node
+    value = program.tensors.get(graph.constants.get(node.inputs[use.position], ""))
+    group_index = node.inputs[4:5] if node.op_type == "MatMulNBits" else ()
+    if is_packed(value, node, use.position) or any(group_index):  # columns in an order of their own
+        return None
+    name = node.inputs[2 + zero] if len(node.inputs) > 2 + zero else ""
+    if not name:
+        return np.array(default_zero(value, node)) if zero else None
+    given = constant(name, program, graph)
+    return None if given is None else in_blocks(node, given, shape)
 
 
 def _looked_up(use: Use, program: Program, graph: Graph, *, zero: bool) -> Array | None:

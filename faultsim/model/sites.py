@@ -15,6 +15,7 @@ from faultsim.corruption import Kind, Role, Site
 from faultsim.model.code_grid import scale_of, zero_of
 from faultsim.model.inline import written_out
 from faultsim.model.nodes import Graph, Node, Program, walk
+from faultsim.model.packed import is_packed
 from faultsim.model.reading import (
     QUANTIZERS,
     Use,
@@ -116,6 +117,7 @@ def _site(
         code_bits=None if kept is None else kept.bits,
         quantizer=quantizer,
         untold=untold,
+        packed=is_packed(value, layer, use.position),
     )
     return (order[id(layer)], _RANK[role], key), site
 

@@ -62,7 +62,8 @@ class Rest:
 
     def __call__(self, patch: Mapping[str, Sparse], clean: Clean) -> Array:
         """Return the output under a patch."""
-        numbers = {name: patched(self.flow.initializers[name], faults) for name, faults in patch.items()}
+        flow = self.flow
+        numbers = {one: patched(flow.initializers[one], faults, flow.packed.get(one)) for one, faults in patch.items()}
         inputs = {name: self.types[name] for name in sorted(self.feeds)}
-        piece = self.flow.piece(self.nodes, inputs, {self.output: self.types[self.output]}, numbers=numbers)
+        piece = flow.piece(self.nodes, inputs, {self.output: self.types[self.output]}, numbers=numbers)
         return self._opener(piece, fused=True)({name: clean.plain[name] for name in inputs})[0]
