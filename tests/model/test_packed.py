@@ -102,6 +102,19 @@ def test_codes_of_two_bits_run_as_in_onnxruntime():
     assert np.allclose(model.run(x)["y"], onnxruntime_run(proto, x), rtol=1e-4, atol=1e-4)
 
 
+def test_codes_of_a_byte_each_tell_what_they_stand_for():
+    rng = np.random.default_rng(0)
+    weights = {
+        "codes": rng.integers(0, 256, (6, 2, 16)).astype(np.uint8),
+        "scales": rng.uniform(0.001, 0.01, (6, 2)).astype(np.float32),
+    }
+    proto = _one(["x", "codes", "scales"], weights, 32, 6, K=32, N=6, bits=8, block_size=16)
+    site, x = load_model(proto).site("codes"), rng.normal(size=(5, 32)).astype(np.float32)
+    assert site.format.name == "uint8"
+    real = ((weights["codes"] - site.zero) * site.scale).reshape(6, 32)
+    assert np.allclose(x @ real.T, onnxruntime_run(proto, {"x": x}), rtol=1e-4, atol=1e-4)
+
+
 def moved() -> ModelProto:
     """A packed tensor that a Reshape moves before it is read."""
     rng = np.random.default_rng(0)
@@ -161,10 +174,8 @@ def test_codes_that_the_graph_hands_out_stay_bytes():
     assert load_model(proto).site("codes").packed
 
 
-def _one(
-    op: str, read: list[str], weights: dict[str, np.ndarray], features: int, made: int, **given: int
-) -> ModelProto:
-    node = helper.make_node(op, read, ["y"], "layer", domain="com.microsoft", accuracy_level=1, **given)
+def _one(read: list[str], weights: dict[str, np.ndarray], features: int, made: int, **given: int) -> ModelProto:
+    node = helper.make_node("MatMulNBits", read, ["y"], "layer", domain="com.microsoft", accuracy_level=1, **given)
     ends = (
         helper.make_tensor_value_info("x", 1, ("M", features)),
         helper.make_tensor_value_info("y", 1, ("M", made)),
