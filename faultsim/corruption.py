@@ -54,6 +54,9 @@ class Site:
             codes that are deployed; ``None`` otherwise.
         untold: Whether the graph quantizes this float weight in a way that no format here tells (a rounding other than
             to the nearest, float8 codes, parts with scales of their own).
+        packed: Whether every number is a byte of several codes, which no single cell holds and no radius measures. Most
+            packed tensors are sites of one number for each code; these are the others, such as one that an op moves
+            before it is read.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Site:
     quantizer: NumberFormat | None = field(default=None, compare=False)
     untold: bool = field(default=False, compare=False)
     channels_told: bool = field(default=True, compare=False)
+    packed: bool = field(default=False, compare=False)
 
     @property
     def elements(self) -> int:

@@ -21,7 +21,7 @@ from faultsim.assessment.options import Options
 from faultsim.assessment.phases import Worst, find_worst, has_fit, random_chips, random_in_set, summary
 from faultsim.assessment.record import Recorder
 from faultsim.assessment.requirements import check_judgeable, judge_known, needs_worst_case
-from faultsim.assessment.sets import chip_set
+from faultsim.assessment.sets import chip_set, left_out
 from faultsim.assessment.setting import make_setting
 from faultsim.assessment.tables import fill_tables
 from faultsim.criteria import parse_criteria
@@ -143,6 +143,7 @@ def _assess(
         random_set = summary(setting, in_set, cut, constraint=found.words)
     if found.why_not:
         said.append(f"No worst case and no random corruption in the set: {found.why_not}.")
+    said += left_out(setting)
     if interrupted:
         said.append("Interrupted: what is missing here was not computed.")
         if worst is None and any(needs_worst_case(one) for one in criteria):

@@ -32,9 +32,12 @@ def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
     """Return the corruption set of the device, over all stored sites or over *names* alone.
 
     Rare upsets (chips drawn given an event) share one global number of words, each off by at most what one event does;
-    everything else is an L2 ball with at most n elements for each tensor.
+    everything else is an L2 ball with at most n elements for each tensor. Bytes of several codes are in no set: no
+    radius measures by how much they move.
     """
-    kept = {n: s for n, s in setting.stored.items() if names is None or n in names}
+    kept = {n: s for n, s in setting.stored.items() if (names is None or n in names) and not s.site.packed}
+    if not kept:
+        return ChipSet(None, "", "every tensor holds several codes a byte, and no radius measures how they move")
     conditions, options = setting.options.conditions, setting.options
     structured = setting.device.structured(setting.stored, conditions=conditions)
     if structured:
@@ -73,6 +76,18 @@ def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
         words = f"whole chip: one L2 radius and element count, from a {level:.0%} bound of each tensor"
         return ChipSet(Global(tuple(usable), whole), words)
     return ChipSet(PerTensor(usable), f"each tensor: L2 radius and element count, each a {level:.0%} bound of its own")
+
+
+def left_out(setting: Setting) -> list[str]:
+    """Say which tensors no set holds, for each of their bytes holds several codes; at most one sentence."""
+    names = [name for name, stored in setting.stored.items() if stored.site.packed]
+    if not names:
+        return []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [
+        f"Left out of the worst case and of random corruption in its set, as each byte holds several codes: "
+        f"{', '.join(names[:3])}{more}; random chips hit all of their bits."
+    ]
 
 
 def _has_code(setting: Setting) -> bool:

@@ -21,9 +21,6 @@ _WORDS = {
     "norm": ", eps a part of the {} own norm",
 }
 
-_PACKED = {"MatMulNBits": (1, 3), "GatherBlockQuantized": (0, 3)}
-"""Inputs that hold several codes a byte, by op."""
-
 
 class Corruptions(NamedTuple):
     """A set and what it is.
@@ -50,7 +47,7 @@ def corruptions(setting: Setting, ball: Ball | None, names: Collection[str] | No
     """
     kept = {name: one for name, one in setting.stored.items() if names is None or name in names}
     if ball is not None:
-        return asked(kept, ball, setting.model)
+        return asked(kept, ball)
     found = chip_set(setting, names)
     if found.constraint is None:
         raise DeviceError(
@@ -59,19 +56,19 @@ def corruptions(setting: Setting, ball: Ball | None, names: Collection[str] | No
     return Corruptions(found.constraint, found.words)
 
 
-def asked(stored: Mapping[str, Stored], ball: Ball, model: Any = None) -> Corruptions:
+def asked(stored: Mapping[str, Stored], ball: Ball) -> Corruptions:
     """Return the set of a `Ball` over *stored* tensors; integer codes count with their step in real units.
 
     Raises:
         OptionError: If *n* is more than there are numbers, every tensor is pinned, or a radius measures nothing of one.
     """
-    _check_units(stored, ball, model)
+    _check_units(stored, ball)
     sizes = {name: one.site.elements for name, one in stored.items()}
     most = sum(sizes.values()) if ball.scope == "global" else max(sizes.values())
     if ball.n is not None and ball.n > most:
         there = "the tensors under test have" if ball.scope == "global" else "the largest tensor under test has"
         raise OptionError(f"--n is {ball.n}, {there} {most} numbers; give fewer, or leave --n out for all")
-    units = {name: _unit(one, ball, model) for name, one in stored.items()}
+    units = {name: _unit(one, ball) for name, one in stored.items()}
     pinned = tuple(name for name, unit in units.items() if not np.any(unit))
     said = _WORDS[ball.relative].format("tensors'" if ball.scope == "global" else "tensor's")
     n = "" if ball.n is None else f", at most {ball.n} numbers"
@@ -108,17 +105,6 @@ def asked(stored: Mapping[str, Stored], ball: Ball, model: Any = None) -> Corrup
     return Corruptions(PerTensor(each), words, pinned, ball.eps)
 
 
-def is_packed(stored: Stored, model: Any) -> bool:
-    """Whether every number is a byte of several codes, which moves them by nothing that a radius measures."""
-    name = stored.site.name
-    if stored.values.dtype != np.uint8 or model is None:
-        return False
-    for node in model.proto.graph.node:
-        if name in (node.input[place] for place in _PACKED.get(node.op_type, ()) if place < len(node.input)):
-            return next((int(a.i) for a in node.attribute if a.name == "bits"), 4) < 8
-    return False
-
-
 def size_of(constraint: TensorSet, stored: Mapping[str, Stored], numbers: Mapping[str, NDArray[Any]]) -> float | None:
     """Return how large a corruption is once the formats hold it, in radii: the largest over the budgets.
 
@@ -146,14 +132,14 @@ def size_of(constraint: TensorSet, stored: Mapping[str, Stored], numbers: Mappin
     return largest
 
 
-def _check_units(stored: Mapping[str, Stored], ball: Ball, model: Any) -> None:
+def _check_units(stored: Mapping[str, Stored], ball: Ball) -> None:
     """Refuse codes that a radius would not move, or by nobody knows how much.
 
     Raises:
         OptionError: If there are such.
     """
     for name, one in stored.items():
-        if is_packed(one, model):
+        if one.site.packed:
             raise OptionError(
                 f"{name} holds several codes a byte, and no radius measures by how much a byte moves them; use --bits, "
                 f"or leave it out with --exclude {name}"
@@ -169,7 +155,7 @@ def _check_units(stored: Mapping[str, Stored], ball: Ball, model: Any) -> None:
             )
 
 
-def _unit(stored: Stored, ball: Ball, model: Any) -> NDArray[np.float64]:
+def _unit(stored: Stored, ball: Ball) -> NDArray[np.float64]:
     """Return how many stored units one unit of eps is, for each number."""
     unit = real_unit(stored)
     if ball.relative != "rms":

@@ -107,7 +107,7 @@ def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Sear
         if names is not None and n is not None:  # a layer can have fewer numbers than the whole
             there = [one.site.elements for one in kept.values()]
             n = min(n, sum(there) if ball.scope == "global" else max(there))
-        return asked(kept, replace(ball, eps=1.0 if curve.over == "eps" else ball.eps, n=n), setting.model)
+        return asked(kept, replace(ball, eps=1.0 if curve.over == "eps" else ball.eps, n=n))
 
     unit = make(None)
     points = draw_curve(prepared, unit, curve, search, seed=setting.options.seed, elements=most)

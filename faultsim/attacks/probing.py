@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faultsim.assessment.setting import Setting
-from faultsim.attacks.ball import asked, is_packed
+from faultsim.attacks.ball import asked
 from faultsim.attacks.prepare import Prepared
 from faultsim.attacks.probe_options import ProbeOptions
 from faultsim.attacks.real import real_values, zero_code
@@ -111,7 +111,7 @@ def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iter
             return
         prepared.tell("probe", place, len(plan))
         stored = {name: setting.stored[name] for name in part.sites}
-        if all(is_packed(one, setting.model) for one in stored.values()):
+        if all(one.site.packed for one in stored.values()):
             continue
         if mode == "gradient":
             tallies = [t for t in [_gradient(prepared, objective, stored, options, strength)] if t is not None]
@@ -120,7 +120,7 @@ def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iter
             tallies = [_random(prepared, objective, stored, options, strength, (seed, part.name, d)) for d in draws]
         else:
             units = mode == "units"
-            whole = [one for one in stored.values() if not is_packed(one, setting.model)]
+            whole = [one for one in stored.values() if not one.site.packed]
             if not any(_has_units(one) if units else _has_weights(one) for one in whole):
                 continue
             draws = range(options.draws)
@@ -137,7 +137,7 @@ def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iter
 
 
 def removed(
-    stored: Mapping[str, Stored], share: float, seed: int, draw: int, *, units: bool, model: Any
+    stored: Mapping[str, Stored], share: float, seed: int, draw: int, *, units: bool
 ) -> dict[str, NDArray[Any]]:
     """Return the numbers of tensors with a share of their weights or units removed, at least one of each.
 
@@ -149,9 +149,8 @@ def removed(
         seed: Of the draw.
         draw: Its number.
         units: Whether whole output units go, and not single weights.
-        model: Tells which tensors are packed.
     """
-    stored = {name: one for name, one in stored.items() if not is_packed(one, model)}
+    stored = {name: one for name, one in stored.items() if not one.site.packed}
     gone: dict[tuple[str, int], NDArray[np.int64]] = {}  # a layer's tensors need not have as many units each
     for one in stored.values():
         site = one.site
@@ -200,15 +199,14 @@ def _strengths(mode: str, options: ProbeOptions) -> Sequence[float]:
 
 def _ball(prepared: Prepared, stored: Mapping[str, Stored], options: ProbeOptions, radius: float) -> TensorSet | None:
     """Return the set of those tensors that a radius moves at all: not of several codes a byte, nor zero by its norm."""
-    model = prepared.setting.model
-    moving = {name: one for name, one in stored.items() if not is_packed(one, model)}
+    moving = {name: one for name, one in stored.items() if not one.site.packed}
     if options.relative != "none":
         moving = {name: one for name, one in moving.items() if np.any(real_values(one))}
     if not moving:
         return None
     sizes = [one.site.elements for one in moving.values()]
     most = sum(sizes) if options.scope == "global" else max(sizes)
-    return asked(moving, options.ball(radius, max(most, 1)), model).constraint
+    return asked(moving, options.ball(radius, max(most, 1))).constraint
 
 
 def _gradient(
@@ -260,7 +258,6 @@ def _random(
 def _removed(
     prepared: Prepared, stored: Mapping[str, Stored], share: float, seed: int, draw: int, *, units: bool
 ) -> Tally:
-    model = prepared.setting.model
     numbers = prepared.setting.fault_free()
-    numbers.update(removed(stored, share, seed, draw, units=units, model=model))
+    numbers.update(removed(stored, share, seed, draw, units=units))
     return prepared.search.score(numbers)

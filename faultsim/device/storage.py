@@ -188,6 +188,12 @@ def _as_conductances(
 ) -> Stored:
     if not np.all(np.isfinite(values)):
         raise _not_finite(site)
+    if site.packed:
+        raise DeviceError(
+            f"device {spec.name} cannot hold {site.name}: each of its bytes holds several codes that {site.layer} reads"
+            " moved or shared, and an analog cell holds one number; export the weights as blocked DequantizeLinear, or"
+            f" leave it out with --exclude {site.name}"
+        )
     if storage.mapping == "mzi_mesh":
         return Stored(site, FloatFormat("float32"), values.astype(np.float32))
     if storage.g_max is None:

@@ -9,6 +9,7 @@ from faultsim.model.constants import constant, origin
 from faultsim.model.follow import Step, Way
 from faultsim.model.graph import Graph, Node, Program
 from faultsim.model.layout import axes_behind, axis_before
+from faultsim.model.packed import PACKED, default_zero, in_blocks, is_packed
 from faultsim.model.reading import Use, channel_axis
 from faultsim.model.roles import CODES, LAST_AXIS, PICKS, WIDE_BIASES, CodeInputs
 from faultsim.model.values import to_numpy
@@ -30,6 +31,8 @@ def scale_of(way: Way, use: Use, program: Program, graph: Graph, shape: tuple[in
         found = [constant(use.node.inputs[i], program, graph) for i in (1, 4)]
         inputs, weights = (None if one is None else np.asarray(one, dtype=np.float64) for one in found)
         return None if inputs is None or weights is None else inputs * weights
+    if _reads_blocks(way, use):
+        return _of_blocks(use, program, graph, shape, zero=False)
     for before, node, at in _readers(way, use, zeros=True):
         if at.scale is not None:
             return _along(at.scale, node, before, use, program, graph, shape)
@@ -45,6 +48,8 @@ def zero_of(way: Way, use: Use, program: Program, graph: Graph, shape: tuple[int
 
     The arguments are those of `scale_of`.
     """
+    if _reads_blocks(way, use):
+        return _of_blocks(use, program, graph, shape, zero=True)
     for before, node, at in _readers(way, use):
         return _along(at.zero, node, before, use, program, graph, shape)
     for before, step in _written_out(way):
@@ -122,6 +127,24 @@ def _along(
     if numbers.ndim == 1 and stored is not None and shape[stored] == numbers.size:
         return numbers.reshape([-1 if i == stored else 1 for i in range(rank)])
     return None
+
+
+def _reads_blocks(way: Way, use: Use) -> bool:
+    return not way.chain and PACKED.get(use.node.op_type, (None,))[0] == use.position
+
+
+def _of_blocks(use: Use, program: Program, graph: Graph, shape: tuple[int, ...], *, zero: bool) -> Array | None:
+    """Steps or codes of 0 of what MatMulNBits and GatherBlockQuantized read; None for bytes of several codes."""
+    node = use.node
+    value = program.tensors.get(graph.constants.get(node.inputs[use.position], ""))
+    group_index = node.inputs[4:5] if node.op_type == "MatMulNBits" else ()
+    if is_packed(value, node, use.position) or any(group_index):  # columns in an order of their own
+        return None
+    name = node.inputs[2 + zero] if len(node.inputs) > 2 + zero else ""
+    if not name:
+        return np.array(default_zero(value, node)) if zero else None
+    given = constant(name, program, graph)
+    return None if given is None else in_blocks(node, given, shape)
 
 
 def _looked_up(use: Use, program: Program, graph: Graph, *, zero: bool) -> Array | None:

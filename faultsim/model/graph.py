@@ -16,6 +16,7 @@ from faultsim.model.codes import FunctionKey, asked_of, called, codes_names, dom
 from faultsim.model.functions import NEWER_OPSET, has_newer, way_without_op
 from faultsim.model.nodes import Graph, Node, Path, Program, mark_last_uses, walk
 from faultsim.model.ops.registry import find
+from faultsim.model.packed import unpack
 from faultsim.model.stored import constant_tensor, densify
 from faultsim.model.values import CODE_BITS, from_proto
 
@@ -34,6 +35,7 @@ def compile_model(model: ModelProto) -> Program:
     functions = {key_of(f): f for f in model.functions}
     program = Program(Graph("", (), (), []), {}, {}, _opsets(model.opset_import), functions)
     program.graph = _Compiler(program, store_of(model, program)).graph(model.graph, prefix="", path=("graph",))
+    unpack(program)
     return program
 
 

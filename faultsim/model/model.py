@@ -23,10 +23,11 @@ from faultsim.errors import DataError, ModelError
 from faultsim.model import proto as files
 from faultsim.model.axes import Axes, check_names, find_axes
 from faultsim.model.graph import Program
+from faultsim.model.packed import as_filed
 from faultsim.model.run import Execution, Interceptor, Observer
-from faultsim.model.signature import check_axes, check_codes, check_feed, fits, output_shapes
+from faultsim.model.signature import check_axes, check_feed, fits, output_shapes
 from faultsim.model.tables import spoken_sizes
-from faultsim.model.values import CODE_BITS, Codes, Value, from_numpy, placed, tensor_of, to_numpy
+from faultsim.model.values import Codes, Value, from_numpy, placed, tensor_of, to_numpy
 
 Array = NDArray[Any]
 Loss = Callable[[dict[str, Tensor]], Tensor]
@@ -232,11 +233,7 @@ class Model:
         Raises:
             ModelError: If a name is unknown, a shape differs, or a code does not fit its type.
         """
-        for name, array in numbers.items():
-            value = self.program.tensors.get(name)
-            if isinstance(value, Codes) and value.elem_type in CODE_BITS:
-                check_codes(name, array, value.elem_type)
-        return files.with_numbers(self.proto, self.program.paths, numbers)
+        return files.with_numbers(self.proto, self.program.paths, as_filed(self.program, numbers))
 
     def write(self, path: str | Path, numbers: Mapping[str, Array] | None = None) -> None:
         """Write the model with new *numbers* to *path*, the deployed graph otherwise.

@@ -91,6 +91,7 @@ class Program:
         opsets: Imported domains.
         functions: Model-local functions by `FunctionKey`.
         fallbacks: Op types that run in NumPy (`onnx.reference`): right, slow, and no gradient passes them.
+        packed: Keys of codes that the file packs several to a byte, with the bits of each (`packed.unpack`).
         borrowed: In a function body: the keys whose values the calling program holds, its own callees' included.
     """
 
@@ -100,6 +101,7 @@ class Program:
     opsets: dict[str, int]
     functions: dict[FunctionKey, onnx.FunctionProto]
     fallbacks: set[str] = field(default_factory=set)
+    packed: dict[str, int] = field(default_factory=dict)
     borrowed: set[str] = field(default_factory=set)
 
     def nodes(self) -> Iterator[Node]:

@@ -18,6 +18,7 @@ from faultsim.model.constants import origin
 from faultsim.model.follow import Flow, Name, Way
 from faultsim.model.inline import written_out
 from faultsim.model.nodes import Graph, Node, Program, walk
+from faultsim.model.packed import is_packed
 from faultsim.model.parts import ROUNDS, role_of
 from faultsim.model.reading import QUANTIZERS, channel_axis, code_range, number_format, quantizer_format
 from faultsim.model.roles import ARITHMETIC, CARRIERS, CONVOLUTIONS, PICKS, POSITIONS, PRODUCTS
@@ -156,6 +157,7 @@ def _site(one: _Reading, whole: _Whole, first_layer: int) -> tuple[tuple[int, in
         code_bits=None if kept is None else kept.bits,
         quantizer=quantizer,
         untold=untold,
+        packed=is_packed(one.value, layer, use.position),
     )
     return (order[id(layer)], _RANK[role], one.key), site
 

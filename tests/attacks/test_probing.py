@@ -84,10 +84,9 @@ def test_the_asked_share_is_removed_and_integer_codes_go_to_their_zero(units: bo
              "bits_only": True, "torch_device": "cpu", "tell": lambda *_: None, "stopped": lambda: False}  # fmt: skip
     for name in ("digits", "digits_int8"):
         setting = prepare(name, None, **given).setting
-        model = setting.model
-        found = removed(setting.stored, 0.25, 0, 0, units=units, model=model)
-        again = removed(setting.stored, 0.25, 0, 0, units=units, model=model)
-        other = removed(setting.stored, 0.25, 0, 1, units=units, model=model)
+        found = removed(setting.stored, 0.25, 0, 0, units=units)
+        again = removed(setting.stored, 0.25, 0, 0, units=units)
+        other = removed(setting.stored, 0.25, 0, 1, units=units)
         for site, one in setting.stored.items():
             assert np.array_equal(found[site], again[site])
             if one.site.role != "weight":

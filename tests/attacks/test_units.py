@@ -4,9 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import tiny_nets
-from linear import QUICK, attacked
+from linear import QUICK, attacked, numbers, runtime_score
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 import faultsim
@@ -73,18 +74,37 @@ def test_a_relative_radius_moves_them(tmp_path: Path, relative) -> None:
     assert result.largest.loss_change > 0
 
 
-def test_bytes_of_several_codes_have_no_radius_and_bits(tmp_path: Path) -> None:
-    data = tiny_nets.samples(40)
+def test_bytes_of_several_codes_that_an_op_moves_have_no_radius_and_bits(tmp_path: Path) -> None:
+    data, proto = tiny_nets.samples(40), packed_product()
+    proto.graph.node[1].input[1] = "moved"
+    proto.graph.node.insert(0, helper.make_node("Identity", ["bytes"], ["moved"], "move"))
     for ball in (Ball(eps=0.3), Ball(eps=0.3, relative="rms")):
         with pytest.raises(OptionError, match=r"bytes holds several codes a byte.*use --bits, or leave it out"):
-            attacked(tmp_path, packed_product(), data, ball=ball, search=SHORT)
+            attacked(tmp_path, proto, data, ball=ball, search=SHORT)
     options = replace(QUICK, exclude=("bytes",))
-    assert attacked(tmp_path, packed_product(), data, ball=Ball(eps=0.3), search=SHORT, options=options).worst
+    assert attacked(tmp_path, proto, data, ball=Ball(eps=0.3), search=SHORT, options=options).worst
     how = ProbeOptions(radii=(0.1,), removed=(0.5,), draws=2)
     result = faultsim.probe(tmp_path / "net.onnx", how=how, options=QUICK)
     modes = {part.name: {cell.mode for cell in part.cells} for part in result.parts if part.group == "layer"}
     assert modes["float"] == {"gradient", "random", "weights", "units"}
     assert not modes.get("packed")  # a byte of 0 is two codes of -8 steps, and no weight that is gone
+
+
+def test_packed_codes_are_measured_as_the_weights_that_they_are(tmp_path: Path) -> None:
+    data, proto = tiny_nets.samples(40), packed_product()
+    given = {"ball": Ball(eps=0.3), "roles": ("weight",), "search": SHORT, "write": tmp_path / "worst.onnx"}
+    result = attacked(tmp_path, proto, data, options=replace(QUICK, exclude=("first",)), **given)
+    before, after = (numbers(p)["bytes"] for p in (proto, onnx.load(tmp_path / "worst.onnx")))
+    moved = [(after >> shift & 15).astype(float) - (before >> shift & 15) for shift in (0, 4)]
+    size = 0.1 * np.sqrt(sum(np.square(part).sum() for part in moved))  # a step is 0.1
+    assert 0 < size <= 0.3 + 0.1 * np.sqrt(64) / 2
+    change = runtime_score(tmp_path / "worst.onnx", data)[1] - runtime_score(proto, data)[1]
+    assert change == pytest.approx(result.worst.loss_change, rel=1e-4)
+    probed = faultsim.probe(
+        tmp_path / "net.onnx", how=ProbeOptions(radii=(0.1,), removed=(0.5,), draws=2), options=QUICK
+    )
+    modes = {part.name: {cell.mode for cell in part.cells} for part in probed.parts if part.group == "layer"}
+    assert modes["packed"] == {"gradient", "random", "weights", "units"}
 
 
 def test_a_radius_that_measures_nothing_is_refused_before_anything_is_measured(tmp_path: Path) -> None:

@@ -213,7 +213,8 @@ class Entry:
     def whole(self, clean: Clean, faults: Sparse | None) -> dict[str, Array]:
         """Return the boundary under *faults*, all channels, in the deployed graph's layout."""
         site = self.join.site
-        numbers = {} if faults is None else {site: patched(self.flow.initializers[site], faults)}
+        packed = self.flow.packed.get(site)
+        numbers = {} if faults is None else {site: patched(self.flow.initializers[site], faults, packed)}
         inputs = {name: self.types[name] for name in self._whole_feeds}
         outputs = {name: self.types[name] for name in self.boundary}
         piece = self.flow.piece(self._whole_nodes, inputs, outputs, numbers=numbers)

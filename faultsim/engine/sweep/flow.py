@@ -42,10 +42,12 @@ class Flow:
         makers: Position of the node that makes a tensor.
         users: Positions of the nodes that read a tensor, those whose subgraphs read it included.
         reads: What each node reads, its subgraphs included.
+        packed: Initializers whose elements are codes that the file packs several to a byte, with the bits of each.
     """
 
-    def __init__(self, proto: ModelProto) -> None:
+    def __init__(self, proto: ModelProto, packed: Mapping[str, int] | None = None) -> None:
         self.proto = proto
+        self.packed = dict(packed or {})
         self.initializers: dict[str, TensorProto] = {t.name: t for t in proto.graph.initializer}
         nodes: list[NodeProto] = []
         for node in proto.graph.node:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from faultsim.engine.sweep.entry import same, tail
 from faultsim.engine.sweep.flow import Flow, TensorType
@@ -17,6 +18,9 @@ Array = NDArray[Any]
 _ROUNDING = frozenset(
     {"QuantizeLinear", "DynamicQuantizeLinear", "Quant", "BipolarQuant", "QGemm", "Round", "QLinearConv"}
 )
+_NARROW = frozenset({TensorProto.INT2, TensorProto.UINT2, TensorProto.INT4, TensorProto.UINT4})
+_INT8_ACTIVATIONS = 4
+"""The accuracy level of MatMulNBits at which onnxruntime rounds activations."""
 
 
 class Rest:
@@ -36,7 +40,7 @@ class Rest:
         self._opener = opener
         self.nodes, feeds = tail(flow, [waist], output)
         self.feeds = frozenset(feeds)
-        self._rounds = bool({flow.nodes[i].op_type for i in self.nodes} & _ROUNDING)
+        self._rounds = any(_rounds(flow, i) for i in self.nodes)
         self._exact: bool | None = None
 
     @property
@@ -62,7 +66,17 @@ class Rest:
 
     def __call__(self, patch: Mapping[str, Sparse], clean: Clean) -> Array:
         """Return the output under a patch."""
-        numbers = {name: patched(self.flow.initializers[name], faults) for name, faults in patch.items()}
+        flow = self.flow
+        numbers = {one: patched(flow.initializers[one], faults, flow.packed.get(one)) for one, faults in patch.items()}
         inputs = {name: self.types[name] for name in sorted(self.feeds)}
-        piece = self.flow.piece(self.nodes, inputs, {self.output: self.types[self.output]}, numbers=numbers)
+        piece = flow.piece(self.nodes, inputs, {self.output: self.types[self.output]}, numbers=numbers)
         return self._opener(piece, fused=True)({name: clean.plain[name] for name in inputs})[0]
+
+
+def _rounds(flow: Flow, position: int) -> bool:
+    """Whether a node rounds to codes, or may as the MatMulNBits that onnxruntime makes of narrow codes."""
+    node = flow.nodes[position]
+    if node.op_type == "MatMulNBits":
+        return any(a.name == "accuracy_level" and a.i == _INT8_ACTIVATIONS for a in node.attribute)
+    narrow = any(flow.initializers[n].data_type in _NARROW for n in flow.reads[position] if n in flow.initializers)
+    return narrow or node.op_type in _ROUNDING

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -19,6 +20,7 @@ from faultsim.engine.sweep.slices import Channel, Sparse
 from faultsim.engine.sweep.twin import Shown, optimised_twin, same_twin, wild_numbers
 from faultsim.errors import FaultsimError, ModelError
 from faultsim.model import Model
+from faultsim.model.packed import codes_of
 
 Array = NDArray[Any]
 Patch = Mapping[str, Sparse]
@@ -95,7 +97,7 @@ class Router:
     ) -> None:
         self.output = output
         proto = model.with_numbers(numbers) if numbers else model.proto
-        self.flow = Flow(proto)
+        self.flow = Flow(proto, model.program.packed)
         seen = see(model, self.flow, probe, numbers)
         self.types = seen.types
         self._block = rows_at_once(model.device, bytes_per_sample(self.types, self.types), batch_size)
@@ -225,7 +227,10 @@ class Router:
 
     def _stored(self, site: str) -> Array | None:
         tensor = self.flow.initializers.get(site)
-        return None if tensor is None else numpy_helper.to_array(tensor)
+        if tensor is None or site not in self.flow.packed:
+            return None if tensor is None else numpy_helper.to_array(tensor)
+        bits = self.flow.packed[site]
+        return codes_of(numpy_helper.to_array(tensor), bits).astype(ml_dtypes.uint4 if bits == 4 else ml_dtypes.uint2)
 
     def entry(self, site: str) -> Entry | None:
         """Return where the faults of a stored tensor enter; None where they have no place of their own."""

@@ -12,6 +12,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from faultsim.engine.sweep.flow import Flow, TensorType, model_of, value_info
 from faultsim.engine.sweep.join import Join
+from faultsim.model.packed import bytes_of, codes_of
 
 Array = NDArray[Any]
 _SLICE = "/slice"
@@ -26,10 +27,12 @@ class Sparse(NamedTuple):
     values: Array
 
 
-def patched(tensor: TensorProto, faults: Sparse) -> TensorProto:
-    """Return a stored tensor with new numbers at a few elements."""
-    array = numpy_helper.to_array(tensor).copy()
+def patched(tensor: TensorProto, faults: Sparse, bits: int | None = None) -> TensorProto:
+    """Return a stored tensor with new numbers at a few elements, codes of so many *bits* where it packs them."""
+    array = numpy_helper.to_array(tensor)
+    array = array.copy() if bits is None else codes_of(array, bits)
     array.reshape(-1)[faults.indices] = faults.values
+    array = array if bits is None else bytes_of(array, bits)
     fresh = numpy_helper.from_array(array, tensor.name)
     fresh.data_type = tensor.data_type
     return fresh

@@ -23,6 +23,7 @@ from faultsim.engine.sweep.form import Form
 from faultsim.engine.sweep.parts import Opener
 from faultsim.errors import ModelError
 from faultsim.model import Model, exact_codes
+from faultsim.model.values import CODE_BITS, Codes, code_range
 
 Array = NDArray[Any]
 
@@ -82,10 +83,9 @@ def wild_numbers(model: Model, numbers: Mapping[str, Array] | None = None) -> di
         array = (numbers or {}).get(site.name, model.numbers[site.name])
         if array.dtype.kind == "f":
             found[site.name] = (array * np.array(-1.5, array.dtype)).astype(array.dtype)
-        elif array.dtype.kind == "i":
-            found[site.name] = -np.maximum(array, np.iinfo(array.dtype).min + 1)
-        elif array.dtype.kind == "u":
-            found[site.name] = ~array
+        elif isinstance(value := model.program.tensors[site.name], Codes) and value.elem_type in CODE_BITS:
+            low, high = code_range(value.elem_type)  # those of 4 bits come in bytes
+            found[site.name] = -np.maximum(array, low + 1) if low < 0 else (high - array).astype(array.dtype)
     return found
 
 

@@ -86,17 +86,17 @@ def MatMulNBits(
 ) -> Tensor:
     """Product with weights packed in blocks along K, several a byte (com.microsoft MatMulNBits).
 
-    The gradient reaches activations, scales and bias; packed bytes have none.
+    Codes and zero points that come unpacked, one number each (`packed.unpack`), have a gradient; bytes have none.
     """
     blocks = -(-K // block_size)
-    codes = unpacked(b, bits).reshape(N, blocks, block_size)
+    codes = _numbers(b, bits).reshape(N, blocks, block_size)
     scale = scales.reshape(N, blocks, 1)
     if zero_points is None:
         zero = torch.full((), float(1 << (bits - 1)), device=scale.device)
     elif isinstance(zero_points, Tensor) and zero_points.is_floating_point():
         zero = zero_points.reshape(N, blocks, 1)
     else:
-        zero = unpacked(zero_points, bits).reshape(N, -1)[:, :blocks].unsqueeze(-1)
+        zero = _numbers(zero_points, bits).reshape(N, -1)[:, :blocks].unsqueeze(-1)
     if group_index is None:
         weight = ((codes - zero) * scale.float()).reshape(N, -1)[:, :K]
     else:
@@ -118,21 +118,29 @@ def GatherBlockQuantized(
     block_size: int = 128,
     gather_axis: int = 0,
     quantize_axis: int = 1,
+    default_zero: int = 0,
 ) -> Tensor:
-    """Rows of a table quantized in blocks, several codes a byte (com.microsoft GatherBlockQuantized)."""
-    packed = CODE_BITS[code_type(data)] > bits
-    codes = unpacked(data, bits) if packed else carried(data)
+    """Rows of a table quantized in blocks, several codes a byte (com.microsoft GatherBlockQuantized).
+
+    *default_zero* is no attribute of the file: what stands for 0 where bytes without zero points were unpacked.
+    """
+    codes = _numbers(data, bits)
     axis = quantize_axis % codes.ndim
     scale = scales.float().repeat_interleave(block_size, axis).narrow(axis, 0, codes.shape[axis])
     if zero_points is None:
-        codes = codes - (1 << (bits - 1)) if code_type(data) == TensorProto.UINT8 else codes
+        codes = codes - ((1 << (bits - 1)) if code_type(data) == TensorProto.UINT8 else default_zero)
     else:
-        zero = unpacked(zero_points, bits) if packed else carried(zero_points)
+        zero = _numbers(zero_points, bits)
         codes = codes - zero.repeat_interleave(block_size, axis).narrow(axis, 0, codes.shape[axis])
     gather = gather_axis % codes.ndim
     index = wrapped(concrete_index(indices), codes.shape[gather], codes.device)
     rows = (codes * scale).index_select(gather, index.reshape(-1))
     return rows.reshape(*codes.shape[:gather], *index.shape, *codes.shape[gather + 1 :]).to(scales.dtype)
+
+
+def _numbers(given: Number, bits: int) -> Tensor:
+    """Return codes of so many bits, unpacked where their type is wider."""
+    return unpacked(given, bits) if CODE_BITS[code_type(given)] > bits else carried(given)
 
 
 def unpacked(packed: Number, bits: int) -> Tensor:
