@@ -19,7 +19,8 @@ from faultsim.attacks.cells import find_cells, numbers_of
 from faultsim.attacks.curve import Point, Spent, at, deployed_size, draw_curve, radii, values_of
 from faultsim.attacks.options import Ball, Cells, Curve, Search
 from faultsim.attacks.prepare import Prepared, finite
-from faultsim.attacks.worst import GRADIENTS, Found, find, held_to, prove
+from faultsim.attacks.proof import held_to, prove
+from faultsim.attacks.worst import GRADIENTS, Found, find
 from faultsim.constraints import TensorSet
 from faultsim.engine.objective import NetworkObjective
 from faultsim.errors import OptionError
