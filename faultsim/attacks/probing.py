@@ -18,6 +18,7 @@ from faultsim.attacks.ball import asked, is_packed
 from faultsim.attacks.prepare import Prepared
 from faultsim.attacks.probe_options import ProbeOptions
 from faultsim.attacks.real import real_values, zero_code
+from faultsim.attacks.recurrent_units import Recurrent, recurrent_layer, take_out
 from faultsim.constraints import NoMaximiserError, TensorSet
 from faultsim.corruption import Stored
 from faultsim.engine.objective import NetworkObjective
@@ -91,7 +92,8 @@ def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iter
     The radius of every tensor is the same part of its own L2 norm, where the options say no other; biases count as
     tensors of their own. Removed
     weights are set to 0 (codes to their zero point), drawn without replacement; a removed unit loses its row of the
-    weight and its elements of every other tensor of the layer that has one for each unit.
+    weight and its elements of every other tensor of the layer that has one for each unit; one of a recurrent layer the
+    rows and elements of all its gates (`recurrent_units`).
 
     Args:
         prepared: What the probe stands on; scores are of the search's samples.
@@ -153,12 +155,15 @@ def removed(
     """
     stored = {name: one for name, one in stored.items() if not is_packed(one, model)}
     gone: dict[str, NDArray[np.int64]] = {}
+    recurrent: dict[str, Recurrent | None] = {}
     for one in stored.values():
         site = one.site
         if units and _has_units(one) and site.layer not in gone:
-            count = site.shape[site.channel_axis]
+            recurrent[site.layer] = layer = recurrent_layer(site.layer, stored.values(), model)
+            count = site.shape[site.channel_axis] if layer is None else layer.units
             rng = generator(seed, draw, "units", site.layer)
-            gone[site.layer] = rng.permutation(count)[: max(1, round(share * count))]
+            drawn = [rng.permutation(count) for _ in range(1 if layer is None else layer.directions)]
+            gone[site.layer] = np.stack(drawn)[:, : max(1, round(share * count))]
     numbers = {}
     for name, one in stored.items():
         site, values = one.site, one.values.copy()
@@ -168,11 +173,13 @@ def removed(
                 rng = generator(seed, draw, "weights", name)
                 taken = rng.permutation(site.elements)[: max(1, round(share * site.elements))]
                 values.reshape(-1)[taken] = zero.reshape(-1)[taken]
+        elif (layer := recurrent.get(site.layer)) is not None:
+            values = take_out(values, zero, one, layer, gone[site.layer])
         elif site.layer in gone:
             axis = _unit_axis(one, stored)
             if axis is not None:
                 place = [slice(None)] * values.ndim
-                place[axis] = gone[site.layer]  # type: ignore[call-overload]
+                place[axis] = gone[site.layer][0]
                 values[tuple(place)] = zero[tuple(place)]
         numbers[name] = values
     return numbers
