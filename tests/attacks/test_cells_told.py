@@ -15,6 +15,7 @@ from faultsim.attacks import Ball, Cells, Curve, ProbeOptions, Search
 from faultsim.attacks import cells as module
 from faultsim.attacks import write as writing
 from faultsim.errors import DataError, ModelError, OptionError
+from faultsim.report.attack_rows import cell_lines
 from faultsim.results.attack import AttackResult
 from faultsim.search.bits import worst_cells
 from faultsim.search.bits.ledger import CellRow
@@ -165,3 +166,17 @@ def test_no_file_is_left_where_it_cannot_be_scored_again(tmp_path: Path, monkeyp
     result = attacked(tmp_path, proto, data, cells=Cells(count=1), search=SHORT, write=tmp_path / "worst.onnx")
     assert any("cannot be run" in note for note in result.notes)
     assert not (tmp_path / "worst.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "needed", "spent", "told"),
+    [(3, 2, True, False), (3, 3, True, False), (9, 2, True, True), (9, 2, False, False)],
+)
+def test_a_budget_that_ended_before_is_told_of_numbers_that_were_not_tried_alone(
+    asked: int, needed: int, spent: bool, told: bool
+) -> None:
+    result = faultsim.attack("digits_int8", cells=Cells(count=3), options=replace(QUICK, limit=40), search=SHORT)
+    assert [one.cells for one in result.cells.points][-1] == 3
+    cells = result.cells.model_copy(update={"asked": asked, "needed": needed, "spent": spent})
+    lines = [text for text, _ in cell_lines(result.model_copy(update={"cells": cells}), 200)]
+    assert any(f"the budget ended before {asked}" in line for line in lines) is told
