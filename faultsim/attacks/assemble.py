@@ -10,7 +10,8 @@ from faultsim.attacks.curve import Point, Radii
 from faultsim.attacks.options import Cells, Curve
 from faultsim.attacks.prepare import Prepared, finite
 from faultsim.attacks.probing import Measured, Part
-from faultsim.attacks.worst import ROUNDOFF, Found, Proof, Scored
+from faultsim.attacks.proof import ROUNDOFF, Proof
+from faultsim.attacks.worst import Found, Scored
 from faultsim.engine.summary import interval
 from faultsim.results.attack import (
     AttackCells,

@@ -85,7 +85,7 @@ class FoundCells:
         gradients: Gradients in all.
         forwards: Forward passes of the search.
         nonfinite: Corruptions tried with an output that is not finite.
-        spent: Whether the search ended for want of gradients or forward passes.
+        spent: Whether the search was cut short for want of gradients or forward passes.
         stopped: Whether the user ended it.
     """
 
@@ -159,7 +159,7 @@ def find_cells(prepared: Prepared, cells: Cells, search: Search, *, seed: int) -
         gradients=found.gradients,
         forwards=found.forwards,
         nonfinite=found.nonfinite,
-        spent=found.forwards + aim.passes > most or found.gradients >= gradients,
+        spent=found.cut,
         stopped=prepared.stopped(),
     )
 

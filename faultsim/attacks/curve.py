@@ -10,7 +10,8 @@ import numpy as np
 from faultsim.attacks.ball import Corruptions, size_of
 from faultsim.attacks.options import Curve, Search
 from faultsim.attacks.prepare import Prepared
-from faultsim.attacks.worst import Found, chosen, find, prove
+from faultsim.attacks.proof import prove, refuted
+from faultsim.attacks.worst import Found, chosen, find
 from faultsim.constraints import Tensors, TensorSet
 from faultsim.engine.objective import NetworkObjective
 from faultsim.errors import DeviceError, OptionError
@@ -202,7 +203,13 @@ def radii(
             )
         )
     prepared.tell("critical radii", len(groups), len(groups))
-    return _at_most_its_layers(found) if nested else found
+    return [_held_to_found(one) for one in (_at_most_its_layers(found) if nested else found)]
+
+
+def _held_to_found(one: Radii) -> Radii:
+    """Return radii without their proofs, and why, where something that was found in the same set lies beyond one."""
+    why_not = refuted(one.worst)
+    return one._replace(worst=one.worst._replace(proven=0.0, proofs=()), why_not=why_not) if why_not else one
 
 
 def _at_most_its_layers(found: list[Radii]) -> list[Radii]:

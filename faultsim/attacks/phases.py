@@ -19,7 +19,8 @@ from faultsim.attacks.cells import find_cells, numbers_of
 from faultsim.attacks.curve import Point, Spent, at, deployed_size, draw_curve, radii, values_of
 from faultsim.attacks.options import Ball, Cells, Curve, Search
 from faultsim.attacks.prepare import Prepared, finite
-from faultsim.attacks.worst import GRADIENTS, Found, find, held_to, prove
+from faultsim.attacks.proof import held_to, prove
+from faultsim.attacks.worst import GRADIENTS, Found, find
 from faultsim.constraints import TensorSet
 from faultsim.engine.objective import NetworkObjective
 from faultsim.errors import OptionError
@@ -146,8 +147,8 @@ def over_curve(prepared: Prepared, ball: Ball | None, curve: Curve, search: Sear
     for one in found:
         if one.size is not None and one.size > 1 + _ROUNDED:
             prepared.notes.append(
-                f"Rounded to the stored numbers the corruption at the critical radius of {one.name} is {one.size:.3g} "
-                "times as large as it: what breaks the accuracy lies outside of the set."
+                f"Rounded to the stored numbers the corruption at the critical radius of {one.name} is "
+                f"{_larger(one.size)} it: what breaks the accuracy lies outside of the set."
             )
     own = 1.0 if ball is None else ball.eps
     said = "numbers" if curve.over == "n" else "radii of the device" if ball is None else _unit(ball)
@@ -213,12 +214,17 @@ def _rounded(size: float | None, where: str = "") -> list[str]:
     """Return what a reader must know of a corruption that is so many radii large as it is deployed."""
     if size is not None and size > 1 + _ROUNDED:
         return [
-            f"Rounded to the stored numbers the worst corruption{where} is {size:.3g} times as large as eps: the "
-            "format holds nothing between."
+            f"Rounded to the stored numbers the worst corruption{where} is {_larger(size)} eps: the format holds "
+            "nothing between."
         ]
     if size == 0:
         return [f"The set{where} is finer than the stored numbers: every corruption tried rounds to no change."]
     return []
+
+
+def _larger(size: float) -> str:
+    """Return by how much a corruption of more than a radius is larger: to a tenth of a percent below two radii."""
+    return f"{100 * (size - 1):.1f} % larger than" if size < 2 else f"{size:.3g} times as large as"
 
 
 def _rounded_points(prepared: Prepared, unit: Corruptions, curve: Curve, points: Sequence[Point]) -> list[str]:

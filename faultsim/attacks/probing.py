@@ -18,11 +18,13 @@ from faultsim.attacks.ball import asked
 from faultsim.attacks.prepare import Prepared
 from faultsim.attacks.probe_options import ProbeOptions
 from faultsim.attacks.real import real_values, zero_code
+from faultsim.attacks.recurrent_units import Recurrent, recurrent_layer, take_out
 from faultsim.constraints import NoMaximiserError, TensorSet
 from faultsim.corruption import Stored
 from faultsim.engine.objective import NetworkObjective
 from faultsim.engine.summary import share_interval
 from faultsim.metrics import Tally
+from faultsim.model import Model
 from faultsim.rng import generator
 
 _THIRDS = ("first third", "middle third", "last third")
@@ -91,7 +93,8 @@ def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iter
     The radius of every tensor is the same part of its own L2 norm, where the options say no other; biases count as
     tensors of their own. Removed
     weights are set to 0 (codes to their zero point), drawn without replacement; a removed unit loses its row of the
-    weight and its elements of every other tensor of the layer that has one for each unit.
+    weight and its elements of every other tensor of the layer that has one for each unit; one of a recurrent layer the
+    rows and elements of all its gates (`recurrent_units`).
 
     Args:
         prepared: What the probe stands on; scores are of the search's samples.
@@ -137,7 +140,7 @@ def probe_parts(prepared: Prepared, options: ProbeOptions, *, seed: int) -> Iter
 
 
 def removed(
-    stored: Mapping[str, Stored], share: float, seed: int, draw: int, *, units: bool
+    stored: Mapping[str, Stored], share: float, seed: int, draw: int, *, units: bool, model: Model | None = None
 ) -> dict[str, NDArray[Any]]:
     """Return the numbers of tensors with a share of their weights or units removed, at least one of each.
 
@@ -149,15 +152,21 @@ def removed(
         seed: Of the draw.
         draw: Its number.
         units: Whether whole output units go, and not single weights.
+        model: The model, which tells the units of recurrent layers; None where there are none.
     """
     stored = {name: one for name, one in stored.items() if not one.site.packed}
     gone: dict[tuple[str, int], NDArray[np.int64]] = {}  # a layer's tensors need not have as many units each
+    recurrent: dict[str, Recurrent | None] = {}
     for one in stored.values():
         site = one.site
         if units and _has_units(one):
-            count = site.shape[site.channel_axis]
+            if site.layer not in recurrent:
+                recurrent[site.layer] = recurrent_layer(site.layer, stored.values(), model)
+            layer = recurrent[site.layer]
+            count = site.shape[site.channel_axis] if layer is None else layer.units
             rng = generator(seed, draw, "units", site.layer)
-            gone[site.layer, count] = rng.permutation(count)[: max(1, round(share * count))]
+            drawn = [rng.permutation(count) for _ in range(1 if layer is None else layer.directions)]
+            gone[site.layer, count] = np.stack(drawn)[:, : max(1, round(share * count))]
     numbers = {}
     for name, one in stored.items():
         site, values = one.site, one.values.copy()
@@ -167,11 +176,13 @@ def removed(
                 rng = generator(seed, draw, "weights", name)
                 taken = rng.permutation(site.elements)[: max(1, round(share * site.elements))]
                 values.reshape(-1)[taken] = zero.reshape(-1)[taken]
+        elif (layer := recurrent.get(site.layer)) is not None:
+            values = take_out(values, zero, one, layer, gone[site.layer, layer.units])
         else:
             axis = _unit_axis(one)
             hit = None if axis is None else gone.get((site.layer, site.shape[axis]))
             if axis is not None and hit is not None:
-                np.moveaxis(values, axis, 0)[hit] = np.moveaxis(zero, axis, 0)[hit]
+                np.moveaxis(values, axis, 0)[hit[0]] = np.moveaxis(zero, axis, 0)[hit[0]]
         numbers[name] = values
     return numbers
 
@@ -259,5 +270,5 @@ def _removed(
     prepared: Prepared, stored: Mapping[str, Stored], share: float, seed: int, draw: int, *, units: bool
 ) -> Tally:
     numbers = prepared.setting.fault_free()
-    numbers.update(removed(stored, share, seed, draw, units=units))
+    numbers.update(removed(stored, share, seed, draw, units=units, model=prepared.setting.model))
     return prepared.search.score(numbers)

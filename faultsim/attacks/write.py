@@ -47,7 +47,8 @@ def write_model(setting: Setting, numbers: Mapping[str, NDArray[Any]], target: P
         ModelError: If a number does not fit the file (an analog value behind an integer code).
     """
     for name, values in numbers.items():
-        nans = int(np.isnan(values.astype(np.float64)).sum())
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            nans = int(np.isnan(values.astype(np.float64)).sum())
         if nans:
             raise OptionError(
                 f"-o {target}: {name} would hold {nans} NaN, and a file with one is not read as a model; leave "

@@ -53,6 +53,8 @@ class Design(Protocol):
 
     most: int
     """Trials that it can ask for at most."""
+    whole: int
+    """Those of the whole campaign: more than `most` where this is a shard of it."""
 
     def shares(self, trials: Ints) -> bool:
         """Return whether any of *trials* is one that it may ask for."""
@@ -86,6 +88,7 @@ class Fixed:
         sizes = [part.population for part in draws.population.strata]
         counts = [trials] if draws.replacement else proportional(sizes, trials, least=LEAST)
         order = interleaved(draws, counts, [0] * len(sizes))
+        self.whole = len(order)
         self._order = order if shard is None else order[shard.number - 1 :: shard.of]
         if shard is not None and not len(self._order):
             raise OptionError(
@@ -142,7 +145,7 @@ class TwoPhase:
         self._orders = [interleaved(draws, self._counts, [0] * strata)]
         self._rest = trials - asked
         self._asked = False
-        self.most = trials
+        self.most = self.whole = trials
 
     def shares(self, trials: Ints) -> bool:
         """See `Design`; which trials the second phase takes is not known yet."""
@@ -195,7 +198,7 @@ class Sequential:
 
     def __init__(self, draws: Draws, rule: StopRule, most: int) -> None:
         check_trials(draws, most)
-        self._rule, self.most = rule, most
+        self._rule, self.most, self.whole = rule, most, most
         self._run = make_sequence(rule, None if draws.replacement else draws.population.faults)
         self._upto, self._looks, self._met = 0, 0, False
 

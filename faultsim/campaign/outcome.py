@@ -42,7 +42,8 @@ class Facts:
 
     Attributes:
         ended: Its trials, and what became of the stop rule.
-        planned: Trials asked for.
+        planned: Trials asked for, of all shards.
+        own: Those of this shard.
         plan: Where that number comes from.
         interrupted: Whether Ctrl-C ended it.
         computed: Trials of this run.
@@ -57,6 +58,7 @@ class Facts:
 
     ended: Ended
     planned: int
+    own: int
     plan: str
     interrupted: bool
     computed: int
@@ -123,7 +125,7 @@ def make_result(
         worst=_worst(prepared, rows, campaign),
         screen=None if screen is None else screen.info(),
         stop=_stop(campaign, facts.ended, len(rows)),
-        stopped=f"interrupted after {len(rows):,} of {facts.planned:,} trials" if facts.interrupted else None,
+        stopped=f"interrupted after {len(rows):,} of {facts.own:,} trials" if facts.interrupted else None,
         paired=paired,
         agreement=agreement_entry(setting),
         notes=(*_notes(prepared, campaign, facts, overall.critical.unseen, mixed="batch_size" in what.parts), *said),

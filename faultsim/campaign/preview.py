@@ -52,7 +52,7 @@ def preview(
         other = None if paired_with is None else read_other(paired_with, campaign_identity(planned.prepared))
         if other is not None:
             check_shared(other, planned.prepared, planned.design)
-        draws, most = planned.prepared.draws, planned.design.most
+        draws, most, whole = planned.prepared.draws, planned.design.most, planned.design.whole
         population = draws.population
         yield f"population  {population.faults:,} stored bits of {len(population.regions)} tensors"
         for one in population.regions[:_MOST_SHOWN]:
@@ -60,10 +60,13 @@ def preview(
         if len(population.regions) > _MOST_SHOWN:
             yield f"  and {len(population.regions) - _MOST_SHOWN} more"
         yield from _strata(population)
-        yield from _wrapped(f"trials      {most:,}: {planned.plan}")
+        shard = campaign.shard
+        part = "" if shard is None else f"shard {shard.number}/{shard.of} of {whole:,} trials, "
+        yield from _wrapped(f"trials      {most:,}: {part}{planned.plan}")
         if campaign.rule is None and not draws.replacement:
-            half = margin_of(most, population=population.faults, level=options.level)
-            yield f"            a half-width of about {half:.2g} at a rate of one half, less elsewhere"
+            half = margin_of(whole, population=population.faults, level=options.level)
+            united = "" if shard is None else "all shards together: "
+            yield f"            {united}a half-width of about {half:.2g} at a rate of one half, less elsewhere"
         if other is not None:
             yield from _wrapped(f"paired      with the {len(other.rows):,} trials of {paired_with}")
         yield from _wrapped(_expected(planned, campaign, most))

@@ -195,7 +195,8 @@ def _run(
             used = of_trials(table, ended.trials)
             facts = Facts(
                 ended=ended,
-                planned=design.most,
+                planned=design.whole,
+                own=design.most,
                 plan=planned.plan,
                 interrupted=interrupted,
                 computed=len(table) - begun,

@@ -2,5 +2,6 @@
 
 from faultsim.certify.certificate import Certificate, NotCertifiedError
 from faultsim.certify.certify import certify, is_coarse
+from faultsim.certify.guard import Deployed
 
-__all__ = ["Certificate", "NotCertifiedError", "certify", "is_coarse"]
+__all__ = ["Certificate", "Deployed", "NotCertifiedError", "certify", "is_coarse"]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from faultsim.certify.budget import Budget
 from faultsim.certify.certificate import Certificate, NotCertifiedError
+from faultsim.certify.guard import Deployed, Guard, without_rules
 from faultsim.certify.head import PROBABILITIES, head_of
 from faultsim.certify.tape import EXACT, Tape, check_range
 from faultsim.certify.totals import Totals, View
@@ -36,6 +37,7 @@ def certify(
     probabilities: bool = False,
     roundoff: float = EXACT,
     effort: int = EFFORT,
+    deployed: Deployed | None = None,
 ) -> Certificate:
     """Bound mean cross-entropy and top-1 accuracy over every corruption of a set.
 
@@ -56,6 +58,8 @@ def certify(
         roundoff: Unit roundoff of the arithmetic to cover, at least 2^-53: 2^-24 for a network that runs in float32
             (sums of products in any order; not Winograd's or a Fourier transform's convolutions).
         effort: Most numbers of a Jacobian, a sample, that one tensor's bounds may take; more is sharper and slower.
+        deployed: Runs the network as it is deployed, on *stored*, and returns *output*; where None the model itself
+            does, in float64 where no *roundoff* is covered.
 
     Returns:
         The certificate; with ``proven`` False and ``why_not`` where there is none.
@@ -65,7 +69,9 @@ def certify(
         >>> found.proven, found.loss_increase_upper, found.accuracy_lower  # doctest: +SKIP
     """
     try:
-        return _certify(model, stored, constraint, samples, output, probabilities, max(roundoff, EXACT), effort)
+        return _certify(
+            model, stored, constraint, samples, output, probabilities, max(roundoff, EXACT), effort, deployed
+        )
     except NotCertifiedError as error:
         return Certificate(why_not=str(error))
 
@@ -79,6 +85,7 @@ def _certify(
     probabilities: bool,
     roundoff: float,
     effort: int,
+    deployed: Deployed | None,
 ) -> Certificate:
     name = model.output_names[0] if output is None else output
     _check_set(model, stored, constraint, name)
@@ -95,7 +102,9 @@ def _certify(
         for key in constraint.names:
             numbers = torch.from_numpy(np.abs(np.asarray(stored[key].values, dtype=np.float64)).reshape(-1))
             check_range(numbers + budget.radius(key), f"tensor {key!r}")
-    totals = Totals(budget, head)
+    totals, predicted = Totals(budget, head), []
+    exact = roundoff <= EXACT
+    guard = Guard(deployed or without_rules(model, stored, name, exact=exact), head, exact=exact)
     for feeds, given in samples:
         labels = torch.from_numpy(np.array(given, dtype=np.int64).reshape(-1))
         views: list[View] = []
@@ -103,9 +112,14 @@ def _certify(
             tape = Tape(budget, len(labels), roundoff, effort, chords, views[0].tape if views else None)
             logits = _rows(trace(model, stored, feeds, tape, name, head), len(labels), name)
             views.append(View(tape, logits))
-        _check(views[0].logits.detach(), labels, probabilities)
+        logits = views[0].logits.detach()
+        _check(logits, labels, probabilities)
+        guard.check(feeds, logits)
+        predicted.append(logits.argmax(1))
         totals.add(views, labels)
-    return totals.certificate()
+    certificate = totals.certificate()
+    guard.check_stable(certificate, predicted)
+    return certificate
 
 
 def _check(value: Tensor, labels: Tensor, probabilities: bool) -> None:

@@ -4,6 +4,7 @@ Nodes that none reaches run in the graph's own types where bounds cover the roun
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from faultsim.certify.tape import Param, Tape
 from faultsim.corruption import Stored
 from faultsim.errors import ModelError
 from faultsim.model import Model
-from faultsim.model.nodes import Node
+from faultsim.model.nodes import Graph, Node, needs
 from faultsim.model.run import Execution
 from faultsim.model.values import Codes, Value, from_numpy
 
@@ -47,11 +48,11 @@ class Tracer:
             return compute(arguments)
         for value in arguments:
             check_width(self.tape, node, value)
-        inputs = [_wide(value) for value in arguments]
+        inputs = [widened(value) for value in arguments]
         if node is self.ends:
             return self._end(node, inputs)
         if not reached:
-            return [_wide(value) for value in compute(inputs)]
+            return [widened(value) for value in compute(inputs)]
         if node.op is None:
             return self._inside(node, compute(inputs))
         rule = RULES.get(node.op_type) if node.domain == "" else None
@@ -74,6 +75,8 @@ class Tracer:
         if not isinstance(x, Tensor):
             raise refuse(node, "its input is no tensor of floats")
         axis = int(node.attributes.get("axis", 1 if node.opset < 13 else -1))
+        if node.op_type != "Sigmoid" and axis % x.ndim == 0:
+            raise refuse(node, "its distributions lie along the samples' axis, which couples the samples")
         whole = x.numel() == x.shape[0] * (1 if node.op_type == "Sigmoid" else x.shape[axis])
         if not whole:
             raise refuse(node, f"outputs of shape {tuple(x.shape)} are not one distribution a sample")
@@ -121,7 +124,7 @@ def trace(
     execution = Execution(model.program, tensors, device=torch.device("cpu"), interceptor=tracer)
     try:
         with torch.enable_grad():
-            found = dict(zip(graph.output_names, execution.run(graph, values), strict=True))[output]
+            (found,) = execution.run(_leading_to(graph, output), values)
     except ModelError as error:
         raise NotCertifiedError(f"the graph does not run in float64, in which bounds are computed: {error}") from error
     if not isinstance(found, Tensor):
@@ -129,7 +132,18 @@ def trace(
     return found if found.dtype == torch.float64 else found.double()
 
 
-def _wide(value: Value) -> Value:
+def _leading_to(graph: Graph, output: str) -> Graph:
+    """Return the graph of one output: nodes that nothing of it depends on can be anything."""
+    wanted, kept = {output}, []
+    for node in reversed(graph.nodes):
+        if wanted & set(node.outputs):
+            kept.append(node)
+            wanted |= needs(node)
+    return replace(graph, nodes=kept[::-1], output_names=(output,))
+
+
+def widened(value: Value) -> Value:
+    """Return a float tensor in float64, and everything else as it is."""
     if isinstance(value, Codes) or not isinstance(value, Tensor) or not value.is_floating_point():
         return value
     return value if value.dtype == torch.float64 else value.double()

@@ -37,7 +37,7 @@ def command(shards: tuple[Path, ...], out: Path) -> int:
     for note in found.notes:
         click.echo(f"note: {note}")
     twice = f", {found.duplicates:,} of them more than once" if found.duplicates else ""
-    count = len(paths)
+    count = len({path.resolve() for path in paths})  # one given twice is one
     click.echo(f"{found.path}: {found.rows:,} trials of {count} shard{'' if count == 1 else 's'}{twice}")
     click.echo("now run the campaign's command once more, without --shard, on this journal: it gives the result")
     return 0

@@ -22,6 +22,7 @@ def two_classes(outputs: Any, *, output_is_probability: bool) -> Any:
     """
     if outputs.dtype in (torch.int64, torch.bool, np.int64, np.bool_):
         raise DataError(f"outputs of type {outputs.dtype}, one a sample, are classes, no scores: give --task class-ids")
-    first = 1 - outputs if output_is_probability else outputs * 0
+    with np.errstate(invalid="ignore"):  # an infinite output makes both not finite
+        first = 1 - outputs if output_is_probability else outputs * 0
     parts = (first, outputs)
     return torch.cat(parts, -1) if isinstance(outputs, torch.Tensor) else np.concatenate(parts, axis=-1)

@@ -140,7 +140,8 @@ def _verdict(cells: AttackCells, result: AttackResult) -> str:
     last = next(one for one in cells.points if one.cells == cells.needed)
     each = f"{last.forwards / cells.needed:,.0f} forward passes and {last.gradients / cells.needed:.1f} gradients each"
     if cells.until_accuracy is None:
-        fewer = f"; the budget ended before {cells.asked:,}" if cells.spent and cells.needed < cells.asked else ""
+        tried = max(one.cells for one in cells.points)
+        fewer = f"; the budget ended before {cells.asked:,}" if cells.spent and tried < cells.asked else ""
         return f"the worst found: {changed}, {each}; found, not proven{fewer}"
     if cells.reached:
         return f"{changed} reach {percent(cells.until_accuracy)}, {each}; fewer may do: found, not proven"

@@ -103,7 +103,7 @@ def _sampled(result: InjectionResult, width: int) -> Iterable[Line]:
     if result.stratify != "none":
         said.append(f"{counted(len(result.strata), 'stratum', 'strata')} by {result.stratify}, {result.allocation}")
     if result.shard is not None:
-        said.append(f"shard {result.shard} alone: unite all shards with 'faultsim merge'")
+        said.append(f"shard {result.shard} of them alone: unite all shards with 'faultsim merge'")
     found = block("sampled", said, width)
     if result.stop is not None:
         said = [f"{result.stop.rule}, at most {counted(result.planned, 'trial')}: {result.stop.words}"]

@@ -191,7 +191,7 @@ class AttackCells(Section):
     nonfinite: Count
     """Corruptions tried with an output that is not finite."""
     spent: bool
-    """Whether the search ended for want of gradients or forward passes: more of them may find worse."""
+    """Whether the search was cut short for want of gradients or forward passes: more of them may find worse."""
     points: tuple[CellsPoint, ...]
     changed: tuple[ChangedCell, ...]
 

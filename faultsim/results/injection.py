@@ -187,7 +187,7 @@ class InjectionResult(Shown):
     replacement: bool
     """Whether two trials could be the same; else no fault was drawn twice and the intervals know it."""
     planned: Annotated[int, Field(ge=1)]
-    """Trials asked for, or most trials of a stop rule."""
+    """Trials asked for, those of all shards together, or most trials of a stop rule."""
     plan: str
     """Where that number comes from, in words."""
     trials: Annotated[int, Field(ge=1)]

@@ -1,5 +1,6 @@
 """What an attack keeps and says: after Ctrl-C, of figures of each size, of outputs and files that hold no number."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import faultsim
 from faultsim.attacks import Ball, Cells, Curve, ProbeOptions, Search
 from faultsim.attacks import cells as module
 from faultsim.attacks import write as writing
+from faultsim.attacks.phases import _rounded
 from faultsim.errors import DataError, ModelError, OptionError
+from faultsim.report.attack_rows import cell_lines
 from faultsim.results.attack import AttackResult
 from faultsim.search.bits import worst_cells
 from faultsim.search.bits.ledger import CellRow
@@ -165,3 +168,35 @@ def test_no_file_is_left_where_it_cannot_be_scored_again(tmp_path: Path, monkeyp
     result = attacked(tmp_path, proto, data, cells=Cells(count=1), search=SHORT, write=tmp_path / "worst.onnx")
     assert any("cannot be run" in note for note in result.notes)
     assert not (tmp_path / "worst.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "needed", "spent", "told"),
+    [(3, 2, True, False), (3, 3, True, False), (9, 2, True, True), (9, 2, False, False)],
+)
+def test_a_budget_that_ended_before_is_told_of_numbers_that_were_not_tried_alone(
+    asked: int, needed: int, spent: bool, told: bool
+) -> None:
+    result = faultsim.attack("digits_int8", cells=Cells(count=3), options=replace(QUICK, limit=40), search=SHORT)
+    assert [one.cells for one in result.cells.points][-1] == 3
+    cells = result.cells.model_copy(update={"asked": asked, "needed": needed, "spent": spent})
+    lines = [text for text, _ in cell_lines(result.model_copy(update={"cells": cells}), 200)]
+    assert any(f"the budget ended before {asked}" in line for line in lines) is told
+
+
+def test_a_signalling_nan_is_refused_in_a_file_without_a_warning(tmp_path: Path) -> None:
+    held = np.array([0x7FA00000], np.uint32).view(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(OptionError, match="w would hold 1 NaN"):
+            writing.write_model(None, {"w": held}, tmp_path / "worst.onnx")
+
+
+@pytest.mark.parametrize(
+    ("size", "told"), [(1.003, "0.3 % larger than eps"), (1.27, "27.0 % larger"), (3.5, "3.5 times as large as eps")]
+)
+def test_a_corruption_that_rounding_enlarges_is_never_told_as_one_times(size: float, told: str) -> None:
+    (note,) = _rounded(size)
+    assert told in note
+    assert "1 times" not in note
+    assert not _rounded(1.0005)

@@ -134,9 +134,9 @@ def test_a_layer_alone_may_move_as_many_numbers_as_it_has_where_all_share(tmp_pa
 
     plain = phases.asked
 
-    def asked(stored, ball, model):
+    def asked(stored, ball):
         seen[",".join(stored)] = ball.n
-        return plain(stored, ball, model)
+        return plain(stored, ball)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(phases, "asked", asked)

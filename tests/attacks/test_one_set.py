@@ -14,7 +14,8 @@ from linear import QUICK, attacked, cross_entropy, numbers, runtime_score, two_c
 import faultsim
 import faultsim.attacks
 from faultsim.attacks import Ball, Search, StoppedEarlyError, attack
-from faultsim.attacks.worst import Found, Proof, Scored, held_to
+from faultsim.attacks.proof import Proof, held_to
+from faultsim.attacks.worst import Found, Scored
 from faultsim.certify import Certificate
 from faultsim.errors import FaultsimError, OptionError
 from faultsim.search import Score

@@ -144,6 +144,17 @@ def test_shards_are_merged_by_command(faultsim: Callable[..., Outcome], net: Tin
     assert found == wanted
 
 
+def test_a_shard_is_shown_beside_the_whole(faultsim: Callable[..., Outcome], net: Tiny, tmp_path: Path) -> None:
+    one = ("campaign", net.path, "--trials", 60, "--shard", "1/3")
+    dry = faultsim(*one, "--dry-run").out
+    assert "trials      20: shard 1/3 of 60 trials, as asked for" in dry
+    assert "all shards together: a half-width of about" in dry
+    shown = " ".join(faultsim(*one, "-q", "-o", tmp_path / "s1").out.split())
+    assert "20 trials (none twice)" in shown
+    assert "60 trials planned: as asked for" in shown
+    assert "shard 1/3 of them alone: unite all shards" in shown
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -303,3 +303,11 @@ def test_the_default_number_of_trials_is_leveugles(net: Tiny) -> None:
 def test_rows_do_not_name_a_machine(net: Tiny, tmp_path: Path) -> None:
     injected(net.path, tmp_path / "j", trials=10)
     assert str(tmp_path) not in (tmp_path / "j").read_text()
+
+
+def test_a_shard_says_how_many_trials_the_whole_campaign_has() -> None:
+    model, third = find_model("digits"), Shard(number=2, of=3)
+    whole, part = (injected(model, limit=20, margin=0.15, **given) for given in ({}, {"shard": third}))
+    assert part.planned == whole.planned == whole.trials
+    assert part.plan == whole.plan
+    assert part.trials in (whole.trials // 3, whole.trials // 3 + 1)

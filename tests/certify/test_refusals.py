@@ -207,6 +207,41 @@ def test_a_variance_that_may_become_negative_is_refused() -> None:
     assert certify(loaded, held, Global(("s", "b", "m"), LpL0(2, 0.06)), samples).proven
 
 
+def test_a_distribution_over_the_samples_is_refused() -> None:
+    """As many samples as classes: the axes look alike."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Softmax", ["h"], ["y"], "ends", axis=0)]
+    loaded = load_model(
+        model(
+            nodes,
+            {"w": np.random.default_rng(1).standard_normal((6, 4)).astype(np.float32)},
+            inputs={"x": (TensorProto.FLOAT, ("N", 6))},
+            outputs={"y": (TensorProto.FLOAT, ("N", 4))},
+        )
+    )
+    found = certify(loaded, stored(loaded), Global(("w",), LpL0(2, 1e-3)), [({"x": X}, Y)], probabilities=True)
+    assert "'ends' (Softmax): its distributions lie along the samples' axis" in found.why_not
+
+
+def test_a_number_to_pad_with_that_may_move_is_refused() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Pad", ["h", "around", "by"], ["y"], "pad"),
+    ]
+    loaded = load_model(
+        model(
+            nodes,
+            {"w": np.ones((6, 3), np.float32), "around": np.array([0, 0, 0, 1]), "by": np.float32(0.5)},
+            inputs={"x": (TensorProto.FLOAT, ("N", 6))},
+            outputs={"y": (TensorProto.FLOAT, ("N", 4))},
+        )
+    )
+    held = {name: Stored(loaded.site(name), loaded.site(name).format, loaded.numbers[name]) for name in ("w", "by")}
+    samples = [({"x": X}, Y)]
+    assert certify(loaded, held, Global(("w",), LpL0(2, 1e-3)), samples).proven
+    found = certify(loaded, held, Global(("w", "by"), LpL0(2, 1e-3)), samples)
+    assert "'pad' (Pad): the parameter 'by' is used in a way" in found.why_not
+
+
 @pytest.mark.parametrize(("eps", "size", "where"), [(4e38, 1e-9, "tensor 'w'"), (1e19, 1e20, "'first'")])
 def test_a_set_that_may_overflow_float32_is_not_proven(eps: float, size: float, where: str) -> None:
     """In float64 nothing overflows; the deployed network would give infinities, where no bound holds."""

@@ -65,3 +65,9 @@ def test_a_merge_that_fails_leaves_no_folder_of_its_own(there: bool, faultsim, s
         assert out.exists() == out.parent.exists() == there
     if there:
         assert list(out.iterdir()) == []
+
+
+def test_a_shard_given_twice_is_one(faultsim, shards, tmp_path: Path) -> None:
+    outcome = faultsim("merge", shards[0], shards[0], "-o", tmp_path / "whole")
+    assert outcome.code == 0, outcome.err
+    assert "3 trials of 1 shard, 3 of them more than once" in outcome.out

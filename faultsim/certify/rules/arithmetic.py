@@ -3,26 +3,26 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from faultsim.certify.rules.base import Compute, finish, no_param, refuse, rule, summing
+from faultsim.certify.rules.base import Compute, aligned, finish, no_param, refuse, rule, summing
 from faultsim.certify.tape import Tape
 from faultsim.model.nodes import Node
 
 
-@rule("Add", "Sub", "Sum", "Neg")
+@rule("Add", "Sub", "Sum", "Neg", "Mean")
 def add(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list[Any]:
-    """Terms with a sign each; one that is stored may move."""
+    """Terms with a sign each, or a share of a mean; one that is stored may move."""
     y = compute(arguments)[0]
     radius, magnitude = torch.zeros_like(y.detach()), torch.zeros_like(y.detach())
+    share = 1 / len(arguments) if node.op_type == "Mean" else 1.0
     for position, term in enumerate(arguments):
         minus = node.op_type == "Neg" or (node.op_type == "Sub" and position == 1)
-        _aligned(tape, node, term, y)
+        aligned(tape, node, term, y)
         if tape.param(term) is not None:
-            factor = torch.full((), -1.0 if minus else 1.0, dtype=torch.float64)
+            factor = torch.full((), -share if minus else share, dtype=torch.float64)
             tape.use(term, y, factor, None, summing(node, term, y))
-        moved = tape.radius(term) + tape.param_radius(term)
-        radius, magnitude = radius + moved, magnitude + term.detach().abs() + moved
+        moved = share * (tape.radius(term) + tape.param_radius(term))
+        radius, magnitude = radius + moved, magnitude + share * term.detach().abs() + moved
     return [finish(tape, node, y, radius, magnitude=magnitude, terms=len(arguments))]
 
 
@@ -34,7 +34,7 @@ def mul(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list[
     if tape.param(a) is not None and tape.param(b) is not None:
         raise refuse(node, "it multiplies two parameters that move")
     for one, other in ((a, b), (b, a)):
-        _aligned(tape, node, one, y)
+        aligned(tape, node, one, y)
         moved = tape.radius(other) if tape.moves(other) else None
         if tape.param(one) is not None:
             tape.use(one, y, other.detach(), moved, summing(node, one, y))
@@ -52,20 +52,15 @@ def div(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list[
     if tape.moves(b) or tape.param(b) is not None:
         raise refuse(node, "its divisor can move; bounds are known for a constant one")
     y = compute([a, b])[0]
-    _aligned(tape, node, a, y)
+    aligned(tape, node, a, y)
     by = 1 / b.detach()
     tape.use(a, y, by, None, summing(node, a, y)) if tape.param(a) is not None else None
     radius = (tape.radius(a) + tape.param_radius(a)) * by.abs()
     return [finish(tape, node, y, radius, magnitude=y.detach().abs() + radius)]
 
 
-def _aligned(tape: Tape, node: Node, term: Tensor, y: Tensor) -> None:
-    if tape.moves(term) and term.ndim < y.ndim:
-        raise refuse(node, f"samples of shape {tuple(term.shape)} are broadcast to {tuple(y.shape)} along a new axis")
-
-
-@rule("Identity", "Dropout")
-def identity(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list[Any]:
+@rule("Dropout")
+def dropout(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list[Any]:
     """The input itself."""
     x = arguments[0]
     with torch.no_grad():

@@ -50,6 +50,16 @@ def no_param(tape: Tape, node: Node, operands: Sequence[Any]) -> None:
             raise refuse(node, f"the parameter {param.leaf!r} is used in a way that no bound is known for")
 
 
+def aligned(tape: Tape, node: Node, term: Tensor, y: Tensor) -> None:
+    """Check that a value that moves keeps its samples on the first axis where it is broadcast to *y*.
+
+    Raises:
+        NotCertifiedError: If it does not.
+    """
+    if tape.moves(term) and term.ndim < y.ndim:
+        raise refuse(node, f"samples of shape {tuple(term.shape)} are broadcast to {tuple(y.shape)} along a new axis")
+
+
 def check_width(tape: Tape, node: Node, value: object) -> None:
     """Check that a float of a node is as wide as the arithmetic whose rounding the bounds cover, where they cover any.
 

@@ -67,6 +67,12 @@ def same(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list
     return [arguments[0]]
 
 
+@rule("Shape", "Size")
+def size(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list[Any]:
+    """How large a tensor is, which no corruption changes."""
+    return list(compute(arguments))
+
+
 @rule("Concat")
 def concat(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list[Any]:
     """Tensors one after the other along an axis within a sample."""
@@ -81,7 +87,9 @@ def concat(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> li
 def pad(tape: Tape, node: Node, arguments: list[Any], compute: Compute) -> list[Any]:
     """Zeros, another constant, or the tensor's own edge around it."""
     x, *rest = arguments
-    no_param(tape, node, [x])
+    no_param(tape, node, arguments)
+    if any(tape.moves(other) for other in rest):
+        raise refuse(node, "what it pads with depends on the input")
     if node.attributes.get("value", 0.0):
         raise refuse(node, "it pads with a number other than 0 that an attribute gives; export with opset 11 or later")
     y = compute(arguments)[0]

@@ -112,10 +112,11 @@ class WordChoices(Choices):
         with np.errstate(invalid="ignore"):  # a flipped exponent can make a signalling NaN
             for option in range(self.options):
                 values[:, option] = fmt.decode(after[:, option]).astype(np.float64)
+            held = fmt.decode(words).astype(np.float64)
         able = (put & self.masks) != (clean[:, None] & self.masks)
         if taken:
             able &= after != words[:, None]
-        return Table(fmt.decode(words).astype(np.float64), values, able, (put & self.masks) != 0)
+        return Table(held, values, able, (put & self.masks) != 0)
 
     def edit(self, taken: Taken) -> Edit:
         """Return the flipped bits of what has been taken."""

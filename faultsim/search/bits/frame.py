@@ -76,6 +76,7 @@ class WorstCells:
         forwards: Forward passes scored, the clean one included.
         nonfinite: Corruptions scored with a non-finite output.
         trace: One row for every corruption that was the worst of its size when it was found.
+        cut: Whether a search was cut short for want of gradients or forward passes: more of them may find worse.
     """
 
     worst: Changed
@@ -87,6 +88,7 @@ class WorstCells:
     forwards: int
     nonfinite: int
     trace: tuple[CellRow, ...]
+    cut: bool
 
 
 def worst_cells(
@@ -211,4 +213,5 @@ def _result(ledger: Ledger, n: int) -> WorstCells:
         forwards=ledger.forwards,
         nonfinite=ledger.nonfinite,
         trace=tuple(ledger.trace),
+        cut=ledger.cut,
     )

@@ -69,6 +69,7 @@ class Ledger:
         worst: Of every number of cells the allowed candidate of the largest value.
         least: Of every number of cells the allowed candidate of the lowest accuracy, among equals of the largest value.
         trace: One row per candidate that was the worst or the least accurate of its number of cells.
+        cut: Whether a search wanted more than was left of the whole budget, and not of its own share alone.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class Ledger:
         self.aim, self.sites, self.limits = aim, sites, limits
         self.goal = -math.inf if goal is None else goal
         self.gradients = self.forwards = self.nonfinite = 0
+        self.cut = False
         self.method = "none"
         self.rng = np.random.default_rng(0)
         self.trace: list[CellRow] = []
@@ -147,6 +149,8 @@ class Ledger:
             return _NONE
         if key not in self._slopes:
             if self.gradients_left < 1 or (loss == "collapse" and self.forwards_left < 1):
+                left = self._most_gradients - self.gradients, self._most_forwards - self.forwards
+                self.cut |= left[0] < 1 or (loss == "collapse" and left[1] < self.aim.passes)
                 known = [one for one in self._slopes if one[1] == loss]
                 if not known:
                     raise BudgetSpentError
@@ -173,6 +177,7 @@ class Ledger:
         asked = list(dict.fromkeys(states))
         fresh = [state for state in asked if state not in self._known]
         room = int(min(self.forwards_left, len(fresh)))
+        self.cut |= len(fresh) * self.aim.passes > self._most_forwards - self.forwards
         if fresh and not room and len(fresh) == len(asked):
             raise BudgetSpentError
         for start in range(0, room, _BATCH):

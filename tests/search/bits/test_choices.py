@@ -1,5 +1,7 @@
 """What an option does to a number is what the edit does to it, in every stored format."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -206,3 +208,13 @@ def test_bit_slices_are_conductances_too():
     choices = StuckDevices(Stored(site, mapping, values), "high")
     assert choices.options == mapping.devices
     check_against_the_edit(choices, 2, 1e-6)
+
+
+def test_a_signalling_nan_that_is_held_warns_of_nothing():
+    """1.25 · 2^127 with the lowest bit of its exponent flipped."""
+    choices = BitFlips(stored_as("w", np.full((1, 1), 1.25 * 2.0**127), parse_format("float32")))
+    option = int(np.flatnonzero(choices.low_bit == 23)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = choices.table(np.array([0]), {0: (option,)})
+    assert np.isnan(table.held).all()

@@ -177,3 +177,16 @@ def test_more_bits_than_the_published_search_has_room_for_do_not_leave_it_out(n)
 def test_too_small_a_share_leaves_the_published_search_out():
     found = run(small(), 30, budget_gradients=39, restarts=0)
     assert "progressive_bit_search" not in {row.method for row in found.trace}
+
+
+def test_a_search_is_cut_short_where_it_wanted_more_than_the_budget():
+    """With a goal no round joins cells to make the budget last: the same steps under every budget that is enough."""
+    how = {"methods": [Beam(beam=1, tried=5, survey=0, favourites=0)], "until_accuracy": 0.0}
+    free = run(small(), 2, budget_gradients=None, **how)
+    assert not free.cut
+    exact = run(small(), 2, budget_gradients=free.gradients, budget_forwards=free.forwards, **how)
+    assert (exact.gradients, exact.forwards) == (free.gradients, free.forwards)
+    assert exact.trace == free.trace
+    assert not exact.cut
+    assert run(small(), 2, budget_gradients=free.gradients - 1, budget_forwards=free.forwards, **how).cut
+    assert run(small(), 2, budget_gradients=free.gradients, budget_forwards=free.forwards - 1, **how).cut
