@@ -9,7 +9,7 @@ from linear import QUICK, attacked
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from faultsim.attacks import Ball, Cells, Search, worst
+from faultsim.attacks import Ball, Cells, Search, proof
 from faultsim.errors import DataError
 
 SHORT = Search(gradients=4, forwards=100)
@@ -82,7 +82,7 @@ def test_less_than_one_batch_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_certificate_takes_whole_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worst, "_HELD", 100)  # 48 numbers: two samples at a time, were the batch free
+    monkeypatch.setattr(proof, "_HELD", 100)  # 48 numbers: two samples at a time, were the batch free
     search = Search(gradients=2, trials=2, certify=True)
     result = attacked(tmp_path, eights(), tiny_nets.samples(16), ball=Ball(eps=1e-4), search=search, options=QUICK)
     assert result.certificate.why_not == ""
