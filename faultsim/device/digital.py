@@ -89,7 +89,7 @@ def protection(
     ecc = storage.ecc
     try:
         code = make_code(
-            ecc.scheme, storage.data_word_bits, ecc.check_bits, on_due=ecc.on_due or "halt", symbol_bits=ecc.symbol_bits
+            ecc.scheme, storage.data_word_bits, ecc.check_bits, on_due=ecc.due or "halt", symbol_bits=ecc.symbol_bits
         )
         layout = MemoryMap(list(stored.values()), geometry(storage))
         return code, layout, check_store(layout, code, stored if checks else None)
