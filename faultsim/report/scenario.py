@@ -213,7 +213,7 @@ def _halts(ran: Sequence[CaseRow], *, each: bool) -> list[str]:
         cases = ", ".join(f"{plain(row.name)} {percent(row.halted or 0.0)} of its chips" for row in halting[:_MOST])
         said += f": {cases}{'' if len(halting) <= _MOST else ' and more'}"
     if not all(any(one.metric == "halted" for one in row.criteria) for row in halting):
-        said += f"; a requirement {HALTED} is about them"
+        said += f"; to bound them, require {HALTED}"
     return [said]
 
 

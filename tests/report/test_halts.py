@@ -71,9 +71,7 @@ def test_a_scenario_marks_the_cases_whose_chips_halt():
     assert "m/b !" not in said
     assert "m/c * !" in said
     (note,) = [one for one in remarks(found) if one.startswith("!")]
-    assert note.endswith(
-        ": m/a 50.00% of its chips, m/c 100.00% of its chips; a requirement halted<=0.01 is about them"
-    )
+    assert note.endswith(": m/a 50.00% of its chips, m/c 100.00% of its chips; to bound them, require halted<=0.01")
     assert "`m/a` ! |" in scenario_markdown(found)
     named = result(row("m/a", halted=0.5, criteria=(judgement("halted <= 0.9", metric="halted"),)))
-    assert "a requirement" not in next(one for one in remarks(named) if one.startswith("!"))
+    assert "to bound" not in next(one for one in remarks(named) if one.startswith("!"))
