@@ -35,6 +35,7 @@ def judged(text: str, result: Result | None = None) -> Judgement:
         ("worst_case_score>=-3", ("worst_case_score", -3.0, None)),
         ("critical<=0.1%@p99", ("critical", 0.001, "p99")),
         ("sdc_fit<=10", ("sdc_fit", 10.0, None)),
+        ("halted<=1%", ("halted", 0.01, None)),
     ],
 )
 def test_a_requirement_is_read_as_written(text, expected):

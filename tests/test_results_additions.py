@@ -9,8 +9,10 @@ from example_result import chips
 from pydantic import ValidationError
 
 from faultsim.results import (
+    Halted,
     Losses,
     OutcomeShare,
+    RandomResult,
     Result,
     Scores,
     SdcFit,
@@ -83,3 +85,16 @@ def test_swapped_scores_and_rates_are_refused():
         OutcomeShare(total=3, share=0.5, low=0.0, high=0.25)
     with pytest.raises(ValidationError, match=r"p95 = 3\.0 lies above max = 2\.0"):
         Losses(mean=1.0, max=2.0, p95=3.0)
+
+
+def test_chips_that_halt_follow_from_the_rows_and_need_a_memory_that_stops():
+    found = to_dict(chips(20))
+    assert RandomResult.model_validate(found).halted is None
+    found["per_trial"][3]["detected"] = 2
+    found["halted"] = {"on_due": "halt", "chips": 1, "share": 0.05, "low": 0.0, "high": 0.3}
+    assert RandomResult.model_validate(found, strict=False).halted.chips == 1
+    found["halted"]["chips"] = 2
+    with pytest.raises(ValidationError, match=r"halted\.chips = 2 does not follow from per_trial, which gives 1"):
+        RandomResult.model_validate(found, strict=False)
+    with pytest.raises(ValidationError, match="chips = 1 halt, but on_due is 'zero_word'"):
+        Halted(on_due="zero_word", chips=1, share=0.5, low=0.0, high=1.0)

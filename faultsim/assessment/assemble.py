@@ -13,6 +13,7 @@ from faultsim.assessment.phases import Worst, event_probability
 from faultsim.assessment.sets import budget_entries
 from faultsim.assessment.setting import Setting, parameters
 from faultsim.corruption import Stored
+from faultsim.device.digital import clamped
 from faultsim.device.storage import over_capacity
 from faultsim.engine.inference.memory import not_held_inside
 from faultsim.engine.summary import own_score
@@ -200,10 +201,9 @@ def agreement_entry(setting: Setting) -> Agreement | None:
 
 def notes(setting: Setting, worst: Worst | None, random: RandomResult | None, *, tables: bool) -> list[str]:
     """Return what a careful reader must know beside the numbers; of the tables where they have rows."""
-    said = setting.notes()
-    if full := over_capacity(setting.device.spec, setting.stored):
-        said.append(full)
-    options = setting.options
+    options, spec = setting.options, setting.device.spec
+    said = [*setting.notes(), *clamped(spec, setting.device.conditions(options.conditions))]
+    said += [full] if (full := over_capacity(spec, setting.stored)) else []
     if setting.agreement.max_abs_difference is None:
         said.append(f"The execution could not be checked: {setting.agreement.runtime.removeprefix('not checked: ')}.")
     elif setting.agreement.differing:

@@ -9,9 +9,16 @@ from numpy.typing import NDArray
 from faultsim.corruption import Add, Edit, Stored, Stuck, Xor, apply_edit
 from faultsim.device.chip import Chip, Drawn
 from faultsim.inference import StuckOutput, Upset
+from faultsim.memory import OnDue
 from faultsim.results import TrialRow
 
 Record = dict[str, Any]
+_DUE: dict[OnDue, str] = {
+    "halt": "restarted with a good copy",
+    "reload": "reloaded from a good copy",
+    "zero_word": "read as zeros",
+    "pass_through": "handed on as it is",
+}
 
 
 def records(
@@ -24,8 +31,9 @@ def records(
     """Yield one record a fault, then one for the trial.
 
     A fault's ``fate``: ``in the model`` (the network computed with it), ``no change`` (a stuck cell that holds what
-    it should), ``removed by the code`` (corrected, or detected and replaced by a good copy), ``check bits``. Noise on
-    a whole tensor is one record with its norms. What strikes while the network runs (*acting*, with mechanisms) has
+    it should), ``removed by the code`` (corrected), ``detected: …`` with what the device does about an error that its
+    code cannot correct (a restart with a good copy, for example), ``check bits``. Noise on a whole tensor is one record
+    with its norms. What strikes while the network runs (*acting*, with mechanisms) has
     that as its fate: an upset at its activation, whose numbers before and after are each sample's own, and a broken
     processing element at its row and column, with what it reads. The trial's record has the counts of outcomes over
     all samples.
@@ -83,10 +91,13 @@ def _places(base: Record, one: Drawn, chip: Chip, stored: Stored) -> Iterator[Re
     final = stored.values if base["site"] not in chip.corruption else apply_edit(chip.corruption[base["site"]], stored)
     seen = final.reshape(-1)[indices]
     flipped = _flipped(one.edit, stored, indices)
+    due, kept = _reported(one, chip, flipped)
     for position, element in enumerate(indices):
         bits = None if flipped is None else [b for b in range(stored.format.bits) if int(flipped[position]) >> b & 1]
         if bits == [] or (bits is None and before[position] == after[position]):
             fate = "no change"
+        elif position in due and (not kept or _same(seen[position], before[position])):
+            fate = due[position]
         elif _same(seen[position], before[position]):
             fate = "removed by the code"
         else:
@@ -100,6 +111,15 @@ def _places(base: Record, one: Drawn, chip: Chip, stored: Stored) -> Iterator[Re
             "after": _plain(after[position]),
             "fate": fate,
         }
+
+
+def _reported(one: Drawn, chip: Chip, flipped: NDArray[np.uint64] | None) -> tuple[dict[int, str], bool]:
+    """Return the fate of each place in a word that the code reported as lost, and whether a good copy stands there."""
+    if chip.lost is None or flipped is None:
+        return {}, False
+    due = chip.lost.code.on_due
+    places = np.flatnonzero(chip.lost.holds(one, flipped)).tolist()
+    return dict.fromkeys(places, f"detected: {_DUE[due]}"), due in ("halt", "reload")
 
 
 def _indices(edit: Edit) -> NDArray[np.int64]:

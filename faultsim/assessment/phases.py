@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from faultsim.assessment.chips import dense_chips, draw_chip
 from faultsim.assessment.record import Recorder
-from faultsim.assessment.sets import ChipSet
+from faultsim.assessment.sets import ChipSet, on_due
 from faultsim.assessment.setting import Setting
 from faultsim.assessment.swept import is_sparse, swept_chips
 from faultsim.constraints import Tensors, TensorSet, dual_norm, log10_trials_for_even_chance
@@ -82,6 +82,7 @@ def summary(
         device_fit=None if probability is None else setting.device.fit(setting.stored, conditions=options.conditions),
         constraint=constraint,
         stopped=stopped,
+        on_due=on_due(setting),
     )
 
 
@@ -100,7 +101,6 @@ def random_in_set(setting: Setting, found: ChipSet, rows: list[TrialRow], progre
         return row(trial, way.scorer.score(numbers(trial)), setting.task)
 
     way = beside(setting.scorer, numbers(0), (), trials)
-
     progress("random in the set", len(rows), trials)
     for one in way.each(scored, range(len(rows), trials)):
         rows.append(one)

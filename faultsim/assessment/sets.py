@@ -11,7 +11,15 @@ from faultsim.constraints import Global, LpL0, PerTensor, TensorSet, lp_norm
 from faultsim.corruption import Stored
 from faultsim.formats import IntFormat
 from faultsim.results import Budget as BudgetEntry
-from faultsim.specs.storage import DigitalStorage
+from faultsim.specs.storage import DigitalStorage, OnDue
+
+_FEW = "the memory's code leaves next to no error to search for"
+_EMPTY_BEHIND: dict[OnDue, str] = {
+    "halt": f"{_FEW}: it corrects nearly all, or detects them, and the chip then halts and restarts with a good copy",
+    "reload": f"{_FEW}: it corrects nearly all, or detects them, and the chip then reloads a good copy",
+    "zero_word": _FEW,
+    "pass_through": _FEW,
+}
 
 
 class ChipSet(NamedTuple):
@@ -53,7 +61,7 @@ def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
         if all(0 < eps < math.inf for eps in most.values()):
             scale = np.concatenate([np.full(s.site.elements, most[name]) for name, s in kept.items()])
             said = "1 wrong word" if n == 1 else f"{n} wrong words"
-            coded = " that the code lets through" if _has_code(setting) else ""
+            coded = " that the code lets through" if on_due(setting) else ""
             given = f"given an event{coded}: " if rare else ""
             words = f"{given}at most {said} on the chip, each by at most what one event does"
             return ChipSet(Global(tuple(kept), LpL0(math.inf, 1.0, n=n, scale=scale)), words)
@@ -61,12 +69,13 @@ def chip_set(setting: Setting, names: Collection[str] | None = None) -> ChipSet:
     usable = {n: LpL0(2, b.eps, n=b.n) for n, b in found.items() if 0 < b.eps < math.inf and b.n > 0}
     if not found:
         return ChipSet(None, "", "the device's faults act while the network runs, not in its stored numbers")
+    due = on_due(setting)
     if not usable:
         return ChipSet(
             None,
             "",
-            "the memory's code leaves next to no error to search for"
-            if _has_code(setting) and all(b.n == 0 for b in found.values())
+            _EMPTY_BEHIND[due]
+            if due is not None and all(b.n == 0 for b in found.values())
             else "the device's faults give no useful ball on this model (flipped exponent bits, or none)",
         )
     level = next(iter(found.values())).confidence
@@ -90,9 +99,10 @@ def left_out(setting: Setting) -> list[str]:
     ]
 
 
-def _has_code(setting: Setting) -> bool:
+def on_due(setting: Setting) -> OnDue | None:
+    """Return what follows an error that the memory's code detects and cannot correct, None without a code."""
     storage = setting.device.spec.storage
-    return isinstance(storage, DigitalStorage) and storage.ecc.scheme != "none"
+    return storage.ecc.due if isinstance(storage, DigitalStorage) else None
 
 
 def budget_entries(setting: Setting) -> tuple[BudgetEntry, ...]:

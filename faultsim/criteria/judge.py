@@ -25,7 +25,8 @@ def judge(criterion: Criterion, result: Result) -> Judgement:
     metric = METRICS[criterion.metric]
     measured = measure(criterion, result)
     passed = _passes(criterion, measured)
-    exact = (metric.of is None and metric.unit != "fit") or criterion.at in ("min", "max")
+    over_chips = metric.unit == "fit" or criterion.metric == "halted"  # of no single chip, with an interval over them
+    exact = (metric.of is None and not over_chips) or criterion.at in ("min", "max")
     return Judgement(
         text=criterion.text,
         source=criterion.source,
@@ -84,7 +85,7 @@ def _sentence(criterion: Criterion, value: float | None, result: Result, *, pass
 
 def _subject(criterion: Criterion, result: Result) -> str:
     name = criterion.metric
-    if METRICS[name].of is None and name != "nonfinite":
+    if METRICS[name].of is None and name not in ("nonfinite", "halted"):
         return _of_no_chip(name)
     chips = _chips(criterion, result)
     conditional = result.random is not None and result.random.event_probability is not None
@@ -95,6 +96,9 @@ def _chips(criterion: Criterion, result: Result) -> str:
     name, trials = criterion.metric, result.random.trials if result.random else 0
     if name == "nonfinite":
         return "chips with a NaN or an infinity in an output:"
+    if name == "halted":
+        reloads = result.random is not None and result.random.halted is not None and result.random.halted.on_due
+        return f"chips that {'reload' if reloads == 'reload' else 'halt'} on a detected error:"
     verbs = {
         "accuracy": ("reaches", "reach at least"),
         "accuracy_drop": ("loses", "lose at most"),

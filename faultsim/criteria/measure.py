@@ -26,6 +26,11 @@ def measure(criterion: Criterion, result: Result) -> Measured:
     name = criterion.metric
     if name == "nonfinite":
         return _exact(float(_random(criterion, result).nonfinite_trials))
+    if name == "halted":
+        halted = _random(criterion, result).halted
+        if halted is None:
+            raise _impossible(criterion, "the result does not say which chips a detected error halts")
+        return Measured(halted.share, halted.low, halted.high)
     if name == "sdc_fit":
         fit = _random(criterion, result).sdc_fit
         if fit is None:

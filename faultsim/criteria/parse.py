@@ -48,6 +48,7 @@ METRICS: dict[str, Metric] = {
     "critical": Metric("lower", "fraction", "critical", "inputs a random chip answers otherwise, all numbers finite"),
     "sdc_fit": Metric("lower", "fit", None, "silent data corruptions of the device in 10^9 h"),
     "nonfinite": Metric("lower", "chips", None, "number of random chips with a NaN or an infinity in an output"),
+    "halted": Metric("lower", "fraction", None, "share of the chips that a detected memory error halts or reloads"),
     "clean_accuracy": Metric("higher", "fraction", None, "accuracy of the model as the device stores it, no fault"),
     "clean_score": Metric("either", "score", None, "the task's own score as the device stores the model, no fault"),
     "worst_case_accuracy": Metric("higher", "fraction", None, "accuracy under the worst corruption found"),

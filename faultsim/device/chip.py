@@ -2,10 +2,14 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from faultsim import rng
-from faultsim.corruption import Corruption, Edit, Stored
+from faultsim.corruption import Corruption, Edit, Stored, Stuck, Xor
 from faultsim.device.edits import below, is_empty, merge
 from faultsim.device.events import pick
 from faultsim.device.laws import Law
@@ -21,6 +25,39 @@ class Drawn(NamedTuple):
     edit: Edit
 
 
+@dataclass(frozen=True)
+class Lost:
+    """The code words of a chip with an error that the code detected and could not correct.
+
+    Attributes:
+        words: Their numbers, ascending.
+        mechanisms: The laws of the memory's cells: what others change lies behind the code.
+        code: The memory's code.
+        memory: Where its tensors lie.
+    """
+
+    words: tuple[int, ...]
+    mechanisms: frozenset[str]
+    code: Code = field(compare=False)
+    memory: MemoryMap = field(compare=False)
+
+    def holds(self, one: Drawn, masks: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return which elements of an edit have a wrong bit in one of these words.
+
+        Args:
+            one: What a law did, with n elements.
+            masks: The wrong bits of each, shape (n,).
+        """
+        if one.mechanism not in self.mechanisms or not isinstance(one.edit, Xor | Stuck):
+            return np.zeros(masks.shape, dtype=np.bool_)
+        row, bit = np.nonzero((masks[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1))
+        elements = one.edit.indices[row]
+        inside = np.isin(self.memory.cell(one.site, elements, bit) // self.code.data_bits, np.array(self.words))
+        found = np.zeros(masks.shape, dtype=np.bool_)
+        found[row[inside]] = True
+        return found
+
+
 class Chip(NamedTuple):
     """One chip of a device.
 
@@ -31,6 +68,7 @@ class Chip(NamedTuple):
         detected_words: Memory words that the code found and could not repair.
         silent_words: Memory words that are wrong behind the code.
         crashed: Whether the chip stopped for all to see, such as a hung accelerator.
+        lost: Which words those of *detected_words* are; None where there are none.
     """
 
     corruption: Corruption
@@ -39,6 +77,7 @@ class Chip(NamedTuple):
     detected_words: int = 0
     silent_words: int = 0
     crashed: bool = False
+    lost: Lost | None = None
 
 
 Protection = tuple[Code, MemoryMap, Stored]
@@ -90,17 +129,19 @@ def draw(plan: Plan, seed: int, trial: int) -> Chip:
         name: merge(tensors[name], [one.edit for one in memory if one.site == name])
         for name in dict.fromkeys(one.site for one in memory)
     }
-    counts = (0, 0, 0)
+    counts, lost = (0, 0, 0), None
     if plan.code is not None and wrong:
         code, layout, _ = plan.code
         after = correct(wrong, plan.stored, layout, code)
         wrong = {name: edit for name, edit in after.edits.items() if not is_empty(edit)}
         counts = (after.corrected_words, after.detected_words, after.silent_words)
+        if after.detected_words:
+            lost = Lost(tuple(after.lost.tolist()), frozenset(law.id for law in plan.memory), code, layout)
     for one in logic:
         before = [below(wrong[one.site], one.edit)] if one.site in wrong else []
         wrong[one.site] = merge(tensors[one.site], [*before, one.edit])
     corruption = Corruption({name: edit for name, edit in wrong.items() if name != CHECKS})
-    return Chip(corruption, (*memory, *logic), *counts, crashes > 0)
+    return Chip(corruption, (*memory, *logic), *counts, crashes > 0, lost)
 
 
 def _logic(fault: Fault, stored: list[Stored], generators: Generators) -> LaneChip:

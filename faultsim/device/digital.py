@@ -89,7 +89,7 @@ def protection(
     ecc = storage.ecc
     try:
         code = make_code(
-            ecc.scheme, storage.data_word_bits, ecc.check_bits, on_due=ecc.on_due or "halt", symbol_bits=ecc.symbol_bits
+            ecc.scheme, storage.data_word_bits, ecc.check_bits, on_due=ecc.due or "halt", symbol_bits=ecc.symbol_bits
         )
         layout = MemoryMap(list(stored.values()), geometry(storage))
         return code, layout, check_store(layout, code, stored if checks else None)
@@ -170,8 +170,34 @@ def _arrhenius(mechanism: spec_types.BitErrorRate, conditions: Conditions) -> fl
             f"mechanism {mechanism.id} needs a temperature; give environment.temperature in the profile,"
             " or --temperature"
         )
+    low, high = (-math.inf, math.inf) if law.valid_range is None else law.valid_range.value
+    if not low <= conditions.temperature_c <= high:
+        raise OptionError(
+            f"mechanism {mechanism.id} is known from {low:g} to {high:g} °C, got {conditions.temperature_c:g} °C; ask"
+            " for a temperature between them, or measure there and widen arrhenius.valid_range in the profile"
+        )
     reference, here = law.reference.value + ABSOLUTE_ZERO_K, conditions.temperature_c + ABSOLUTE_ZERO_K
     return math.exp(min(law.activation_energy.value / _BOLTZMANN_EV * (1 / reference - 1 / here), 700.0))
+
+
+def clamped(spec: DeviceSpec, conditions: Conditions) -> list[str]:
+    """Return a sentence for each rate of wrong bits that comes out above the most that there can be.
+
+    Nothing is said of a law that *conditions* do not fit: building it refuses them, and a sweep has others of its own.
+    """
+    said = []
+    for one in in_memory(spec):
+        if isinstance(one, spec_types.BitErrorRate) and one.params.ber is not None:
+            try:
+                rate = one.params.ber.value * _arrhenius(one, conditions)
+            except (DeviceError, OptionError):
+                continue
+            most = 1.0 if one.params.p_flip_0to1 is None else 0.5  # a failing cell is right for half of the data
+            if rate > most:
+                said.append(
+                    f"{one.id}: its rate comes out as {rate:.3g} wrong bits a bit and is cut at {most:g}, the most."
+                )
+    return said
 
 
 def _count(setup: Setup, mechanism: spec_types.BitFlipCount) -> Fault:

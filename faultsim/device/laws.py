@@ -57,6 +57,9 @@ def simplified(spec: DeviceSpec) -> tuple[str, ...]:
         pattern = mechanism.spatial.pattern if mechanism.spatial is not None else "iid"
         if pattern != "iid" and why_not(mechanism) is None and not keeps_pattern(mechanism):
             said.append(f"{mechanism.id}: its pattern '{pattern}' is drawn as independent cells.")
+        law = mechanism.params.arrhenius if isinstance(mechanism, spec_types.BitErrorRate) else None
+        if law is not None and law.valid_range is None and why_not(mechanism) is None:
+            said.append(f"{mechanism.id}: scaled to any temperature, the profile gives no arrhenius.valid_range.")
     return tuple(said)
 
 

@@ -14,8 +14,9 @@ from faultsim.specs.storage import AnalogStorage
 
 _UNREAD: dict[type, tuple[str, ...]] = {
     spec_types.UpsetRate: ("sigma",),
+    spec_types.BitErrorRate: ("arrhenius.valid_range",),
 }
-"""Parameters that say where a rate comes from: no law reads them."""
+"""Parameters that say where a rate comes from, or where it ends: no figure rests on them."""
 _PARTICLES = (spec_types.UpsetRate, spec_types.LaneFault)
 _EVENTS = (*_PARTICLES, spec_types.FaultModesRate)
 

@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 
 from faultsim.criteria.percentile import percentile
+from faultsim.memory import OnDue
 from faultsim.metrics import Tally, Task
 from faultsim.results import (
     Accuracies,
+    Halted,
     Losses,
     OutcomeCounts,
     Outcomes,
@@ -114,6 +116,7 @@ def summarise(
     constraint: str | None = None,
     stopped: str | None = None,
     device_fit: float | None = None,
+    on_due: OnDue | None = None,
 ) -> RandomResult:
     """Return the figures over all chips in *rows*, at least one.
 
@@ -127,6 +130,7 @@ def summarise(
         constraint: As `RandomResult` has it.
         stopped: As `RandomResult` has it.
         device_fit: Fault events of the device in FIT (failures in 10^9 h), where every chip was drawn given one event.
+        on_due: What follows an error that the memory's code detects and cannot correct; ``None`` without a code.
     """
     rare = event_probability is not None
     wrong, wrong_low, wrong_high = share_interval([r.mismatch / r.n for r in rows], level, rare=rare)
@@ -140,6 +144,7 @@ def summarise(
         outcomes=outcomes,
         sdc_fit=None if device_fit is None or outcomes is None else _fit(outcomes, device_fit, events=len(rows)),
         nonfinite_trials=sum(r.nonfinite > 0 for r in rows),
+        halted=_halted(rows, level, on_due) if constraint is None else None,
         event_probability=event_probability,
         constraint=constraint,
         stopped=stopped,
@@ -234,6 +239,14 @@ def _outcomes(rows: Sequence[TrialRow], level: float, *, rare: bool) -> Outcomes
         chips_masked=sum(one.masked == one.samples for one in known),
         chips_critical=sum(one.critical > 0 for one in known),
     )
+
+
+def _halted(rows: Sequence[TrialRow], level: float, on_due: OnDue | None) -> Halted:
+    if on_due not in ("halt", "reload"):
+        return Halted(on_due=on_due, chips=0, share=0.0, low=0.0, high=0.0)
+    chips = sum(r.detected > 0 for r in rows)
+    found = clopper_pearson(chips, len(rows), level=level)
+    return Halted(on_due=on_due, chips=chips, share=found.best, low=found.low, high=found.high)
 
 
 def _fit(outcomes: Outcomes, device_fit: float, *, events: int) -> SdcFit:

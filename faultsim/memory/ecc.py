@@ -71,12 +71,14 @@ class Corrected(NamedTuple):
         detected_words: Code words with an alarm. Where `Code.on_due` is ``halt`` or ``reload`` they read right in
             *edits*, as after a restart, and the other words are as they would be without one.
         silent_words: Code words that came out wrong without an alarm, in at least one bit of a tensor.
+        lost: The detected code words, ascending, shape (detected_words,).
     """
 
     edits: dict[str, Edit]
     corrected_words: int
     detected_words: int
     silent_words: int
+    lost: Ints
 
 
 def code_words(memory: MemoryMap, code: Code) -> int:
@@ -186,7 +188,7 @@ def correct(edits: Mapping[str, Edit], stored: Mapping[str, Stored], memory: Mem
     hits = np.concatenate(cells)
     data = np.stack([hits // code.data_bits, hits % code.data_bits])
     fates = np.zeros(3, dtype=np.int64)
-    after = [np.empty(0, dtype=np.int64)]
+    after, lost = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
     for words in _chunks(np.union1d(data[0], checks[0]), code):
         written = data_bits(memory, stored, code, words) if code.on_due == "zero_word" else None
         seen = code.decode(_dense(words, data, code.data_bits), _dense(words, checks, code.check_bits), written)
@@ -195,13 +197,15 @@ def correct(edits: Mapping[str, Edit], stored: Mapping[str, Stored], memory: Mem
         # a decoder may also flip padding, or what its last word protects behind the data: nobody reads either
         held = (memory.owner(wrong).site >= 0) & (wrong < memory.data_words * memory.geometry.word_bits)
         after.append(wrong[held])
+        lost.append(words[seen.detected])
         silent = np.zeros(words.size, dtype=np.bool_)
         silent[row[held]] = True
         silent &= seen.silent
         harmless = seen.corrected | (seen.silent & ~silent)
         fates += [np.count_nonzero(part) for part in (harmless, seen.detected, silent)]
     left.update(memory.xor(np.concatenate(after)))
-    return Corrected(dict(sorted(left.items())), *(int(count) for count in fates))
+    corrected, detected, silently = fates.tolist()
+    return Corrected(dict(sorted(left.items())), corrected, detected, silently, np.concatenate(lost))
 
 
 def _chunks(words: Ints, code: Code) -> Iterator[Ints]:

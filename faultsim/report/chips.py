@@ -3,6 +3,14 @@
 from faultsim.report.words import block, counted, interval, percent, plain
 from faultsim.results import OutcomeShare, RandomResult, Result
 
+_DUE = {
+    None: "restarted with a good copy unless the profile says otherwise",
+    "halt": "restarted with a good copy",
+    "reload": "reloaded from a good copy",
+    "zero_word": "read as zeros",
+    "pass_through": "handed on as they are",
+}
+
 
 def chip_lines(result: Result, random: RandomResult, width: int) -> list[str]:
     """Return the lines about the random chips that stand below the table."""
@@ -64,7 +72,7 @@ def _noticed(random: RandomResult) -> list[str]:
     on = sum(row.detected > 0 for row in random.per_trial)
     return [
         f"{counted(corrected, 'word')} corrected; {counted(detected, 'error')} detected and not correctable, on {on} "
-        f"of {counted(random.trials, 'chip')} (restarted with a good copy unless the profile says otherwise)"
+        f"of {counted(random.trials, 'chip')} ({_DUE[None if random.halted is None else random.halted.on_due]})"
     ]
 
 

@@ -1,12 +1,13 @@
 """The summary of a scenario for a terminal: a row a case, what was missed, the verdict. No figure is computed here."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 from rich.console import Console
 from rich.text import Text
 
+from faultsim.report.halts import HALTED
 from faultsim.report.verdict import Line
 from faultsim.report.words import block, counted, cut, pad, percent, plain, speakable
 from faultsim.results.scenario import CaseRow, ScenarioResult
@@ -123,7 +124,7 @@ def _row(row: CaseRow, *, whole: bool) -> Iterable[Line]:
         figures = ""
     word, style = _WORDS[row.status], _STYLES[row.status]
     if whole:
-        lines = block(word, [f"{plain(row.name)}{_star(row)}"], WIDTH, indent=_LABEL)
+        lines = block(word, [f"{plain(row.name)}{marks(row)}"], WIDTH, indent=_LABEL)
         lines += [f"{'':{_LABEL + _NAME}}{figures}"] if figures else []
     else:
         lines = [f"{word:<{_LABEL}}{pad(_name(row), _NAME)}{figures}"]
@@ -132,12 +133,13 @@ def _row(row: CaseRow, *, whole: bool) -> Iterable[Line]:
 
 def _name(row: CaseRow) -> str:
     """Return the name of a case, with its mark, as short as the table needs it."""
-    star = _star(row)
-    return f"{cut(plain(row.name), _NAME - len(star))}{star}"
+    mark = marks(row)
+    return f"{cut(plain(row.name), _NAME - len(mark))}{mark}"
 
 
-def _star(row: CaseRow) -> str:
-    return "" if row.event_probability is None else " *"
+def marks(row: CaseRow) -> str:
+    """Return the marks behind a case's name, which `remarks` explains: * given a fault event, ! chips that halt."""
+    return ("" if row.event_probability is None else " *") + (" !" if row.halted else "")
 
 
 def _misses(result: ScenarioResult) -> Iterable[Line]:
@@ -188,6 +190,7 @@ def remarks(result: ScenarioResult, *, each: bool = True) -> list[str]:
                 "rows with and without * are of different chips and sets: compare their means over every chip, "
                 "not their percentiles and not their worst cases"
             )
+    said += _halts(ran, each=each)
     if any(row.worst is None and row.mean is not None for row in ran):
         said.append("worst -: none was searched, no set of corruptions stands for these faults; the case says why")
     unsure = {row.device: row for row in ran if row.unsure}
@@ -198,6 +201,20 @@ def remarks(result: ScenarioResult, *, each: bool = True) -> list[str]:
         if row.hardened is not None and each:
             said.append(f"{plain(row.name)} hardened: {plain(row.hardened.sentence)}")
     return said
+
+
+def _halts(ran: Sequence[CaseRow], *, each: bool) -> list[str]:
+    """Return what the mark ! says, with the cases that it stands at where *each* is told."""
+    halting = [row for row in ran if row.halted]
+    if not halting:
+        return []
+    said = "! chips halt or reload on detected errors, and the figures are of their answers after it, with a good copy"
+    if each:
+        cases = ", ".join(f"{plain(row.name)} {percent(row.halted or 0.0)} of its chips" for row in halting[:_MOST])
+        said += f": {cases}{'' if len(halting) <= _MOST else ' and more'}"
+    if not all(any(one.metric == "halted" for one in row.criteria) for row in halting):
+        said += f"; to bound them, require {HALTED}"
+    return [said]
 
 
 def _about(result: ScenarioResult) -> Iterable[Line]:

@@ -1,7 +1,7 @@
 """The summary of a scenario as Markdown, for the page of a CI job. Nothing is judged here; foreign text is escaped."""
 
 from faultsim.report.markdown import code, escape
-from faultsim.report.scenario import figure, remarks, verdict_sentence
+from faultsim.report.scenario import figure, marks, remarks, verdict_sentence
 from faultsim.results.scenario import ScenarioResult
 
 _MARKS = {"PASSED": "✅", "FAILED": "❌", "NO VERDICT": "ℹ️"}
@@ -16,8 +16,7 @@ def scenario_markdown(result: ScenarioResult) -> str:
     for row in result.cases:
         mark = {"passed": "✅", "failed": "❌", "error": "❌"}.get(row.status, "ℹ️")
         figures = " | ".join(figure(row, value) for value in (row.clean, row.mean, row.tail, row.worst))
-        given = " \\*" if row.event_probability is not None else ""
-        lines.append(f"| {mark} {row.status} | {code(row.name)}{given} | {figures} |")
+        lines.append(f"| {mark} {row.status} | {code(row.name)}{escape(marks(row))} | {figures} |")
     for row in result.cases:
         missed = [one for one in row.criteria if not one.passed]
         if row.error is not None:

@@ -5,17 +5,18 @@ import shlex
 from collections.abc import Iterable
 
 from faultsim.report.again import assess_command
+from faultsim.report.halts import HALTED, unasked_halts
 from faultsim.report.words import block, counted, interval, plain
 from faultsim.results import Judgement, Result
 from faultsim.stats import trials_for_quantile
 
 Line = tuple[str, str]  # text, rich style
 _PERCENTILE = re.compile(r"p(0[1-9]|[1-9]\d)")
-_UNITS = {"accuracy_drop": " pt", "accuracy": " %", "mismatch": " %", "critical": " %"}
+_UNITS = {"accuracy_drop": " pt", "accuracy": " %", "mismatch": " %", "critical": " %", "halted": " %"}
 
 
 def verdict_lines(result: Result, width: int) -> Iterable[Line]:
-    """Yield a sentence for each requirement, or why there is no verdict."""
+    """Yield a sentence for each requirement, or why there is no verdict; and that chips halt, where none names it."""
     verdict = result.verdict
     if verdict.unjudged:
         were = "was" if len(verdict.unjudged) == 1 else "were"
@@ -35,6 +36,9 @@ def verdict_lines(result: Result, width: int) -> Iterable[Line]:
         yield from ((text, style) for text in block(word, [f"{plain(one.explanation)} ({place})"], width, indent=8))
         if one.inconclusive:
             yield from ((text, "yellow") for text in block("", [_inconclusive(one)], width, indent=8))
+    if halts := unasked_halts(result):
+        said = f"{halts}; no requirement is about that ({HALTED})"
+        yield from ((text, "yellow") for text in block("HALTS", [said], width, indent=8))
 
 
 def next_command(result: Result) -> str:
@@ -44,12 +48,15 @@ def next_command(result: Result) -> str:
     if not command.startswith("faultsim assess "):
         asked = "".join(f" --require {shlex.quote(plain(one))}" for one in verdict.unjudged)
         command = assess_command(result) + asked
+    halts = f' --require "{HALTED}"' if unasked_halts(result) else ""
     if verdict.unjudged and not was_interrupted(result):
-        return f'{assess_command(result)} --require "{_wish(result)}"'
+        return f'{assess_command(result)} --require "{_wish(result)}"{halts}'
     if verdict.unjudged:
         return f"{command}  # once more, to its end"
     if not verdict.criteria:
-        return f'{command} --require "{_wish(result)}"'
+        return f'{command} --require "{_wish(result)}"{halts}'
+    if halts and verdict.passed:
+        return f"{command}{halts}"
     try:
         words = shlex.split(command)
     except ValueError:  # a foreign result; its quotes do not close

@@ -29,7 +29,7 @@ from faultsim.results.contract import (
     Verdict,
 )
 from faultsim.results.files import load_result, result_schema, schema_text, to_dict, to_json
-from faultsim.results.outcomes import OutcomeCounts, Outcomes, OutcomeShare, SdcFit
+from faultsim.results.outcomes import Halted, OutcomeCounts, Outcomes, OutcomeShare, SdcFit
 from faultsim.results.rerun import Rerun
 from faultsim.results.sweep import SweepPoint, SweepResult
 
@@ -41,6 +41,7 @@ __all__ = [
     "Budget",
     "DataInfo",
     "DeviceInfo",
+    "Halted",
     "Judgement",
     "KindResult",
     "Losses",

@@ -14,7 +14,7 @@ from faultsim.results.base import (
     Section,
     check_order,
 )
-from faultsim.results.outcomes import OutcomeCounts, Outcomes, SdcFit
+from faultsim.results.outcomes import Halted, OutcomeCounts, Outcomes, SdcFit
 
 
 class Accuracies(Explained):
@@ -172,6 +172,8 @@ class RandomResult(Section):
     """Rate of silent data corruption of the device in the field; null where the device's own rate is not known."""
     nonfinite_trials: Count
     """Chips with a NaN or an infinity in any output."""
+    halted: Halted | None = None
+    """Chips that a detected memory error halts or reloads; null in draws from a set, and in older files."""
     event_probability: Fraction | None = None
     """For rare faults: probability that a chip meets an event; all figures are given one. Else null."""
     constraint: str | None = None
@@ -190,6 +192,8 @@ class RandomResult(Section):
             raise ValueError(f"per_trial holds {rows} rows, trials = {self.trials}: a chip is missing or twice")
         if rows and self.outcomes is not None:
             self.outcomes.check([row.outcomes for row in self.per_trial])
+        if rows and self.halted is not None:
+            self.halted.check([row.detected for row in self.per_trial])
         return self
 
 

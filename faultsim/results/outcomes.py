@@ -1,7 +1,7 @@
-"""The sections of a result about what faults did to each input: masked, tolerable, critical, non-finite."""
+"""The sections of a result about what faults did: to each input, in the field, and to chips that halt."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -98,3 +98,40 @@ class SdcFit(Section):
     def _ordered(self) -> "SdcFit":
         check_order(self, "low", "value", "high")
         return self
+
+
+class Halted(Section):
+    """Chips that a detected, uncorrectable memory error halts or reloads: their answers are those after it."""
+
+    on_due: Literal["halt", "reload", "zero_word", "pass_through"] | None
+    """What follows such an error, as the device profile has it; null where no code detects any."""
+    chips: Count
+    """Chips with at least one, under ``halt`` or ``reload``; 0 under anything else, which hands wrong data on."""
+    share: Fraction
+    """Of the chips drawn."""
+    low: Fraction | None
+    """Lower end of the share's interval (Clopper-Pearson)."""
+    high: Fraction | None
+    """Upper end of the share's interval (Clopper-Pearson)."""
+
+    @property
+    def stops(self) -> bool:
+        """Whether a detected error halts or reloads the chip."""
+        return self.on_due in ("halt", "reload")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Halted":
+        check_order(self, "low", "share", "high")
+        if self.chips and not self.stops:
+            raise ValueError(f"chips = {self.chips} halt, but on_due is {self.on_due!r}")
+        return self
+
+    def check(self, detected: Sequence[int]) -> None:
+        """Refuse a number of chips that does not follow from their words with *detected* errors, one entry a chip.
+
+        Raises:
+            ValueError: If it does not.
+        """
+        expected = sum(words > 0 for words in detected) if self.stops else 0
+        if self.chips != expected:
+            raise ValueError(f"halted.chips = {self.chips} does not follow from per_trial, which gives {expected}")

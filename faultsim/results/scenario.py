@@ -59,6 +59,9 @@ class CaseRow(Section):
     """Chips drawn."""
     event_probability: Fraction | None = None
     """For rare faults: probability that a chip meets an event; the figures over chips are given one. Else null."""
+    halted: Fraction | None = None
+    """Share of the chips that a detected memory error halts or reloads; the figures are of their answers after it. Null
+    where that is not known."""
     mean: NullIfNotFinite = None
     """Mean over chips."""
     low: NullIfNotFinite = None

@@ -58,6 +58,7 @@ def row_of(
         labels=result.data.labels,
         chips=0 if result.random is None else result.random.trials,
         event_probability=None if result.random is None else result.random.event_probability,
+        halted=None if result.random is None or result.random.halted is None else result.random.halted.share,
         **_figures(result)._asdict(),
         criteria=verdict.criteria,
         unsure=sum((one.rests_on or one.status) in _UNSURE for one in assumptions),

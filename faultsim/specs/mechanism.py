@@ -19,7 +19,8 @@ Second = Quantity[Positive, Literal["s"]]
 ABSOLUTE_ZERO_C = -273.15
 HOTTEST_C = 2000
 """No memory is; a larger number is a slip of the hand."""
-Celsius = Quantity[Annotated[float, Field(gt=ABSOLUTE_ZERO_C, lt=HOTTEST_C)], Literal["C"]]
+Temperature = Annotated[float, Field(gt=ABSOLUTE_ZERO_C, lt=HOTTEST_C)]
+Celsius = Quantity[Temperature, Literal["C"]]
 
 
 class Spatial(Spec):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from faultsim.specs.mechanism import Ber, Celsius, MechanismBase, Share, Volt
+from faultsim.specs.mechanism import Ber, Celsius, MechanismBase, Share, Temperature, Volt
 from faultsim.specs.quantity import NonNegative, Positive, Probability, Quantity, Spec
 
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
@@ -36,6 +36,21 @@ class Arrhenius(Spec):
 
     activation_energy: Quantity[Positive, Literal["eV"]]
     reference: Celsius
+    valid_range: Quantity[tuple[Temperature, Temperature], Literal["C"]] | None = Field(
+        default=None, description="Lowest and highest temperature that the law is used at; others are refused."
+    )
+
+    @model_validator(mode="after")
+    def _reference_within(self) -> Self:
+        if self.valid_range is not None:
+            low, high = self.valid_range.value
+            if not low < high or not low <= self.reference.value <= high:
+                raise PydanticCustomError(
+                    "valid_range",
+                    "valid_range.value must be [lowest, highest] with the reference {reference} C within, got {given}",
+                    {"reference": f"{self.reference.value:g}", "given": f"[{low:g}, {high:g}]"},
+                )
+        return self
 
 
 class BitErrorRateParams(Spec):

@@ -11,6 +11,7 @@ StoredRole = Literal["weight", "bias", "norm", "scale", "zero_point", "constant"
 ROLES: tuple[StoredRole, ...] = get_args(StoredRole)
 Scale = Literal["per_model", "per_tensor", "per_channel", "per_tile"]
 Conductance = Quantity[NonNegative, Literal["uS", "nA"]]
+OnDue = Literal["halt", "reload", "zero_word", "pass_through"]
 Count = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
@@ -31,7 +32,7 @@ class Ecc(Spec):
     data_bits: Count | None = None
     check_bits: Count | None = None
     symbol_bits: Literal[4, 8] = 4
-    on_due: Literal["halt", "reload", "zero_word", "pass_through"] | None = Field(
+    on_due: OnDue | None = Field(
         default=None,
         description="What follows a detected, uncorrectable error: a restart with a good copy (halt, reload), "
         "zeros, or the data as they are; halt where it is not given.",
@@ -42,6 +43,11 @@ class Ecc(Spec):
         if self.scheme != "none" and self.data_bits is None:
             raise PydanticCustomError("ecc", "data_bits: missing; a code needs the data bits of its word, such as 64")
         return self
+
+    @property
+    def due(self) -> OnDue | None:
+        """What follows a detected, uncorrectable error, halt by default; None without a code."""
+        return None if self.scheme == "none" else self.on_due or "halt"
 
 
 class DigitalStorage(Spec):

@@ -36,7 +36,7 @@ OTHER = {
     "vdd": ("0.85", "0.76"),
     "flux": ("2", "1e4"),
     "exposure": ("30min", "100y"),
-    "temperature": ("20", "220"),
+    "temperature": ("20", "150"),
 }
 """Two values of each condition, far enough apart that eight chips show it."""
 
@@ -90,7 +90,8 @@ def test_what_is_said_of_patterns_is_true(device: Device) -> None:
 def figures(device: Device, held: dict[str, Stored], given: dict[str, str]) -> tuple[Any, ...]:
     """Everything about eight chips that a condition could change."""
     conditions = conditions_from(device.spec, given)
-    chips = tuple(device.draw(held, 0, trial, conditions=conditions).corruption.digest for trial in range(8))
+    drawn = [device.draw(held, 0, trial, conditions=conditions) for trial in range(8)]
+    chips = tuple((one.corruption.digest, one.corrected_words, one.detected_words) for one in drawn)
     return chips, device.event_probability(held, conditions=conditions), device.fit(held, conditions=conditions)
 
 

@@ -145,13 +145,13 @@ def test_every_single_bit_of_data_or_checks_is_corrected():
         for index in range(one.values.size):
             for place in range(one.format.bits):
                 edit = Xor(indices=np.array([index]), masks=np.array([1 << place], dtype=np.uint64))
-                assert correct({name: edit}, stored, memory, code) == ({}, 1, 0, 0)
+                assert correct({name: edit}, stored, memory, code)[:4] == ({}, 1, 0, 0)
 
 
 def test_an_event_on_a_data_bit_and_one_on_its_check_bits_are_two_errors():
     stored, memory, code = hamming()
     check = {CHECKS: Xor(indices=memory.word_of(memory.cell("codes", [1], 0)), masks=np.array([2], dtype=np.uint64))}
-    assert correct(bit(memory, "codes", 1, 0) | check, stored, memory, code) == ({}, 0, 1, 0)
+    assert correct(bit(memory, "codes", 1, 0) | check, stored, memory, code)[:4] == ({}, 0, 1, 0)
 
 
 def test_a_stuck_cell_that_holds_what_was_written_is_no_error():
@@ -160,7 +160,7 @@ def test_a_stuck_cell_that_holds_what_was_written_is_no_error():
         words = words_of(one)
         full = np.full(words.size, 2**one.format.bits - 1, dtype=np.uint64)
         edit = Stuck(indices=np.arange(words.size), masks=full, bits=words)
-        assert correct({name: edit}, stored, memory, code) == ({}, 0, 0, 0)
+        assert correct({name: edit}, stored, memory, code)[:4] == ({}, 0, 0, 0)
 
 
 def test_the_check_bits_may_lie_in_the_map_and_change_nothing():
@@ -171,8 +171,8 @@ def test_the_check_bits_may_lie_in_the_map_and_change_nothing():
     edits = {one.site.name: BitFlip(ber=0.05).sample(one, np.random.default_rng(5)) for one in stored.values()}
     edits[CHECKS] = BitFlip(ber=0.05).sample(store, np.random.default_rng(6))
     one, other = correct(edits, stored, memory, code), correct(edits, stored, both, code)
-    assert one[1:] == other[1:]
-    assert sum(one[1:]) > 0
+    assert one[1:4] == other[1:4]
+    assert sum(one[1:4]) > 0
     assert one.edits.keys() == other.edits.keys()
     assert all(np.array_equal(one.edits[name].masks, other.edits[name].masks) for name in one.edits)
 
@@ -201,7 +201,7 @@ def test_without_a_code_every_error_is_silent_and_stays():
     stored, memory, _ = hamming()
     edits = bit(memory, "codes", 2, 7)
     after = correct(edits, stored, memory, make_code("none", 64))
-    assert after[1:] == (0, 0, 1)
+    assert after[1:4] == (0, 0, 1)
     assert after.edits["codes"].indices.tolist() == [2]
     assert after.edits["codes"].masks.tolist() == [128]
 
@@ -211,7 +211,7 @@ def test_the_same_edits_give_the_same_result_in_any_order():
     edits = {one.site.name: BitFlip(ber=0.1).sample(one, np.random.default_rng(8)) for one in stored.values()}
     one, other = (correct(e, stored, memory, code) for e in (edits, dict(reversed(edits.items()))))
     assert list(one.edits) == list(other.edits)
-    assert one[1:] == other[1:]
+    assert one[1:4] == other[1:4]
     assert all(np.array_equal(one.edits[n].masks, other.edits[n].masks) for n in one.edits)
 
 

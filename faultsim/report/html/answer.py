@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from faultsim.report.halts import unasked_halts
 from faultsim.report.html.bundle import Bundle
 from faultsim.report.html.headline import Headline, headline, headline_of_sweep, rows
 from faultsim.report.html.view_attack import attack_words, bitmap_words
@@ -117,6 +118,8 @@ def _detail(result: Result, of: Headline) -> str:
         if drawn is not None and drawn.value is not None and worst.value is not None:
             beyond = drawn.value < worst.value if of.higher else drawn.value > worst.value
             parts += [f"A chip that was drawn did worse: {of.shown(drawn.value)}."] if beyond else []
+    if halts := unasked_halts(result):
+        parts.append(f"{halts[0].upper()}{halts[1:]}.")
     said = " ".join(parts)
     return said[0].upper() + said[1:]
 

@@ -12,7 +12,7 @@ from faultsim.report.html.draw_scenario import scenario_charts
 from faultsim.report.html.headline import headline
 from faultsim.report.html.page import fill
 from faultsim.report.html.strip import Span, strip
-from faultsim.report.scenario import every_chip, figure, remarks, verdict_sentence
+from faultsim.report.scenario import every_chip, figure, marks, remarks, verdict_sentence
 from faultsim.report.words import counted, interval
 from faultsim.results import Result
 from faultsim.results.scenario import CaseRow, ScenarioResult
@@ -126,7 +126,7 @@ def _row(row: CaseRow, result: Result | None, href: str | None, span: Span | Non
             picture = Markup(strip(values, row.worst, row.clean, span, said))  # noqa: S704  (escaped there)
     return {
         "name": row.name,
-        "star": "" if row.event_probability is None else " *",
+        "star": marks(row),
         "href": href,
         "conditions": "; ".join(filter(None, (row.conditions, every_chip(row)))),
         "standing": _STANDING.get(row.status, ""),
