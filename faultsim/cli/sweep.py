@@ -18,7 +18,8 @@ from faultsim.cli.roles import roles_option
     "--over",
     required=True,
     metavar="NAME=VALUES",
-    help="Condition and values: vdd=0.9:0.7:9 (from, to, count), at=1s:10y:8:log, flux=1,300.",
+    help="Condition and values: vdd=0.9:0.7:9 (from, to, count), at=1s:10y:8:log, flux=1,300. "
+    "Times without a unit are seconds.",
 )
 @click.option("--data", help="Samples with labels, as for 'faultsim assess'.")
 @click.option("--preprocess", type=click.Path(path_type=Path), help="YAML that says how the data become inputs.")

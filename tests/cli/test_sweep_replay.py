@@ -182,7 +182,10 @@ def test_durations_are_read(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_said(faultsim, text: str) -> None:
     outcome = faultsim("assess", "digits", "-d", "pcm", f"--at={text}")
     assert outcome.code == 2
-    assert f"{text!r} is no duration; write such as 3600, 90min, 12h, 1d, 1mo or 10y" in outcome.err
+    assert (
+        f"{text!r} is no duration; write such as 90min, 12h, 1d, 1mo or 10y; without a unit it is seconds"
+        in outcome.err
+    )
 
 
 @pytest.mark.parametrize(
