@@ -26,7 +26,7 @@ _TEXT = re.compile(r"\s*([0-9.eE+-]+)\s*([A-Za-z]*)\s*")
 
 
 def duration_s(text: str) -> float:
-    """Return the seconds of a duration such as ``1d``, ``90 min``, ``2.5h`` or ``3600``: seconds without a unit; a month has 30 days.
+    """Return the seconds of a duration such as ``1d``, ``90 min``, ``2.5h`` or ``30``, seconds; a month has 30 days.
 
     Raises:
         OptionError: If the text is no duration.

@@ -77,7 +77,7 @@ def _shared(command: F) -> F:
 )
 @click.option("--ema", type=float, default=0.995, show_default=True, help="Decay of the average that is exported.")
 @click.option("--patience", type=int, help="Validations without a better one before the training ends.")
-@click.option("--time-budget", metavar="TIME", 
+@click.option("--time-budget", metavar="TIME",
               help="Time for all trainings together, such as 20m or 1h; seconds without a unit.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["auto", "float32", "bf16"]), default="auto", show_default=True,
               help="Of the training's passes; bf16 for float and QDQ graphs; auto: on CUDA, if float.")  # fmt: skip

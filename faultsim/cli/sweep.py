@@ -41,6 +41,13 @@ from faultsim.cli.roles import roles_option
     default=0,
     help="Threads of onnxruntime and torch; all cores, or OMP_NUM_THREADS, by default.",
 )
+@click.option(
+    "--reads",
+    type=click.Choice(["chip", "inference"]),
+    default="chip",
+    show_default=True,
+    help="Noise of a read: one draw a chip (fast), or anew at every inference.",
+)
 @click.option("--out", "-o", type=PLACE, help="Folder for sweep.json and sweep.svg.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 @condition_options

@@ -58,6 +58,20 @@ def test_a_sweep_scores_at_each_value_what_an_assessment_there_scores(swept, fau
         assert load_result(folder / "result.json").random == point.random
 
 
+@pytest.mark.parametrize("reads", ["chip", "inference"])
+def test_a_sweep_reads_as_an_assessment_does(swept, faultsim, tmp_path: Path, reads: str) -> None:
+    outcome = swept("at=1h,1d", "digits", "reram", "--reads", reads)
+    assert outcome.code == 0, outcome.err
+    found = SweepResult.model_validate_json((tmp_path / "out" / "sweep.json").read_text())
+    words = ("assess", "digits", "-d", "reram", "--reads", reads, "--site-trials", 0, "--search-gradients", 1)
+    assert faultsim(*words, *SMALL, "-o", tmp_path / "assessed").code == 0  # the profile's own age is a day
+    alone = load_result(tmp_path / "assessed" / "result.json").random
+    assert alone is not None
+    assert found.points[1].random.loss == alone.loss
+    said = "(--reads inference; in a scenario reads: inference of its sampling)"
+    assert any(said in note for note in found.notes) == (reads == "chip")
+
+
 def test_a_cell_that_fails_at_a_voltage_fails_at_every_lower_one() -> None:
     device = load_device("sram")
     model = load_model(Path(__file__).parents[2] / "scenarios" / "digits" / "digits_int8.onnx")
