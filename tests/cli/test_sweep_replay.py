@@ -192,6 +192,14 @@ def test_durations_are_read(text: str, seconds: float) -> None:
     assert show_duration(seconds)
 
 
+@pytest.mark.parametrize(("command", "count"), [("assess", 2), ("sweep", 2), ("harden", 3), ("attack", 2)])
+def test_the_help_says_what_a_time_without_a_unit_is(faultsim, command: str, count: int) -> None:
+    text = " ".join(faultsim(command, "--help").out.split())
+    assert text.count("seconds without a unit") == count  # --at, --exposure and --time-budget
+    if command == "harden":
+        assert "a step of l_star, sam, noise or randbet costs about what a plain one does" in text
+
+
 @pytest.mark.parametrize("text", ["", "d", "-1d", "1 fortnight", "1e999y", "nan", "1d2h", "--1"])
 def test_what_is_no_duration_is_said(faultsim, text: str) -> None:
     outcome = faultsim("assess", "digits", "-d", "pcm", f"--at={text}")
