@@ -114,6 +114,13 @@ def _as_file(name: str | Path) -> Path | None:
         return None
 
 
+def _is_folder(word: str) -> bool:
+    try:
+        return bool(word) and Path(word).is_dir()
+    except (OSError, ValueError):  # too long, or a NUL byte
+        return False
+
+
 def _find(name: str | Path, folder: str, what: str, error: type[FaultsimError]) -> Path:
     given = _as_file(name)
     if given is not None:
@@ -121,8 +128,10 @@ def _find(name: str | Path, folder: str, what: str, error: type[FaultsimError]) 
     word = str(name)
     looks_like_path = isinstance(name, Path) or "/" in word or "\\" in word or word.startswith(".")
     available = _list(_files(folder))
+    folder_given = _is_folder(word)
     if looks_like_path:
-        raise error(f"{what} {_short(word)}: no such file; give the path of a YAML file, or one of: {available}")
+        said = "is a folder" if folder_given else "no such file"
+        raise error(f"{what} {_short(word)}: {said}; give the path of a YAML file, or one of: {available}")
     stem = word.removesuffix(".yaml")
     files = _files(folder)
     matches = _matches(stem, files)
@@ -130,6 +139,8 @@ def _find(name: str | Path, folder: str, what: str, error: type[FaultsimError]) 
         return files[matches[0]]
     if matches:
         raise error(f"{what} {_short(word)} fits more than one: {', '.join(matches)}; give the whole name")
+    if folder_given:
+        raise error(f"{what} {_short(word)}: is a folder; give the path of a YAML file, or one of: {available}")
     near = closest(stem, (*files, *(alias for path in files.values() for alias in _aliases(path))))
     hint = f", did you mean {near!r}?" if near else ";"
     raise error(f"unknown {what} {_short(word)}{hint} available: {available}; or give the path of a YAML file")

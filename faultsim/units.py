@@ -26,7 +26,7 @@ _TEXT = re.compile(r"\s*([0-9.eE+-]+)\s*([A-Za-z]*)\s*")
 
 
 def duration_s(text: str) -> float:
-    """Return the seconds of a duration such as ``1d``, ``90 min``, ``2.5h`` or ``3600``; a month has 30 days.
+    """Return the seconds of a duration such as ``1d``, ``90 min``, ``2.5h`` or ``30``, seconds; a month has 30 days.
 
     Raises:
         OptionError: If the text is no duration.
@@ -43,7 +43,9 @@ def duration_s(text: str) -> float:
     except ValueError:
         value = math.nan
     if size is None or not 0 <= value * size < math.inf:
-        raise OptionError(f"{text!r} is no duration; write such as 3600, 90min, 12h, 1d, 1mo or 10y")
+        raise OptionError(
+            f"{text!r} is no duration; write such as 90min, 12h, 1d, 1mo or 10y; without a unit it is seconds"
+        )
     return value * size
 
 

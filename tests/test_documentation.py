@@ -254,3 +254,16 @@ def test_the_navigation_has_every_page_and_no_other() -> None:
     named = re.findall(r": ([\w/]+\.md)$", text, re.MULTILINE)
     pages = sorted(path.relative_to(DOCS).as_posix() for path in PAGES)
     assert sorted(named) == pages, "put each page into nav of mkdocs.yml"
+
+
+def test_every_option_is_named_on_a_page(generate):
+    """In words, beside the reference that is made from the program: what for, and where it matters."""
+    said = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", "\n".join(path.read_text() for path in READ)))
+    unnamed = {
+        f"{path} {one.opts[-1]}"
+        for path, command in generate.commands()
+        for one in command.params
+        if isinstance(one, click.Option) and not {*one.opts, *one.secondary_opts} & (said | {"--help"})
+    }
+    assert unnamed == set()
+    assert "faultsim.load_data" in (DOCS / "reference" / "python.md").read_text()

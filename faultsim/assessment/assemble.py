@@ -281,8 +281,8 @@ def _running(setting: Setting, *, searched: bool) -> list[str]:
         said.append(f"Left out of what acts while the network runs: {names}.")
     if options.reads == "chip" and device.has_read_noise():
         said.append(
-            "Noise of a read is drawn once a chip: the same mean as anew at every inference (--reads inference), and a "
-            "slightly wider spread over chips."
+            "Noise of a read is drawn once a chip: the same mean as anew at every inference (--reads inference; in a "
+            "scenario reads: inference of its sampling), and a slightly wider spread over chips."
         )
     return said
 

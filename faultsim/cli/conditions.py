@@ -8,10 +8,13 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 _TEXTS = {
-    "at": ("TIME", "Time since the array was programmed, such as 1h, 1d, 1mo, 10y."),
+    "at": ("TIME", "Time since the array was programmed, such as 1h, 1d, 1mo, 10y; seconds without a unit."),
     "vdd": ("VOLTS", "Supply voltage, in the profile's unit: V, or V over the lowest error-free voltage."),
     "flux": ("FACTOR", "Particle flux over the one that the profile's rate is given for, such as 300."),
-    "exposure": ("TIME", "Time that upsets gather before the memory is written again, such as 1y."),
+    "exposure": (
+        "TIME",
+        "Time that upsets gather before the memory is written again, such as 1y; seconds without a unit.",
+    ),
     "temperature": ("CELSIUS", "Temperature, where the profile's rates depend on it."),
 }
 

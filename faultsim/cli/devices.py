@@ -51,7 +51,7 @@ def _numbers(spec: Any, role: str) -> list[Any]:
     return [one for one in numbers(spec) if one.role == role]
 
 
-@command.command("show")
+@command.command("show", short_help="Explain a profile: laws, conditions, numbers, sources.")
 @click.argument("name")
 @click.option("--model", help="Also show what this model's budgets are: radius and count for each mechanism.")
 @condition_options

@@ -65,8 +65,8 @@ def _shared(command: F) -> F:
 @click.option("--steps", type=int, help="Training steps in place of epochs.")
 @click.option("--train-batch", type=int, default=64, show_default=True, help="Samples a training step.")
 @click.option("--split-batch", is_flag=True,
-              help="Clean weights see one half of each batch and corrupted ones the other: a step of l_star, noise or "
-              "randbet costs about what a plain one does.")  # fmt: skip
+              help="Clean weights see one half of each batch and corrupted ones the other: a step of l_star, sam, "
+              "noise or randbet costs about what a plain one does. Other losses alone are refused.")  # fmt: skip
 @click.option("--augment", type=click.Choice(["none", "shift", "flip-shift"]), default="none", show_default=True,
               help="Random shifts and mirrored images in training; for float images NCHW.")  # fmt: skip
 @click.option("--optimizer", type=click.Choice(["adam", "sgd"]), default="adam", show_default=True)
@@ -77,7 +77,8 @@ def _shared(command: F) -> F:
 )
 @click.option("--ema", type=float, default=0.995, show_default=True, help="Decay of the average that is exported.")
 @click.option("--patience", type=int, help="Validations without a better one before the training ends.")
-@click.option("--time-budget", metavar="TIME", help="Time for all trainings together, such as 20m or 1h.")
+@click.option("--time-budget", metavar="TIME",
+              help="Time for all trainings together, such as 20m or 1h; seconds without a unit.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["auto", "float32", "bf16"]), default="auto", show_default=True,
               help="Of the training's passes; bf16 for float and QDQ graphs; auto: on CUDA, if float.")  # fmt: skip
 @click.option("--scales", type=click.Choice(["keep", "learn"]), default="keep", show_default=True,

@@ -27,6 +27,7 @@ def command(shards: tuple[Path, ...], out: Path) -> int:
       faultsim campaign digits --out whole
     """  # noqa: D301  (click needs the bare backspace)
     from faultsim.journal import merge
+    from faultsim.report.words import wrapped
 
     paths = [shard / "journal.jsonl" if shard.is_dir() else shard for shard in shards]
     if out.is_file() or (out.suffix == ".jsonl" and not out.is_dir()):
@@ -39,7 +40,9 @@ def command(shards: tuple[Path, ...], out: Path) -> int:
     twice = f", {found.duplicates:,} of them more than once" if found.duplicates else ""
     count = len({path.resolve() for path in paths})  # one given twice is one
     click.echo(f"{found.path}: {found.rows:,} trials of {count} shard{'' if count == 1 else 's'}{twice}")
-    click.echo("now run the campaign's command once more, without --shard, on this journal: it gives the result")
+    for line in wrapped("now run the campaign's command once more, without --shard, on this journal: it gives the "
+                        "result", "  "):  # fmt: skip
+        click.echo(line)
     return 0
 
 

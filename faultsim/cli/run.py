@@ -78,13 +78,15 @@ def command(
     from faultsim.cli.files import check_apart, check_folder_of, check_out
     from faultsim.cli.progress import progress_bar
     from faultsim.report.scenario import case_line, render_scenario
+    from faultsim.report.words import wrapped
     from faultsim.scenario import Scenario
 
     chosen = Scenario.load(scenario, model=model, data=data, preprocess=preprocess, task=task, allow_code=allow_code)
     if listing:
         for case in chosen.only(only):
-            asked = "; ".join(one.text for one in case.asked) or "no requirement"
-            click.echo(f"{case.name}  ({case.options.trials if trials is None else trials} chips; {asked})")
+            asked = "; ".join(one.text.replace(" ", "\N{NO-BREAK SPACE}") for one in case.asked) or "no requirement"
+            row = f"{case.name}  ({case.options.trials if trials is None else trials} chips; {asked})"
+            click.echo("\n".join(wrapped(row, "    ")).replace("\N{NO-BREAK SPACE}", " "))
         return 0
     check_out(out)
     check_folder_of("--junit", junit)

@@ -34,12 +34,12 @@ def command(ctx: click.Context) -> None:
         found = Scenario.load(name)
         cases = f"{len(found.cases)} case{'' if len(found.cases) == 1 else 's'}"
         click.echo(f"{name:<24} {found.spec.title or '':<44} {cases:>9}".rstrip())
-    click.echo(
-        "\n'faultsim run NAME --model FILE' runs one on a model of yours; 'faultsim scenarios show NAME' explains it."
-    )
+    click.echo()
+    click.echo(_wrapped("'faultsim run NAME --model FILE' runs one on a model of yours."))
+    click.echo(_wrapped("'faultsim scenarios show NAME' explains it."))
 
 
-@command.command("show")
+@command.command("show", short_help="Explain a scenario: its cases and requirements.")
 @click.argument("name")
 @click.option("--text", is_flag=True, help="The file itself, to start an own scenario from.")
 def show(name: str, text: bool) -> None:

@@ -18,7 +18,8 @@ from faultsim.cli.roles import roles_option
     "--over",
     required=True,
     metavar="NAME=VALUES",
-    help="Condition and values: vdd=0.9:0.7:9 (from, to, count), at=1s:10y:8:log, flux=1,300.",
+    help="Condition and values: vdd=0.9:0.7:9 (from, to, count), at=1s:10y:8:log, flux=1,300. "
+    "Times without a unit are seconds.",
 )
 @click.option("--data", help="Samples with labels, as for 'faultsim assess'.")
 @click.option("--preprocess", type=click.Path(path_type=Path), help="YAML that says how the data become inputs.")
@@ -39,6 +40,13 @@ from faultsim.cli.roles import roles_option
     type=int,
     default=0,
     help="Threads of onnxruntime and torch; all cores, or OMP_NUM_THREADS, by default.",
+)
+@click.option(
+    "--reads",
+    type=click.Choice(["chip", "inference"]),
+    default="chip",
+    show_default=True,
+    help="Noise of a read: one draw a chip (fast), or anew at every inference.",
 )
 @click.option("--out", "-o", type=PLACE, help="Folder for sweep.json and sweep.svg.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")

@@ -54,13 +54,16 @@ class Recipe(NamedTuple):
     kept: Mapping[str, str] = {}
 
     def check_strength(self, strength: float | None) -> None:
-        """Refuse a strength where the options have set every knob that it would turn.
+        """Refuse a strength where there is no knob that it would turn, or the options have set every one.
 
         Raises:
-            OptionError: If they have.
+            OptionError: If it would turn none.
         """
-        if strength is None or not self.kept or (has_knob(self.loss) and self.loss.kind not in self.kept):
+        if strength is None or (has_knob(self.loss) and self.loss.kind not in self.kept):
             return
+        if not self.kept:
+            asked = f"--loss {self.loss.kind.replace('+', ' ')}" if self.name == "losses" else f"--recipe {self.name}"
+            raise OptionError(f"--strength {strength:g} turns the knob of a loss, and {asked} has none; leave it out")
         given = " and ".join(dict.fromkeys(self.kept.values()))
         raise OptionError(
             f"{given} and --strength {strength:g} turn the same knob of {self.loss.kind}; leave one of them out"

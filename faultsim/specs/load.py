@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pydantic
 from pydantic_core import ErrorDetails
 
+from faultsim.specs.branches import Finding, one_a_value
 from faultsim.specs.messages import explain, tags_at
 from faultsim.specs.yaml import Document, Problem, read, refusal
 
@@ -64,9 +65,12 @@ def _typed_problems(error: pydantic.ValidationError, document: Document, type_: 
         if details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]:
             continue  # pydantic counts the valid entries alone
         said = explain(details, document, type_)
-        if not any(said.path[:size] in document.spoilt for size in range(len(said.path) + 1)):
-            found.append(said.problem)
-    return found
+        found.append(Finding(details, said))
+    return [
+        said.problem
+        for said in one_a_value(found)
+        if not any(said.path[:size] in document.spoilt for size in range(len(said.path) + 1))
+    ]
 
 
 def _behind_wrong_tags(errors: list[ErrorDetails], document: Document, type_: type) -> list[ErrorDetails]:

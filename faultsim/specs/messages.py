@@ -14,7 +14,7 @@ from faultsim.library import closest
 from faultsim.specs.yaml import Document, NodePath, Problem, show_path
 
 _QUOTED = re.compile(r"'([^']*)'")
-_KINDS = {
+KINDS = {
     "float_type": "a number",
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -27,6 +27,7 @@ _KINDS = {
     "tuple_type": "a list",
     "none_required": "empty",
 }
+"""What a value must be, by pydantic's name of the error that says it is something else."""
 _NO_OVERRIDE = (
     "unknown key: the set (p, eps, n) of a mechanism follows from its law and nothing overrides it; remove it, and "
     "search a set of your own with faultsim attack --p, --eps and --n"
@@ -114,8 +115,8 @@ def _message(details: ErrorDetails, trace: _Trace, path: NodePath) -> str:
     if kind in ("string_too_short", "string_too_long"):
         side, limit = ("least", "min_length") if kind == "string_too_short" else ("most", "max_length")
         return f"must have at {side} {context[limit]} characters, got {len(str(value))}"
-    if kind in _KINDS:
-        return f"must be {_KINDS[kind]}, got {_name(value)}{_remedy(kind, value)}"
+    if kind in KINDS:
+        return f"must be {KINDS[kind]}, got {named(value)}{_remedy(kind, value)}"
     said = details["msg"]
     return said.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
@@ -176,7 +177,8 @@ def _remedy(kind: str, value: object) -> str:
     return ""
 
 
-def _name(value: object) -> str:
+def named(value: object) -> str:
+    """Return what a message calls a value whose type is wrong, such as ``a mapping`` or ``the text 'q'``."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -190,7 +192,7 @@ def _name(value: object) -> str:
 
 def _show(value: object) -> str:
     if isinstance(value, list | dict) or value is None or isinstance(value, bool):
-        return _name(value)
+        return named(value)
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:56]}...{text[-1]}"
 

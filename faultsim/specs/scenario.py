@@ -47,10 +47,14 @@ def in_minutes(text: str) -> str:
 class ConditionsSpec(Spec):
     """What a device's laws depend on; the profile's own where left out. A list gives one corner for each value."""
 
-    at: Annotated[Setting | None, Field(description="Time since programming, such as 1h, 1d, 10y.")] = None
+    at: Annotated[
+        Setting | None, Field(description="Time since programming, such as 1h, 1d, 10y; seconds without a unit.")
+    ] = None
     vdd: Annotated[Setting | None, Field(description="Supply voltage in the profile's unit: V or V/Vmin.")] = None
     flux: Annotated[Setting | None, Field(description="Flux over the one that the rate is given for.")] = None
-    exposure: Annotated[Setting | None, Field(description="Time that upsets gather, such as 1y.")] = None
+    exposure: Annotated[
+        Setting | None, Field(description="Time that upsets gather, such as 1y; seconds without a unit.")
+    ] = None
     temperature: Annotated[Setting | None, Field(description="Degrees Celsius.")] = None
 
     @field_validator("*", mode="after")
@@ -139,7 +143,9 @@ class HardeningSpec(Spec):
         Field(ge=1, description="Passes over the training samples; 20 by default, and 1,000 steps or more."),
     ] = None
     strengths: Annotated[int, Field(ge=1, description="Most strengths that are tried.")] = 4
-    time_budget: Annotated[Text | None, Field(description="For all trainings of a case, such as 20m or 1h.")] = None
+    time_budget: Annotated[
+        Text | None, Field(description="For all trainings of a case, such as 20m or 1h; seconds without a unit.")
+    ] = None
 
     @field_validator("time_budget", mode="after")
     @classmethod

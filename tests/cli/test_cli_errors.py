@@ -183,13 +183,19 @@ def test_every_error_of_a_profile_at_once(profile, faultsim):
     assert sorted(places, key=int) == places
 
 
-def test_a_profile_that_cannot_be_read(net, tmp_path, faultsim):
+def test_a_profile_that_cannot_be_read(net, tmp_path, faultsim, monkeypatch):
     (tmp_path / "empty.yaml").write_text("")
     (tmp_path / "bytes.yaml").write_bytes(bytes(range(256)))
     for name in ("empty.yaml", "bytes.yaml"):
         refused(faultsim("assess", net, "-d", tmp_path / name), name)
         refused(faultsim("devices", "check", tmp_path / name), name)
-    one_line(faultsim("devices", "check", tmp_path), "no such file|is a folder|not a file")
+    one_line(faultsim("devices", "check", tmp_path), "is a folder; give the path of a YAML file, or one of: dram_")
+    (tmp_path / "chips").mkdir()
+    monkeypatch.chdir(tmp_path)
+    one_line(
+        faultsim("sweep", "digits", "-d", "chips", "--over", "at=1h"), "device 'chips': is a folder; give the path"
+    )
+    one_line(faultsim("scenarios", "show", "./chips"), "scenario './chips': is a folder; give the path of a YAML file")
     one_line(faultsim("devices", "check", "none.yaml"), "'none.yaml': no such file; give the path of a YAML file")
 
 

@@ -58,6 +58,20 @@ def test_a_sweep_scores_at_each_value_what_an_assessment_there_scores(swept, fau
         assert load_result(folder / "result.json").random == point.random
 
 
+@pytest.mark.parametrize("reads", ["chip", "inference"])
+def test_a_sweep_reads_as_an_assessment_does(swept, faultsim, tmp_path: Path, reads: str) -> None:
+    outcome = swept("at=1h,1d", "digits", "reram", "--reads", reads)
+    assert outcome.code == 0, outcome.err
+    found = SweepResult.model_validate_json((tmp_path / "out" / "sweep.json").read_text())
+    words = ("assess", "digits", "-d", "reram", "--reads", reads, "--site-trials", 0, "--search-gradients", 1)
+    assert faultsim(*words, *SMALL, "-o", tmp_path / "assessed").code == 0  # the profile's own age is a day
+    alone = load_result(tmp_path / "assessed" / "result.json").random
+    assert alone is not None
+    assert found.points[1].random.loss == alone.loss
+    said = "(--reads inference; in a scenario reads: inference of its sampling)"
+    assert any(said in note for note in found.notes) == (reads == "chip")
+
+
 def test_a_cell_that_fails_at_a_voltage_fails_at_every_lower_one() -> None:
     device = load_device("sram")
     model = load_model(Path(__file__).parents[2] / "scenarios" / "digits" / "digits_int8.onnx")
@@ -178,11 +192,22 @@ def test_durations_are_read(text: str, seconds: float) -> None:
     assert show_duration(seconds)
 
 
+@pytest.mark.parametrize(("command", "count"), [("assess", 2), ("sweep", 2), ("harden", 3), ("attack", 2)])
+def test_the_help_says_what_a_time_without_a_unit_is(faultsim, command: str, count: int) -> None:
+    text = " ".join(faultsim(command, "--help").out.split())
+    assert text.count("seconds without a unit") == count  # --at, --exposure and --time-budget
+    if command == "harden":
+        assert "a step of l_star, sam, noise or randbet costs about what a plain one does" in text
+
+
 @pytest.mark.parametrize("text", ["", "d", "-1d", "1 fortnight", "1e999y", "nan", "1d2h", "--1"])
 def test_what_is_no_duration_is_said(faultsim, text: str) -> None:
     outcome = faultsim("assess", "digits", "-d", "pcm", f"--at={text}")
     assert outcome.code == 2
-    assert f"{text!r} is no duration; write such as 3600, 90min, 12h, 1d, 1mo or 10y" in outcome.err
+    assert (
+        f"{text!r} is no duration; write such as 90min, 12h, 1d, 1mo or 10y; without a unit it is seconds"
+        in outcome.err
+    )
 
 
 @pytest.mark.parametrize(

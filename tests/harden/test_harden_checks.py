@@ -14,7 +14,9 @@ from faultsim.harden import run as running
 from tests.harden.conftest import Arrays
 from tests.harden.test_harden import QUICK
 
-SHORT = replace(QUICK, losses=("plain",), training=Training(steps=2, batch_size=8), radii=False, blend=False)
+SHORT = replace(
+    QUICK, losses=("plain",), strength=None, training=Training(steps=2, batch_size=8), radii=False, blend=False
+)
 
 
 def _product(rng, batch, *, classes=False):

@@ -60,7 +60,7 @@ def test_bad_input_ends_with_one_sentence_and_2(faultsim, tmp_path, words, messa
 
 
 def test_a_qdq_graph_is_trained_in_bfloat16_where_it_is_asked_for(faultsim, tmp_path):
-    words = ("-d", "sram", "-o", tmp_path / "h.onnx", "--precision", "bf16", "--loss", "plain", *FAST)
+    words = ("-d", "sram", "-o", tmp_path / "h.onnx", "--precision", "bf16", "--loss", "l_star", *FAST)
     code, text, err = faultsim("harden", "digits_int8", *words)
     assert code in (0, 1), err
     assert "trained in bfloat16" in text
@@ -106,6 +106,12 @@ def test_minutes_are_minutes(faultsim, tmp_path):
         (
             ("--loss", "noise", "--loss", "l_a", "--alpha", "0.9", "--eps", "0.5"),
             "--alpha 0.9 and --eps 0.5 and --strength 0.05 turn the same knob of noise+l_a; leave one of them out",
+        ),
+        (("--recipe", "plain"), "--strength 0.05 turns the knob of a loss, and --recipe plain has none; leave it out"),
+        (("--loss", "plain"), "--strength 0.05 turns the knob of a loss, and --loss plain has none; leave it out"),
+        (
+            ("--loss", "plain", "--loss", "negative_bias"),
+            "--strength 0.05 turns the knob of a loss, and --loss plain negative_bias has none; leave it out",
         ),
         (("--epochs", "3"), "--epochs is how long to train, and --steps is given; leave one of them out"),
         (("--search", "4"), "--search is how many strengths are tried, and --strength is given; leave one of them out"),

@@ -81,7 +81,7 @@ def test_ctrl_c_in_the_middle_of_an_assessment_ends_with_130(tmp_path, monkeypat
     monkeypatch.setattr(assessing, "random_in_set", cut)
     out = tmp_path / "out"
     arguments = ["harden", "digits", "-d", "sram", "-o", str(tmp_path / "h.onnx"), "--out", str(out), "--steps", "2",
-                 "--strength", "0.01", "--quantize", "int4", "--loss", "plain", "--trials", "2", "--no-radii",
+                 "--search", "1", "--quantize", "int4", "--loss", "plain", "--trials", "2", "--no-radii",
                  "--search-gradients", "1", "--quiet", "--data", str(DIGITS / "digits_float.npz")]  # fmt: skip
     with pytest.raises(SystemExit) as stop:
         main(arguments)
