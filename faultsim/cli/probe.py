@@ -70,7 +70,8 @@ def command(model: str, out: Path | None, quiet: bool, **given: Any) -> int:
     """  # noqa: D301  (click needs the bare backspace)
     from faultsim.assessment import Options
     from faultsim.attacks import ProbeOptions, StoppedEarlyError, probe
-    from faultsim.cli.attack import read_order, show
+    from faultsim.cli.attack import show
+    from faultsim.cli.attack_asked import read_order
     from faultsim.cli.interrupt import until_interrupted
     from faultsim.cli.progress import progress_bar
     from faultsim.errors import OptionError
