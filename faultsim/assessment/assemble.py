@@ -170,10 +170,11 @@ def score_of(setting: Setting, tally: Tally, stored: Iterable[Stored] = ()) -> S
 def provenance(setting: Setting, phases: dict[str, float], wall_s: float, command: str) -> Provenance:
     """Return what is needed to get the same numbers again; *wall_s* and *phases* are seconds."""
     threads = setting.options.threads or "default"
+    runtimes = " and ".join(dict.fromkeys((setting.scorer.runner.runtime, "torch")))
     return Provenance(
         versions=_versions(),
         hardware=f"{platform.machine()}, {os.cpu_count()} CPUs, {threads} threads, "
-        f"{setting.scorer.runner.runtime} and torch on {setting.model.device.type}",
+        f"{runtimes} on {setting.model.device.type}",
         command=command,
         wall_s=round(wall_s, 3),
         phases_s=phases,
