@@ -2,6 +2,7 @@
 
 import copy
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -36,6 +37,14 @@ def own_draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     module = getattr(request.node.getparent(pytest.Module), "obj", None)
     if isinstance(getattr(module, "RNG", None), np.random.Generator):
         monkeypatch.setattr(module, "RNG", copy.deepcopy(module.RNG))
+
+
+@pytest.fixture(autouse=True)
+def own_threads() -> Iterator[None]:
+    """A test that gives torch more threads (``threads=2``) does not slow down those after it in the same process."""
+    yield
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
