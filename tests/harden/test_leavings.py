@@ -73,7 +73,11 @@ def test_the_original_is_never_the_candidate_beside_the_target(tmp_path, early):
     ("device", "changes", "message"),
     [
         ("reram", {"losses": (), "recipe": "bits"}, "recipe 'bits' is for memories that hold words"),
-        ("sram", {"losses": ("negative_bias",), "strength": None}, "stores no trained bias of more than 24 bits of digits_float"),
+        (
+            "sram",
+            {"losses": ("negative_bias",), "strength": None},
+            "stores no trained bias of more than 24 bits of digits_float",
+        ),
         ("sram", {"losses": ("clip",), "virtual_steps": 3}, "--virtual-steps is of l_star and sam, not of --loss clip"),
         ("sram", {"losses": (), "recipe": "plain", "virtual_steps": 3}, "l_star and sam, not of --recipe plain"),
     ],
