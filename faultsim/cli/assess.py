@@ -8,7 +8,7 @@ import click
 
 from faultsim.cli.conditions import condition_options, take_conditions
 from faultsim.cli.files import PLACE, check_apart, check_result
-from faultsim.cli.roles import roles_option
+from faultsim.cli.options import reads_option, roles_option, threads_option
 from faultsim.textfile import write_text
 
 
@@ -72,12 +72,7 @@ from faultsim.textfile import write_text
 @click.option("--search-samples", type=int, default=1000, show_default=True, help="Most samples that the search sees.")
 @click.option("--site-trials", type=int, default=3, show_default=True, help="Chips for each row of the site table.")
 @click.option("--site-samples", type=int, default=256, show_default=True, help="Most samples for the site table.")
-@click.option(
-    "--threads",
-    type=int,
-    default=0,
-    help="Threads of onnxruntime and torch; all cores, or OMP_NUM_THREADS, by default.",
-)
+@threads_option
 @click.option(
     "--torch-device",
     default="cpu",
@@ -87,13 +82,7 @@ from faultsim.textfile import write_text
 )
 @click.option("--out", "-o", type=PLACE, help="Folder for result.json, report.html and outcomes.npy.")
 @click.option("--fault-list", type=PLACE, help="Write every fault of every chip, one JSON object a line.")
-@click.option(
-    "--reads",
-    type=click.Choice(["chip", "inference"]),
-    default="chip",
-    show_default=True,
-    help="Noise of a read: one draw a chip (fast), or anew at every inference.",
-)
+@reads_option
 @condition_options
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def command(

@@ -9,7 +9,7 @@ import click
 from faultsim.cli.attack_asked import cells_of, check_of_device, curve_and_ball
 from faultsim.cli.conditions import condition_options, take_conditions
 from faultsim.cli.files import PLACE, check_model_file, check_result
-from faultsim.cli.roles import roles_option
+from faultsim.cli.options import roles_option, threads_option
 from faultsim.textfile import write_text
 
 _OPTIONS = ("seed", "batch_size", "level", "confidence", "sites", "exclude", "task", "output", "preprocess", "limit",
@@ -80,12 +80,7 @@ _SEARCH = ("objective", "gradients", "forwards", "certify")
 @click.option("--confidence", type=float, help="Part of the chips that a device's budget holds.")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
 @click.option("--batch-size", type=int, default=250, show_default=True, help="Samples a batch.")
-@click.option(
-    "--threads",
-    type=int,
-    default=0,
-    help="Threads of onnxruntime and torch; all cores, or OMP_NUM_THREADS, by default.",
-)
+@threads_option
 @click.option("--torch-device", default="cpu", show_default=True,
               help="Where gradients are computed: cpu, cuda, cuda:1. Other than cpu, answers are as well, by torch "
               "and not by onnxruntime.")  # fmt: skip

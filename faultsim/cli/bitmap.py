@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from faultsim.cli.files import PLACE
-from faultsim.cli.roles import roles_option
+from faultsim.cli.options import roles_option, threads_option
 
 if TYPE_CHECKING:
     from faultsim.results.bitmap import BitMapResult
@@ -41,12 +41,7 @@ _MAPPED = ("weight", "bias", "norm")
 @click.option("--sites", multiple=True, metavar="GLOB", help="Map these tensors alone (repeatable).")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
 @roles_option("Map tensors of these roles alone, of weight, bias and norm")
-@click.option(
-    "--threads",
-    type=int,
-    default=0,
-    help="Threads of onnxruntime and torch; all cores, or OMP_NUM_THREADS, by default.",
-)
+@threads_option
 @click.option("--out", "-o", type=PLACE, help="Folder for bitmap.json, .npz, .svg and .png.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def command(model: str, out: Path | None, quiet: bool, **options: Any) -> int:

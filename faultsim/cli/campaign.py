@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from faultsim.cli.files import PLACE, check_result
-from faultsim.cli.roles import roles_option
+from faultsim.cli.options import roles_option
 from faultsim.textfile import write_text
 
 _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output", "preprocess", "limit", "threads",

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from faultsim.cli.files import PLACE, check_result
-from faultsim.cli.roles import roles_option
+from faultsim.cli.options import roles_option, threads_option
 
 _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output", "preprocess", "limit", "threads",
             "input_shape", "batch_axis")  # fmt: skip
@@ -42,12 +42,7 @@ _OPTIONS = ("seed", "batch_size", "level", "sites", "exclude", "task", "output",
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
 @click.option("--level", type=float, default=0.95, show_default=True, help="Confidence of every interval.")
 @click.option("--batch-size", type=int, default=250, show_default=True, help="Samples a batch.")
-@click.option(
-    "--threads",
-    type=int,
-    default=0,
-    help="Threads of onnxruntime and torch; all cores, or OMP_NUM_THREADS, by default.",
-)
+@threads_option
 @click.option("--torch-device", default="cpu", show_default=True,
               help="Where gradients are computed: cpu, cuda, cuda:1. Other than cpu, answers are as well, by torch "
               "and not by onnxruntime.")  # fmt: skip

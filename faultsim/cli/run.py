@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from faultsim.cli.files import PLACE, PLACE_OR_DASH
+from faultsim.cli.options import threads_option
 
 
 @click.command("run")
@@ -30,12 +31,7 @@ from faultsim.cli.files import PLACE, PLACE_OR_DASH
     type=PLACE_OR_DASH,
     help="Write the summary as Markdown, for CI; - for the standard output, in place of the table.",
 )
-@click.option(
-    "--threads",
-    type=int,
-    default=0,
-    help="Threads of onnxruntime and torch; all cores, or OMP_NUM_THREADS, by default.",
-)
+@threads_option
 @click.option(
     "--torch-device",
     default="cpu",

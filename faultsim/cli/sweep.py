@@ -8,7 +8,7 @@ import click
 
 from faultsim.cli.conditions import condition_options, take_conditions
 from faultsim.cli.files import PLACE
-from faultsim.cli.roles import roles_option
+from faultsim.cli.options import reads_option, roles_option, threads_option
 
 
 @click.command("sweep")
@@ -35,19 +35,8 @@ from faultsim.cli.roles import roles_option
 @click.option("--sites", multiple=True, metavar="GLOB", help="Corrupt these tensors alone (repeatable).")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these tensors alone (repeatable).")
 @roles_option("Corrupt tensors of these roles alone, of those that the device stores")
-@click.option(
-    "--threads",
-    type=int,
-    default=0,
-    help="Threads of onnxruntime and torch; all cores, or OMP_NUM_THREADS, by default.",
-)
-@click.option(
-    "--reads",
-    type=click.Choice(["chip", "inference"]),
-    default="chip",
-    show_default=True,
-    help="Noise of a read: one draw a chip (fast), or anew at every inference.",
-)
+@threads_option
+@reads_option
 @click.option("--out", "-o", type=PLACE, help="Folder for sweep.json and sweep.svg.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 @condition_options

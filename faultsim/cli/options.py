@@ -1,4 +1,4 @@
-"""The option that chooses tensors by their role, shared by the commands that corrupt some. No model is read here."""
+"""Options that several commands take in the same words. What they mean lives in `faultsim.assessment.Options`."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -6,6 +6,19 @@ from typing import Any, TypeVar
 import click
 
 F = TypeVar("F", bound=Callable[..., Any])
+threads_option = click.option(
+    "--threads",
+    type=int,
+    default=0,
+    help="Threads of onnxruntime and torch; all cores, or OMP_NUM_THREADS, by default.",
+)
+reads_option = click.option(
+    "--reads",
+    type=click.Choice(["chip", "inference"]),
+    default="chip",
+    show_default=True,
+    help="Noise of a read: one draw a chip (fast), or anew at every inference.",
+)
 
 
 def roles_option(text: str, *, default: str = "") -> Callable[[F], F]:
