@@ -71,11 +71,13 @@ def clip(limit: float) -> WeightClipping:
     return WeightClipping(limit=limit, relative=False)
 
 
-SMOOTH = Plan(ema=0.998)
-LONG = Plan(5000, 6e-3, ema=0.98, decay=0.0)
+LARGE = Plan(12000, decay=1e-3)
+SMOOTH = Plan(ema=0.998, decay=8e-4)
+LONG = Plan(8000, 6e-3, ema=0.99, decay=0.0)
+SHORT = Plan(5000, 6e-3, ema=0.98, decay=2e-4)
 ERRORS = RandomBitErrors(ber=0.01, bits=8)
 METHODS = (
-    Method("La_p2", "La_p2_03", GradientRegularised(ball=Ball(p=2, eps=0.3)), SMOOTH),
+    Method("La_p2", "La_p2_03", GradientRegularised(ball=Ball(p=2, eps=0.3)), LARGE),
     Method("La_pinf", None, GradientRegularised(ball=Ball(p=math.inf, eps=0.01)), SMOOTH),
     Method("Lstar_p2", "Lstar_p2_05", star(2, 0.5), Plan()),
     Method("Lstar_pinf", "Lstar_pinf_001", star(math.inf, 0.01), Plan()),
@@ -86,7 +88,7 @@ METHODS = (
     Method(None, "randbet_03_p1", Together(losses=(clip(0.3), ERRORS)), LONG),
     Method(None, "randbet_05_p1", Together(losses=(clip(0.5), ERRORS)), LONG),
     Method(None, "clip_05_Lstar05", Together(losses=(clip(0.5), star(2, 0.5))), LONG),
-    Method(None, "randbet_05_p1_Lstar05", Together(losses=(clip(0.5), ERRORS, star(2, 0.5))), LONG),
+    Method(None, "randbet_05_p1_Lstar05", Together(losses=(clip(0.5), ERRORS, star(2, 0.5))), SHORT),
     Method(None, "clip_10_randbet_Lstar05", Together(losses=(clip(1.0), ERRORS, star(2, 0.5))), LONG),
 )
 

@@ -30,7 +30,8 @@ def hypergeometric(passed: int, trials: int, population: int, *, level: float = 
         level: Two-sided confidence, dimensionless, strictly between 0 and 1.
 
     Returns:
-        ``Estimate(low, best, high)``; both ends are whole numbers of units divided by `population` (up to 2⁵³).
+        ``Estimate(low, best, high)``; both ends are whole numbers of units divided by `population` (up to 2⁵³), and
+        the share of the sample lies between them: all but a census can end between two whole numbers.
 
     Raises:
         ValueError: If the counts or the level are out of range.
@@ -56,6 +57,7 @@ def hypergeometric(passed: int, trials: int, population: int, *, level: float = 
         low = _first(least, most, lambda units: 1 - _at_most(passed - 1, population, units, trials) > tail)
     if passed < trials:
         high = most - _first(0, most - least, lambda fewer: _at_most(passed, population, most - fewer, trials) > tail)
+    low, high = min(low, passed * population // trials), max(high, -(-passed * population // trials))
     return Estimate(low / population, passed / trials, high / population)
 
 

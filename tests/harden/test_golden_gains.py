@@ -1,7 +1,8 @@
 """Gains on the reference MLP, measured by the NumPy network of the search tests, against those of the golden files.
 
 The golden files train from scratch, with their own settings; here the reference network, their base of seed 0, is
-fine-tuned. What is compared: the level that is reached (mean of three seeds), and the gain over that base.
+fine-tuned with one seed. What is compared: the level that is reached, against theirs less what theirs spreads over
+seeds, and the gain over that base. `benchmarks/harden_golden.py` compares means of three seeds, and every figure.
 """
 
 import json
@@ -20,31 +21,35 @@ STAR = CorruptionResistant(ball=Ball(p=2, eps=0.5), alpha=0.5)
 BITS = Together(losses=(WeightClipping(limit=0.5, relative=False), RandomBitErrors(ber=0.01, bits=8), STAR))
 
 
+def lowest(row, *keys):
+    """What a row of the summary reaches with a seed that is one spread below its mean, less two samples."""
+    for key in keys:
+        row = row[key]
+    mean, spread = row
+    return mean - spread - 2 * SAMPLE
+
+
 @pytest.mark.slow
 def test_l_star_gains_what_the_golden_files_gain(shared):
     golden = shared / "golden" / "corruption"
     table = json.loads((golden / "harden_summary.json").read_text())["mlp"]["table"]
     goal = next(row for row in table if row["method"] == "Lstar_p2")
-    base0, star0 = (
-        next(
-            row
-            for row in json.loads((golden / "harden_bits_mlp.json").read_text())
-            if (row["method"], row["seed"]) == key
-        )
-        for key in (("base", 0), ("Lstar_p2_05", 0))
-    )
+    rows = {(row["method"], row["seed"]): row for row in json.loads((golden / "harden_bits_mlp.json").read_text())}
+    base0, star0 = rows["base", 0], rows["Lstar_p2_05", 0]
 
-    before, after = hardened(golden, STAR, ball_score, steps=5000, lr=2e-2, ema=0.995, decay=5e-4, validate_every=250)
+    before, (after,) = hardened(
+        golden, STAR, ball_score, steps=5000, lr=2e-2, ema=0.995, decay=5e-4, validate_every=500, seeds=(0,)
+    )
     test = Judge(golden, "test")
     assert test.ten_steps(before, 0.5) == pytest.approx(base0["l2_gpm10"]["0.5"], abs=0.02)  # the same base
-    assert np.mean([test.clean(one) for one in after]) >= goal["clean"][0] - SAMPLE
-    for eps in (0.2, 0.5, 1.0):
-        level = np.mean([test.one_step(one, eps) for one in after])
-        assert level >= goal["l2"][str(eps)][0] - SAMPLE
-        level = np.mean([test.ten_steps(one, eps) for one in after])
-        assert level >= goal["l2_gpm10"][str(eps)][0] - SAMPLE
-        gain = star0["l2_gpm10"][str(eps)] - base0["l2_gpm10"][str(eps)]
-        assert level - test.ten_steps(before, eps) >= gain - SAMPLE
+    assert test.clean(after) >= lowest(goal, "clean")
+    for eps in ("0.2", "0.5", "1.0"):
+        assert test.one_step(after, float(eps)) >= lowest(goal, "l2", eps)
+        level = test.ten_steps(after, float(eps))
+        assert level >= lowest(goal, "l2_gpm10", eps)
+        assert level - test.ten_steps(before, float(eps)) >= (
+            star0["l2_gpm10"][eps] - base0["l2_gpm10"][eps] - goal["l2_gpm10"][eps][1] - SAMPLE
+        )
 
 
 @pytest.mark.slow
@@ -54,15 +59,16 @@ def test_l_a_gains_what_the_golden_files_gain(shared):
     goal, bases = (next(row for row in table if row["method"] == method) for method in ("La_p2", "base"))
 
     loss = GradientRegularised(ball=Ball(p=2, eps=goal["hp"]))
-    before, after = hardened(golden, loss, ball_score, steps=8000, lr=2e-2, ema=0.998, decay=5e-4, validate_every=250)
+    before, (after,) = hardened(
+        golden, loss, ball_score, steps=8000, lr=2e-2, ema=0.998, decay=5e-4, validate_every=500, seeds=(0,)
+    )
     test = Judge(golden, "test")
-    assert np.mean([test.clean(one) for one in after]) >= goal["clean"][0] - SAMPLE
+    assert test.clean(after) >= lowest(goal, "clean")
     for eps in ("0.2", "0.5", "1.0"):
         for name, judged in (("l2", test.one_step), ("l2_gpm10", test.ten_steps)):
-            level = np.mean([judged(one, float(eps)) for one in after])
-            assert level >= goal[name][eps][0] - SAMPLE
-            gain = goal[name][eps][0] - bases[name][eps][0]
-            assert level - judged(before, float(eps)) >= gain - 2 * SAMPLE  # a difference of two such shares
+            level = judged(after, float(eps))
+            assert level >= lowest(goal, name, eps)
+            assert level - judged(before, float(eps)) >= lowest(goal, name, eps) - bases[name][eps][0] - SAMPLE
 
 
 @pytest.mark.slow
@@ -76,16 +82,14 @@ def test_clipping_bit_errors_and_l_star_together_gain_what_the_golden_files_gain
         flipped = [judge.bits(numbers, ber, 8, seed=5) for ber in (0.001, 0.01, 0.02)]
         return np.mean([*flipped, judge.one_step(numbers, 0.5), judge.clean(numbers)])
 
-    before, after = hardened(golden, BITS, score, steps=5000, lr=6e-3)
+    before, (after,) = hardened(golden, BITS, score, steps=4000, lr=6e-3, validate_every=500, seeds=(0,))
     test = Judge(golden, "test")
     assert test.bits(before, 0.01, 25) == pytest.approx(bases[0]["random"]["0.01"], abs=0.02)  # the same base
     for ber in ("0.001", "0.01", "0.02"):
-        level = np.mean([test.bits(one, float(ber), 25) for one in after])
-        goal = np.mean([row["random"][ber] for row in goals])
-        base = np.mean([row["random"][ber] for row in bases])
-        if ber == "0.001":  # three points to gain in all, and the bases differ by as much as a third of it
-            assert level >= goal - SAMPLE
-        else:
-            assert level - test.bits(before, float(ber), 25) >= goal - base
-    clean = np.mean([test.clean(one) for one in after])
-    assert clean >= np.mean([row["clean_int8"] for row in goals]) - SAMPLE
+        level = test.bits(after, float(ber), 25)
+        theirs = [row["random"][ber] for row in goals]
+        assert level >= min(theirs) - 2 * SAMPLE
+        if ber != "0.001":  # three points to gain in all, and the bases differ by as much as a third of it
+            gain = np.mean(theirs) - np.mean([row["random"][ber] for row in bases])
+            assert level - test.bits(before, float(ber), 25) >= gain - 2 * SAMPLE
+    assert test.clean(after) >= min(row["clean_int8"] for row in goals) - 2 * SAMPLE

@@ -1,6 +1,7 @@
 """What short trainings choose, the learning rate among it, and the samples they are judged on."""
 
 import json
+import shutil
 import time
 from dataclasses import replace
 
@@ -39,6 +40,14 @@ QUICK = Hardening(
 
 def _harden(tmp_path, options, data=None):
     return harden("digits", "reram", data, target=tmp_path / "h.onnx", out=tmp_path / "out", options=options)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """The folder of a finished search, to be copied."""
+    folder = tmp_path_factory.mktemp("searched")
+    _harden(folder, QUICK)
+    return folder
 
 
 def _scores(tmp_path):
@@ -162,8 +171,8 @@ def test_each_drawn_chip_of_many_samples_is_judged_on_a_part_of_its_own(monkeypa
 
 
 @pytest.mark.parametrize("other", [{"tolerance": 0.03}, {"chips": 2}, {"losses": ("sam",)}, {"validation": 0.2}])
-def test_scores_of_another_hardening_are_refused(tmp_path, other):
-    _harden(tmp_path, QUICK)
+def test_scores_of_another_hardening_are_refused(tmp_path, searched, other):
+    shutil.copytree(searched, tmp_path, dirs_exist_ok=True)
     with pytest.raises(DataError, match=r"strengths.json: is of another hardening .* another folder, or delete it"):
         _harden(tmp_path, replace(QUICK, **other))
 
@@ -317,8 +326,8 @@ def test_what_has_no_knob_is_not_searched(tmp_path, losses, options):
 
 
 @pytest.mark.parametrize("score", ["NaN", "Infinity", "1e999", "[" * 100_000])
-def test_scores_that_are_no_numbers_are_refused(tmp_path, score):
-    _harden(tmp_path, QUICK)
+def test_scores_that_are_no_numbers_are_refused(tmp_path, searched, score):
+    shutil.copytree(searched, tmp_path, dirs_exist_ok=True)
     place = tmp_path / "out" / TRIED
     text = json.dumps({**json.loads(place.read_text()), "scores": {"0.03": 0.5}})
     place.write_text(text.replace('{"0.03": 0.5}', f'{{"0.03": {score}}}'))

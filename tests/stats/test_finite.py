@@ -68,6 +68,11 @@ def test_a_huge_population_gives_the_intervals_of_an_infinite_one(trials, share,
     )
 
 
+def test_the_share_of_the_sample_lies_inside_where_it_is_no_whole_number_of_units():
+    got = hypergeometric(1, 80, 81)  # two units of 81 would show as one with a chance of 2/81, below a fortieth
+    assert (got.low, got.best, got.high) == (1 / 81, 1 / 80, 2 / 81)
+
+
 @given(population=st.integers(2, 3000), data=st.data())
 def test_the_ends_are_ordered_possible_and_inside_what_ignores_the_population(population, data):
     trials = data.draw(st.integers(1, population))
