@@ -20,6 +20,7 @@ from pathlib import Path
 import onnx
 from peers.campaign import Campaign, Fault, disagreements, draw_faults, images_of, weights
 from peers.memory import peak_mib, peak_of
+from peers.ours import SweptFaultsim
 from peers.rounds import Spread, Timed, round_robin
 from peers.scaling import print_scaling
 from peers.tools import BARE_ORT, BARE_TORCH, REFERENCE, TOOLS, missing
@@ -65,6 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = {key: tool.name for key, tool in tools.items()}
     _print_cost(names, timed)
     _print_agreement(names, timed, faults)
+    for tool in tools.values():
+        if isinstance(tool, SweptFaultsim):
+            print(f"Behind the faulty layer of {tool.name}, {tool.fullness}")
     sys.stdout.flush()  # what follows takes its time
     if not (chosen.quick or chosen.no_memory):
         print("Memory peak in MiB, each tool in a process of its own (a bare pass: interpreter, libraries, images):")

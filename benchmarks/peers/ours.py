@@ -12,6 +12,7 @@ from faultsim.corruption import Corruption, Stored, Xor, apply_edit
 from faultsim.engine.evaluate import Scorer
 from faultsim.engine.runner import Runner
 from faultsim.engine.scored import scored_output
+from faultsim.engine.sweep.parts import BLOCK
 from faultsim.engine.sweep.slices import Sparse
 from faultsim.engine.sweep.sweep import Sweep
 from faultsim.metrics import Classification
@@ -91,6 +92,13 @@ class SweptFaultsim(NaiveFaultsim):
         outcomes = np.empty((len(faults), self._images), dtype=np.uint8)
         self._sweep.score([self._patch(fault) for fault in faults], outcomes=list(outcomes))
         return np.greater_equal(outcomes, CRITICAL)
+
+    @property
+    def fullness(self) -> str:
+        """How many images went on behind the faulty layer, and how many of them a call held."""
+        spent = self._sweep.spent
+        each = f"{spent.rows / max(spent.calls, 1):.1f} of at most {BLOCK}"
+        return f"{spent.rows:,} images of {sum(spent.trials.values()):,} trials went on, {each} a call"
 
     def _patch(self, fault: Fault) -> dict[str, Sparse]:
         edits = corruption(self._model, fault)

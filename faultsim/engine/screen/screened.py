@@ -26,7 +26,7 @@ from faultsim.engine.screen.verdicts import Verdicts
 from faultsim.engine.screen.waiting import Waiting, calls
 from faultsim.engine.sweep.entry import Entry
 from faultsim.engine.sweep.golden import bytes_per_sample
-from faultsim.engine.sweep.lanes import Task, in_lanes
+from faultsim.engine.sweep.lanes import Counted, Task, in_lanes
 from faultsim.engine.sweep.routes import Needs, Patch, Router
 from faultsim.engine.sweep.spans import grouped
 from faultsim.engine.sweep.sweep import Sweep
@@ -214,9 +214,9 @@ class ScreenedSweep:
     def _in_lanes(self, acts: Sequence[Callable[[], None]], groups: Sequence[tuple[Entry, list[Trial]]]) -> None:
         """Run what each entry has to do, some side by side: trials of one entry are in one lane alone."""
 
-        def counted(act: Callable[[], None]) -> tuple[int, int]:
+        def counted(act: Callable[[], None]) -> Counted:
             act()
-            return 0, 0
+            return Counted()
 
         tasks = [
             Task(len(members) * (len(entry.tail.nodes) + 1), (), partial(counted, act))

@@ -14,7 +14,14 @@ from faultsim.engine.sweep.routes import Route
 from faultsim.errors import FaultsimError
 
 Members = Sequence[tuple[int, Route]]
-Counted = tuple[int, int]
+
+
+class Counted(NamedTuple):
+    """What a task has computed: samples behind the faulty layer, those that left there, and calls."""
+
+    rows: int = 0
+    masked: int = 0
+    calls: int = 0
 
 
 class Task(NamedTuple):
@@ -23,7 +30,7 @@ class Task(NamedTuple):
     Attributes:
         cost: How long it takes, in any unit: the longest ones begin.
         members: Its trials.
-        run: Computes them; returns the samples computed and those that left.
+        run: Computes them.
     """
 
     cost: float

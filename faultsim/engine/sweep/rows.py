@@ -27,6 +27,7 @@ class Rows:
     Attributes:
         computed: Samples computed so far.
         masked: Samples that left so far.
+        calls: Calls so far.
     """
 
     def __init__(self, entry: Entry, clean: Clean, samples: int, take: Take) -> None:
@@ -39,6 +40,7 @@ class Rows:
         self._waiting: list[tuple[int, NDArray[np.int64], dict[str, Array]]] = []
         self.computed = 0
         self.masked = 0
+        self.calls = 0
 
     def add_channels(self, trial: int, found: Mapping[str, Array], at: int, numbers: Sequence[int]) -> None:
         """Take a trial in whose faulty channels stand at ``at …`` of the slice *found*."""
@@ -78,7 +80,7 @@ class Rows:
         for name, place, _ in faulty:
             clean = forms[name].channel(self._clean.held[forms[name].name], axis, place)
             forms[name].channel(self._buffers[name], axis, place)[...] = clean
-        self.computed += samples.size
+        self._count(samples.size)
 
     def add_whole(self, trial: int, found: Mapping[str, Array]) -> None:
         """Take a trial in whose whole boundary is *found*."""
@@ -88,6 +90,10 @@ class Rows:
         samples = self._left(trial, changed)
         if samples is not None:
             self._wait(trial, samples, {name: self._entry.forms[name].of(one[samples]) for name, one in found.items()})
+
+    def _count(self, rows: int) -> None:
+        self.computed += rows
+        self.calls += -(-rows // self._entry.block)
 
     def _left(self, trial: int, changed: NDArray[np.bool_]) -> NDArray[np.int64] | None:
         samples = np.flatnonzero(changed)
@@ -110,7 +116,7 @@ class Rows:
         joined = {name: np.concatenate([rows[name] for _, _, rows in self._waiting]) for name in names}
         samples = np.concatenate([s for _, s, _ in self._waiting])
         output = self._entry.finish(joined, self._clean, samples)
-        self.computed += samples.size
+        self._count(samples.size)
         at = 0
         for trial, own, _ in self._waiting:
             self._take(trial, own, output[at : at + own.size])

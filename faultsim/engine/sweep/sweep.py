@@ -20,7 +20,7 @@ from faultsim.engine.sweep.entry import Entry
 from faultsim.engine.sweep.golden import Clean, bytes_per_sample
 from faultsim.engine.sweep.judge import BatchJudge
 from faultsim.engine.sweep.kept import Kept
-from faultsim.engine.sweep.lanes import Task, in_lanes
+from faultsim.engine.sweep.lanes import Counted, Task, in_lanes
 from faultsim.engine.sweep.opening import make_router
 from faultsim.engine.sweep.routes import Needs, Patch, Route, Router
 from faultsim.engine.sweep.rows import Rows, Take
@@ -51,11 +51,13 @@ class Spent(NamedTuple):
             then clean weights), ``suffix`` (faulty weights from the first faulty layer on), ``whole`` (a full pass).
         rows: Samples that went on behind the faulty layer, over all trials.
         masked: Samples that left there, as their activations equal the clean ones bit by bit.
+        calls: Calls in which those that went on were computed, several trials of one layer together.
     """
 
     trials: Mapping[str, int]
     rows: int
     masked: int
+    calls: int
 
 
 @dataclass
@@ -78,6 +80,7 @@ class Sweep:
     _trials: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("slice", "layer", "suffix", "whole"), 0))
     _rows: int = 0
     _masked: int = 0
+    _calls: int = 0
     clean_s: float = 0.0
     lanes: int = field(default=1, init=False)
     told: Callable[[int, int], None] | None = field(default=None, init=False)
@@ -97,7 +100,7 @@ class Sweep:
     @property
     def spent(self) -> Spent:
         """What has been computed so far."""
-        return Spent(dict(self._trials), self._rows, self._masked)
+        return Spent(dict(self._trials), self._rows, self._masked, self._calls)
 
     @property
     def shares(self) -> bool:
@@ -174,26 +177,27 @@ class Sweep:
             if counted is None:
                 failed |= self._refuse(done)
             else:
-                self._rows += counted[0]
-                self._masked += counted[1]
+                self._rows += counted.rows
+                self._masked += counted.masked
+                self._calls += counted.calls
         return failed
 
-    def _rest(self, trial: int, route: Route, batch: _Batch, patches: Sequence[Patch], take: Take) -> tuple[int, int]:
-        """Compute one trial from its first faulty layer on; return the samples computed and those that left."""
+    def _rest(self, trial: int, route: Route, batch: _Batch, patches: Sequence[Patch], take: Take) -> Counted:
+        """Compute one trial from its first faulty layer on."""
         assert route.rest is not None
         take(trial, None, route.rest(patches[trial], batch.clean))
-        return len(batch.judge), 0
+        return Counted(len(batch.judge), 0, 1)
 
     def _enter(
         self, entry: Entry, members: Sequence[tuple[int, Route]], batch: _Batch, patches: Sequence[Patch], take: Take
-    ) -> tuple[int, int]:
-        """Compute the trials that enter at one place; return the samples computed and those that left."""
+    ) -> Counted:
+        """Compute the trials that enter at one place."""
         with self._kept.using(entry):
             return self._through(entry, members, batch, patches, take)
 
     def _through(
         self, entry: Entry, members: Sequence[tuple[int, Route]], batch: _Batch, patches: Sequence[Patch], take: Take
-    ) -> tuple[int, int]:
+    ) -> Counted:
         clean, samples = batch.clean, len(batch.judge)
         sliced = [(t, route) for t, route in members if route.kind == "slice"]
         rows = Rows(entry, clean, samples, take)
@@ -209,7 +213,7 @@ class Sweep:
                 (faults,) = patches[t].values()
                 rows.add_whole(t, entry.whole(clean, faults))
         rows.flush()
-        return rows.computed, rows.masked
+        return Counted(rows.computed, rows.masked, rows.calls)
 
     def _refuse(self, members: Sequence[tuple[int, Route]]) -> set[int]:
         for _, route in members:

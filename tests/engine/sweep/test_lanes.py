@@ -15,7 +15,7 @@ def task(number: int, cost: float, ran: list[int], *, fails: BaseException | Non
         ran.append(number)
         if fails is not None:
             raise fails
-        return number, 1
+        return Counted(number, 1)
 
     return Task(cost, [(number, Route("whole"))], run)
 
@@ -24,7 +24,7 @@ def task(number: int, cost: float, ran: list[int], *, fails: BaseException | Non
 def test_every_task_runs_once(lanes: int) -> None:
     ran: list[int] = []
     found = {members[0][0]: counted for members, counted in in_lanes([task(i, i, ran) for i in range(20)], lanes)}
-    assert found == {i: (i, 1) for i in range(20)}
+    assert found == {i: Counted(i, 1) for i in range(20)}
     assert sorted(ran) == list(range(20))
     assert ran[0] == 19
 
@@ -53,7 +53,7 @@ def test_lanes_run_at_the_same_time() -> None:
 
     def run() -> Counted:
         both.wait()
-        return 0, 0
+        return Counted()
 
     tasks = [Task(1, [(i, Route("whole"))], run) for i in range(2)]
     assert len(list(in_lanes(tasks, 2))) == 2  # alone, each would wait for the other until the barrier breaks

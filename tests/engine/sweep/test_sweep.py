@@ -10,6 +10,9 @@ from onnx import TensorProto, helper
 from sweep_equality import assert_equal, faults, in_channel, key, on_noise, one_site
 from sweep_graphs import images, tokens
 
+from faultsim.assessment import Options
+from faultsim.assessment.setting import make_setting
+from faultsim.engine.sweep.parts import BLOCK
 from faultsim.engine.sweep.routes import wild
 from faultsim.engine.sweep.slices import Sparse
 from faultsim.engine.sweep.sweep import Sweep
@@ -66,7 +69,19 @@ def test_faults_that_change_nothing_are_masked_at_once(convolutions: Model) -> N
     scorer = on_noise(convolutions, 48, 0, batch_size=48)
     sweep = assert_equal(scorer, [{site: same}])
     assert sweep.spent.masked == 48
-    assert sweep.spent.rows == 0
+    assert sweep.spent.rows == sweep.spent.calls == 0
+
+
+def test_trials_of_a_layer_that_change_few_samples_share_calls() -> None:
+    setting = make_setting("digits_int8", "sram", None, Options(limit=64), torch_device="cpu")
+    setting.scorer.set_golden()
+    sweep = Sweep(setting.scorer)
+    codes = setting.model.numbers["fc.weight_quantized"].reshape(-1)
+    flips = [Sparse(np.arange(i, i + 1), codes[i : i + 1] ^ 1) for i in range(0, 5120, 80)]
+    sweep.score([{"fc.weight_quantized": one} for one in flips])
+    assert sweep.spent.trials["slice"] == sweep.spent.masked / 64 + sweep.spent.rows / 64 == 64
+    assert sweep.spent.rows > 40
+    assert 0 < sweep.spent.calls <= sweep.spent.rows / 8, sweep.spent
 
 
 def test_no_trials_and_an_empty_patch(convolutions: Model) -> None:
