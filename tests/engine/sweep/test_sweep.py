@@ -12,7 +12,6 @@ from sweep_graphs import images, tokens
 
 from faultsim.assessment import Options
 from faultsim.assessment.setting import make_setting
-from faultsim.engine.sweep.parts import BLOCK
 from faultsim.engine.sweep.routes import wild
 from faultsim.engine.sweep.slices import Sparse
 from faultsim.engine.sweep.sweep import Sweep
