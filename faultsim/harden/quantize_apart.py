@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
-from faultsim.model.codes import subgraphs
+from faultsim.model.bodies import outer_names, subgraphs
 
 Axis = Callable[[NodeProto, int], int | None]
 
@@ -33,7 +33,7 @@ def _show_inside(graph: GraphProto) -> None:
         fresh.append(node)
         if not bodies:
             continue
-        seen = {name for body in bodies for name in _read(body)}
+        seen = {name for body in bodies for name in outer_names(body)}
         for name in sorted(seen & {out for one in graph.node for out in one.output if out}):
             shown = free(f"{name}_inside", taken)
             fresh.insert(-1, helper.make_node("Identity", [name], [shown], shown))
@@ -79,17 +79,8 @@ def _names(graph: GraphProto) -> Iterator[str]:
             yield from _names(body)
 
 
-def _read(graph: GraphProto) -> set[str]:
-    """Names that a body takes from the graphs around it."""
-    own = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
-    own |= {name for node in graph.node for name in node.output}
-    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-    used |= {name for node in graph.node for body in subgraphs(node) for name in _read(body)}
-    return used - own - {""}
-
-
 def _rename(graph: GraphProto, old: str, new: str) -> None:
-    if old not in _read(graph):
+    if old not in outer_names(graph):
         return
     for node in graph.node:
         for place, name in enumerate(node.input):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import AttributeProto, FunctionProto, NodeProto, TensorProto, numpy_helper
 
-from faultsim.model.codes import subgraphs
+from faultsim.model.bodies import subgraphs
 
 FIELDS: dict[int, str] = {
     AttributeProto.FLOAT: "f",

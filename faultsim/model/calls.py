@@ -10,7 +10,8 @@ from typing import NamedTuple
 from onnx import AttributeProto, FunctionProto, ModelProto, NodeProto
 
 from faultsim.model.attributes import FIELDS, shared
-from faultsim.model.codes import FunctionKey, called, key_of, subgraphs
+from faultsim.model.bodies import subgraphs
+from faultsim.model.codes import FunctionKey, called, key_of
 from faultsim.model.nodes import Path, Program
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
+from onnx import FunctionProto, GraphProto, NodeProto
 
+from faultsim.model.bodies import subgraphs
 from faultsim.model.roles import QUANTIZED_OPS
 
 FunctionKey = tuple[str, str, str]
@@ -62,12 +63,6 @@ def asked_of(node: NodeProto, graph: GraphProto, names: Collection[str]) -> set[
     skipped = 1 if node.op_type == "Loop" else 0  # its body's first output is the condition
     outputs = list(graph.output)[skipped:]
     return {o.name for o, actual in zip(outputs, node.output, strict=False) if actual and actual in names}
-
-
-def subgraphs(node: NodeProto) -> list[GraphProto]:
-    """Return the subgraphs among a node's attributes."""
-    single = [a.g for a in node.attribute if a.type == AttributeProto.GRAPH]
-    return single + [g for a in node.attribute if a.type == AttributeProto.GRAPHS for g in a.graphs]
 
 
 def _made(graph: GraphProto) -> set[str]:

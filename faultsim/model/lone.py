@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, numpy_helper
 
-from faultsim.model.codes import FunctionKey, called, subgraphs
+from faultsim.model.bodies import subgraphs
+from faultsim.model.codes import FunctionKey, called
 from faultsim.model.functions import type_proto
 from faultsim.model.model import Model
 from faultsim.model.nodes import Node, needs

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import ModelProto, NodeProto
 
 from faultsim.engine.sweep.entry import same
+from faultsim.model.bodies import subgraphs
 
 Array = NDArray[Any]
 _RANDOM = frozenset(
@@ -46,10 +47,7 @@ def _nodes(lists: Sequence[Sequence[NodeProto]]) -> Iterator[NodeProto]:
     for nodes in lists:
         for node in nodes:
             yield node
-            graphs: list[GraphProto] = []
-            for attribute in node.attribute:
-                graphs += [attribute.g] if attribute.HasField("g") else list(attribute.graphs)
-            yield from _nodes([graph.node for graph in graphs])
+            yield from _nodes([graph.node for graph in subgraphs(node)])
 
 
 def _mixes(node: NodeProto) -> bool:

@@ -3,7 +3,7 @@
 It works on the ONNX file itself, not on its compiled form: pieces of it become models of their own. Nothing runs here.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
+from faultsim.model.bodies import reads
 from faultsim.model.stored import constant_tensor
 
 Array = NDArray[Any]
@@ -62,7 +63,7 @@ class Flow:
         self.inputs = tuple(i.name for i in proto.graph.input if i.name not in filled)
         self.outputs = tuple(o.name for o in proto.graph.output)
         self.makers = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
-        self.reads = tuple(frozenset(_reads(node)) for node in self.nodes)
+        self.reads = tuple(frozenset(reads(node)) for node in self.nodes)
         users: dict[str, list[int]] = {}
         for i, names in enumerate(self.reads):
             for name in sorted(names):
@@ -225,26 +226,6 @@ def _named(tensor: TensorProto, name: str) -> TensorProto:
     copy.CopyFrom(tensor)
     copy.name = name
     return copy
-
-
-def _reads(node: NodeProto) -> set[str]:
-    found = {name for name in node.input if name}
-    for attribute in node.attribute:
-        graphs: Sequence[GraphProto] = [attribute.g] if attribute.HasField("g") else attribute.graphs
-        for graph in graphs:
-            found |= outer_names(graph)
-    return found
-
-
-def outer_names(graph: GraphProto) -> set[str]:
-    """Return what a subgraph reads from the graphs around it."""
-    own = {i.name for i in graph.input} | {t.name for t in graph.initializer}
-    own |= {t.values.name for t in graph.sparse_initializer}
-    found: set[str] = set()
-    for node in graph.node:
-        found |= _reads(node) - own
-        own.update(node.output)
-    return found | ({o.name for o in graph.output} - own)
 
 
 def elem_type(array: Array) -> int:
