@@ -15,7 +15,7 @@ from faultsim.attacks.assemble import (
     set_entry,
 )
 from faultsim.attacks.ball import Corruptions, asked, corruptions, size_of
-from faultsim.attacks.cells import find_cells, numbers_of
+from faultsim.attacks.cells import FoundCells, find_cells, numbers_of
 from faultsim.attacks.curve import Point, Spent, at, deployed_size, draw_curve, radii, values_of
 from faultsim.attacks.options import Ball, Cells, Curve, Search
 from faultsim.attacks.prepare import Prepared, finite
@@ -174,12 +174,7 @@ def worst_few_cells(prepared: Prepared, cells: Cells, search: Search) -> tuple[A
     best = found.best
     if found.stopped and best is None:
         raise StoppedEarlyError
-    if best is None and found.spent:
-        prepared.notes.append(
-            "The budget ended before any change was seen to do damage; raise --forwards or --gradients."
-        )
-    elif best is None:
-        prepared.notes.append("No change of the allowed cells did any damage.")
+    prepared.notes.extend(_few(found, cells))
     bad = max((one.score.nonfinite for one in found.sizes), default=0)
     if cells.finite_only and bad:  # judged on the search's samples of the class that is aimed at
         prepared.notes.append(
@@ -190,6 +185,19 @@ def worst_few_cells(prepared: Prepared, cells: Cells, search: Search) -> tuple[A
         update={"cells": cells_entry(found, cells), "gradients": found.gradients, "forwards": found.forwards}
     )
     return result, None if best is None else lambda: numbers_of(setting.stored, best.changed)
+
+
+def _few(found: FoundCells, cells: Cells) -> list[str]:
+    """Return why fewer cells were found than asked for, where the user did not end the search."""
+    most = max((one.changed.cells for one in found.sizes), default=0)
+    if found.best is None and found.spent:
+        return ["The budget ended before any change was seen to do damage; raise --forwards or --gradients."]
+    if found.best is None:
+        return ["No change of the allowed cells did any damage."]
+    if found.limits and most < cells.count and not (found.spent or found.stopped or found.reached):
+        asked = f"Of the {cells.count} cells asked for"
+        return [f"{asked} the search found no more than {most} that the limits allow together."]
+    return []
 
 
 def _missed(found: Sequence[Found], search: Search) -> list[str]:

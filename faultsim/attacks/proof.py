@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from faultsim.attacks.prepare import Prepared
 from faultsim.attacks.worst import Found
-from faultsim.certify import Certificate, Deployed, NotCertifiedError, certify, is_coarse
+from faultsim.certify import Certificate, Deployed, NotCertifiedError, certify, why_coarse
 from faultsim.constraints import TensorSet
 from faultsim.metrics import Classification, GoldenAgreement
 from faultsim.search.radius import CriticalRadius
@@ -116,10 +116,9 @@ def _no_proof(prepared: Prepared, constraint: TensorSet, asked: bool | None) -> 
         return f"bounds are known for top-1 classification, and the task is {task.name}"
     if setting.output.scale != 1 or setting.output.zero_point != 0:
         return "the scored output holds integer codes; bounds are known for logits"
-    coarse = next((n for n in constraint.names if is_coarse(setting.stored[n].format)), None)
-    if coarse is not None:
-        kind = setting.stored[coarse].format.name
-        return f"{coarse} is stored as {kind}: a corrupted number is rounded to a code, and no bound is known for that"
+    for name in constraint.names:
+        if why := why_coarse(setting.stored[name]):
+            return f"{name} {why}"
     size = len(setting.data) * sum(setting.stored[name].site.elements for name in constraint.names)
     if asked is None and size > QUICK:
         return "not tried, as it takes long on so many numbers and samples; ask with --certify (and --limit)"

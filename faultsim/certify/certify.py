@@ -17,7 +17,7 @@ from faultsim.certify.totals import Totals, View
 from faultsim.certify.trace import trace
 from faultsim.constraints import TensorSet
 from faultsim.corruption import Stored
-from faultsim.formats import FloatFormat, NumberFormat
+from faultsim.formats import ConductanceMapping, FloatFormat
 from faultsim.model import Model
 
 EFFORT = 10_000_000
@@ -132,9 +132,19 @@ def _check(value: Tensor, labels: Tensor, probabilities: bool) -> None:
         raise NotCertifiedError("a probability lies where it is clamped; bounds are known for logits")
 
 
-def is_coarse(format: NumberFormat) -> bool:
-    """Whether corrupted numbers are rounded to the ones that a format holds by more than float32 rounds."""
-    return not isinstance(format, FloatFormat) or format.kind not in ("float32", "float64")
+def why_coarse(stored: Stored) -> str:
+    """Return why corrupted numbers of a tensor are not bounded; empty where they are any that float32 or float64 has.
+
+    Analog cells hold any number; digital words of other formats round it.
+    """
+    name = stored.format.name
+    if isinstance(stored.format, ConductanceMapping):
+        if stored.values.dtype in (np.float32, np.float64):
+            return ""
+        return f"is stored as {name} and not in float32 in the graph, and no bound is known for that"
+    if isinstance(stored.format, FloatFormat) and stored.format.kind in ("float32", "float64"):
+        return ""
+    return f"is stored as {name}: a corrupted number is rounded to a code, and no bound is known for that"
 
 
 def _check_set(model: Model, stored: Mapping[str, Stored], constraint: TensorSet, output: str) -> None:
@@ -147,11 +157,10 @@ def _check_set(model: Model, stored: Mapping[str, Stored], constraint: TensorSet
         if name not in stored:
             raise NotCertifiedError(f"tensor {name!r} of the set is not stored; name tensors of the model")
         one = stored[name]
-        if is_coarse(one.format) or not isinstance(model.program.tensors.get(name), Tensor):
-            raise NotCertifiedError(
-                f"tensor {name!r} is stored as {one.format.name}: a corrupted number is rounded to a code, "
-                "and no bound is known for that"
-            )
+        if why := why_coarse(one):
+            raise NotCertifiedError(f"tensor {name!r} {why}")
+        if not isinstance(model.program.tensors.get(name), Tensor):
+            raise NotCertifiedError(f"tensor {name!r} holds codes in the graph, and no bound is known for those")
     axes = {spec.name: spec.batch_axis for spec in model.inputs} | {output: model.axes.outputs.get(output, 0)}
     for name, axis in axes.items():
         if axis != 0:

@@ -127,6 +127,26 @@ class FloatFormat(NumberFormat):
             values = values.astype(np.float32)
         return values
 
+    def towards(self, values: Values, targets: Values) -> Values:
+        """Return the next number of the format on the way from *values* to *targets*; a number that is there stays.
+
+        Args:
+            values: Finite numbers of the format.
+            targets: Finite numbers, of the same shape.
+
+        Returns:
+            Numbers of the same shape, in `dtype`.
+        """
+        words = self.encode(values)
+        here, there = np.asarray(values, dtype=np.float64), np.asarray(targets, dtype=np.float64)
+        sign = np.uint64(0 if self.kind == "float8_e8m0fnu" else 1 << (self.bits - 1))
+        size = words & ~sign
+        nearer_zero = np.where((there < here) == (here > 0), size - np.uint64(1), size + np.uint64(1))
+        moved = np.where(size == 0, np.uint64(1), nearer_zero)  # words are sign and magnitude
+        signs = np.where(size == 0, np.where(there < 0, sign, np.uint64(0)), words & sign)
+        moved = np.where(moved == 0, moved, moved | signs) if sign else nearer_zero
+        return self.decode(np.where(here == there, words, moved))
+
     def _cast(self, array: Values, storage: np.dtype[np.generic]) -> Values:
         """Round into *storage*; a finite number must not become an infinity or a NaN."""
         wide = array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)

@@ -156,6 +156,18 @@ def test_only_the_listed_bits_flip_and_only_as_they_can(tmp_path: Path) -> None:
         assert cell.before < 0 <= cell.after
 
 
+def test_fewer_cells_than_asked_for_are_told_where_the_limits_are_why(tmp_path: Path) -> None:
+    listed = tmp_path / "cells.csv"
+    listed.write_text("tensor,element,bit\n" + "".join(f"conv1.weight_quantized,3,{bit}\n" for bit in range(8)))
+    options = replace(QUICK, limit=100)
+    one = Cells(count=3, flippable=listed, one_per_word=True)
+    told = faultsim.attack("digits_int8", cells=one, options=options, search=SHORT)
+    assert told.cells.needed == 1
+    assert "Of the 3 cells asked for the search found no more than 1 that the limits allow together." in told.notes
+    free = faultsim.attack("digits_int8", cells=replace(one, count=1), options=options, search=SHORT)
+    assert not any("limits allow" in note for note in free.notes)
+
+
 def test_one_row_of_a_memory_and_one_cell_a_word() -> None:
     cells = Cells(count=4, row="any", one_per_word=True)
     result = faultsim.attack("digits_int8", cells=cells, device="sram", options=replace(QUICK, limit=100), search=SHORT)

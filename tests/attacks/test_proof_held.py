@@ -75,3 +75,12 @@ def test_what_is_bounded_is_held_to_what_is_scored(tmp_path: Path, monkeypatch: 
     assert sum(map(len, seen)) == len(data["x"])
     assert not result.certificate.proven
     assert "away from the deployed one's" in result.certificate.why_not
+
+
+def test_weights_in_analog_cells_have_proofs_as_floats_have(tmp_path: Path) -> None:
+    proto, data = two_classes(n=100)
+    given: dict[str, Any] = {"ball": Ball(p=2, eps=0.05), "search": PROVED, "options": replace(QUICK, limit=100)}
+    found = attacked(tmp_path, proto, data, device="reram", **given)
+    assert found.certificate.proven, found.certificate.why_not
+    assert found.worst.accuracy >= found.certificate.accuracy > 0.5
+    assert 0 < found.worst.loss_change <= found.certificate.loss_change <= 1.5 * found.worst.loss_change

@@ -57,6 +57,29 @@ def test_codes_keep_a_corruption_in_its_set_and_change_nothing_that_rounds_insid
     assert inside > (0 if shared else -1)
 
 
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2fnuz", "float4_e2m1fn"])
+@pytest.mark.parametrize("p", [1.0, 2.0, math.inf])
+def test_narrow_floats_keep_a_corruption_in_its_set(kind: str, p: float) -> None:
+    rng = np.random.default_rng(0)
+    form = FloatFormat(kind)
+    left = 0
+    for _ in range(40):
+        clean = form.decode(form.encode(rng.normal(size=(6, 5)) * rng.choice([0.01, 1, 30])))
+        tensors = {"w": stored(clean, form)}
+        whole = Global(("w",), LpL0(p, 10 ** rng.uniform(-4, 1)))
+        delta = whole.random(rng, {"w": (6, 5)})
+        found = settle_within(tensors, whole, delta)
+        assert np.array_equal(form.decode(form.encode(found["w"])), found["w"])  # numbers of the format
+        assert whole.contains(moved(tensors, found), rtol=1e-5)
+        nearest = settle(tensors["w"], delta["w"])
+        if whole.contains(moved(tensors, {"w": nearest}), rtol=1e-7):
+            assert np.array_equal(nearest, found["w"])
+        else:
+            left += 1
+            assert (np.abs(found["w"] - clean) <= np.abs(nearest - clean)).all()
+    assert left > 3
+
+
 def test_a_step_that_no_number_may_take_is_not_taken() -> None:
     tensors = {"w": stored(np.zeros(4, np.int8), CODES)}
     found = settle_within(tensors, Global(("w",), LpL0(math.inf, 1.51)), {"w": np.array([1.51, -1.51, 0.6, 0.4])})

@@ -79,6 +79,29 @@ def test_floats_saturate_at_the_largest_finite_number(name: str) -> None:
     assert endless[0] == (fmt.largest if finite else math.inf)
 
 
+@pytest.mark.parametrize("name", [name for name in FLOAT_NAMES if FloatFormat(name).bits <= 16])
+def test_the_next_float_on_the_way_is_the_neighbour_of_all_that_there_are(name: str) -> None:
+    fmt = FloatFormat(name)
+    with np.errstate(invalid="ignore"):  # NaNs
+        every = fmt.decode(np.arange(1 << fmt.bits, dtype=np.uint64)).astype(np.float64)
+    known = np.unique(every[np.isfinite(every)]) + 0.0
+    values = known.astype(fmt.dtype)
+    up = fmt.towards(values[:-1], np.full(known.size - 1, values[-1]))
+    down = fmt.towards(values[1:], np.full(known.size - 1, values[0]))
+    np.testing.assert_array_equal(up.astype(np.float64), known[1:])
+    np.testing.assert_array_equal(down.astype(np.float64), known[:-1])
+    np.testing.assert_array_equal(fmt.towards(values, values).astype(np.float64), known)
+
+
+def test_the_next_wide_float_on_the_way_is_the_one_that_numpy_knows() -> None:
+    values = np.random.default_rng(0).normal(size=200) * 10.0 ** np.arange(-100, 100)
+    for dtype in (np.float32, np.float64):
+        some = values[80:120].astype(dtype)
+        goal = some[::-1].copy()
+        fmt = FloatFormat(np.dtype(dtype).name)
+        np.testing.assert_array_equal(fmt.towards(some, goal), np.nextafter(some, goal))
+
+
 @pytest.mark.parametrize("name", [name for name in FLOAT_NAMES if name != "float64"])
 def test_floats_are_rounded_to_the_nearest_once(name: str) -> None:
     fmt = FloatFormat(name)
