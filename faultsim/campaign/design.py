@@ -218,19 +218,24 @@ class Sequential:
     def ended(self, rows: Table | None = None) -> Ended:
         """See `Design`."""
         trials = _there(np.arange(self._upto, dtype=np.int64), rows)
-        if rows is not None:
-            self._look(rows, len(trials))
+        if rows is not None:  # no look: the rule does not stop a campaign between two of them
+            self._take(rows, len(trials))
         interval = self._run.interval()
-        words = self._rule.words(self._run.trials, interval, self._run.name)
+        words = self._rule.words(self._run.trials, interval, self._run.name, looked=rows is None or self._met)
         return Ended(trials, np.zeros(1, np.int64), words, self._met, interval, self._looks)
 
     def _look(self, rows: Table, upto: int) -> None:
         """Take in the trials before number *upto*, and judge the rule."""
+        if self._take(rows, upto):
+            self._looks += 1
+            self._met = self._rule.met(self._run.interval())
+
+    def _take(self, rows: Table, upto: int) -> bool:
+        """Take in the trials before number *upto*; return whether any is new."""
         new = rows[(rows["trial"] >= self._run.trials) & (rows["trial"] < upto)]
         if len(new):
             self._run.update(values_of(self._rule, new))
-            self._looks += 1
-            self._met = self._rule.met(self._run.interval())
+        return len(new) > 0
 
 
 def _there(trials: Ints, rows: Table | None) -> Ints:

@@ -237,10 +237,13 @@ def _notes(prepared: Prepared, campaign: CampaignOptions, facts: Facts, unseen: 
             "value there, and the estimates are those of the other strata."
         )
     if campaign.rule is not None:
-        said.append(
-            "The stop rule's own interval holds at any time. The other intervals are for a fixed number of trials: "
-            "stopping when the rule was met makes them a little too narrow."
+        census = not draws.replacement and len(facts.ended.trials) == draws.population.faults
+        narrow = (
+            " The other intervals are for a fixed number of trials: stopping when the rule was met makes them a little "
+            "too narrow."
         )
+        own = "The stop rule's own interval holds at any time."
+        said.append(own + narrow if facts.ended.met and not census else own)
     if campaign.screen:
         said.append(
             "Screened: of most trials few predictions were evaluated. Changed predictions and accuracy are corrected "

@@ -101,7 +101,7 @@ def check_shared(other: Paired, prepared: Prepared, design: Design) -> None:
             f"--paired-with {other.path}: it scored {len(other.rows):,} trials, none of them one that is asked for "
             "here; run that campaign with as many --trials and the same --shard"
         )
-    check_rows(other.rows, prepared, other.path)
+    check_rows(other.rows, prepared, other.path, of_other=True)
 
 
 def compare(rows: Table, other: Paired, level: float, draws: Draws, *, counts_correct: bool) -> PairedInfo:

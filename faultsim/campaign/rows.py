@@ -36,7 +36,11 @@ class Rows:
         if path is not None:
             self._journal = _opened(path, campaign, columns)
             self.notes = self._journal.notes
-            self._parts.append(self._journal.rows())
+            try:
+                self._parts.append(self._journal.rows())
+            except BaseException as error:  # nobody else can close it: there is no `Rows` yet
+                self._journal.__exit__(type(error), error, error.__traceback__)
+                raise
 
     def __enter__(self) -> Self:
         return self

@@ -1,5 +1,6 @@
 """``faultsim merge``: the shards of one campaign as one journal. How rows are united lives in `faultsim.journal`."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,7 +30,8 @@ def command(shards: tuple[Path, ...], out: Path) -> int:
     from faultsim.journal import merge
     from faultsim.report.words import wrapped
 
-    paths = [shard / "journal.jsonl" if shard.is_dir() else shard for shard in shards]
+    given = [shard / "journal.jsonl" if shard.is_dir() else shard for shard in shards]
+    paths = list({os.path.realpath(path): path for path in given}.values())  # one given twice is one
     if out.is_file() or (out.suffix == ".jsonl" and not out.is_dir()):
         found = merge(paths, out)
     else:  # a folder, as --out of the campaign takes
@@ -38,8 +40,7 @@ def command(shards: tuple[Path, ...], out: Path) -> int:
     for note in found.notes:
         click.echo(f"note: {note}")
     twice = f", {found.duplicates:,} of them more than once" if found.duplicates else ""
-    count = len({path.resolve() for path in paths})  # one given twice is one
-    click.echo(f"{found.path}: {found.rows:,} trials of {count} shard{'' if count == 1 else 's'}{twice}")
+    click.echo(f"{found.path}: {found.rows:,} trials of {len(paths)} shard{'' if len(paths) == 1 else 's'}{twice}")
     for line in wrapped("now run the campaign's command once more, without --shard, on this journal: it gives the "
                         "result", "  "):  # fmt: skip
         click.echo(line)

@@ -173,7 +173,7 @@ class Scan:
         return JournalError(
             f"{shown(self._path)}:{number}: damaged at byte {self.tail.end}, and line {intact} after it is intact, so "
             f"that this is no write cut short; restore the file from a copy, or keep the {self.tail.rows} rows before "
-            f"it with 'head -c {self.tail.end} {shown(name)} > NEW' and continue with --journal NEW"
+            f"it with 'head -c {self.tail.end} {shown(name)} > NEW' and use NEW in its place"
         )
 
 
@@ -222,10 +222,10 @@ def _fitting(lines: list[bytes], chain: int) -> tuple[int, int]:
 
 def _no_header(path: Path, start: bytes, reason: str) -> JournalError:
     if not start.startswith(MAGIC):
-        return JournalError(f"{shown(path)}: {reason}; it is left as it is, give another file to --journal")
+        return JournalError(f"{shown(path)}: {reason}; it is left as it is, give another file")
     return JournalError(
-        f"{shown(path)}:1: the first line is damaged at byte 0 ({shown(reason)}); restore the file from a copy, or use "
-        f"another --journal"
+        f"{shown(path)}:1: the first line is damaged at byte 0 ({shown(reason)}); restore the file from a copy, or "
+        f"give another file"
     )
 
 
@@ -233,5 +233,5 @@ def no_row(path: Path, number: int, offset: int, reason: str) -> JournalError:
     """Return the error that a line, though its checksum fits, is no row."""
     return JournalError(
         f"{shown(path)}:{number}: no row of this journal's columns at byte {offset} ({shown(reason)}), though its "
-        f"checksum fits; no version of faultsim wrote it, use another --journal"
+        f"checksum fits; no version of faultsim wrote it, give another file"
     )

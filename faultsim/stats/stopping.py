@@ -72,13 +72,14 @@ class StopRule:
         """Return whether *interval* is narrow enough; it must hold at any time, at the rule's level."""
         return self.measured(interval) <= self.limit
 
-    def words(self, trials: int, interval: Estimate, method: str) -> str:
+    def words(self, trials: int, interval: Estimate, method: str, *, looked: bool = True) -> str:
         """Return how the campaign ended, for its result: stopped by the rule, or not yet narrow enough.
 
         Args:
             trials: Trials evaluated.
             interval: The interval after these, valid at any time, at the rule's level.
             method: The name of the sequence that it came from, `Sequence.name`.
+            looked: Whether the rule was looked at after these; where not, it did not stop the campaign.
 
         Examples:
             >>> rule = parse_until("halfwidth<=0.005@0.99")
@@ -86,7 +87,8 @@ class StopRule:
             'stopped by rule after 431 trials: half-width 0.0049 <= 0.005 at 99 %, valid at any time (bets)'
         """
         met = self.met(interval)
-        ended = "stopped by rule" if met else "stop rule not met"
+        stopped = "stopped by rule" if looked else "interrupted before the next look"
+        ended = stopped if met else "stop rule not met"
         sign = "<=" if met else ">"
         measured = self.measured(interval)
         shown = _shown(measured, self.limit, met=met)

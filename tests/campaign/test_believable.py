@@ -12,6 +12,7 @@ from faultsim.campaign.believable import check_rows
 from faultsim.campaign.evaluator import COLUMNS
 from faultsim.campaign.identify import campaign_identity
 from faultsim.campaign.recipe import Prepared
+from faultsim.campaign.screened import SCREEN_COLUMNS
 from faultsim.journal import JournalError, open_journal, read_journal
 
 GOOD = {"trial": 5, "n": 40, "correct": 40, "masked": 40, "loss": 0.1}
@@ -47,6 +48,13 @@ def wrote(net: Tiny, journal: Path, **given: object) -> None:
         ({"mismatch": -5}, "trial 5 has mismatch = -5, allowed is 0 to 40"),
         ({"correct": 41}, "trial 5 has correct = 41, allowed is 0 to 40"),
         ({"masked": 39}, "trial 5 has masked = 39, allowed is what makes 40 samples with the other outcomes"),
+        ({"mismatch": 3}, "trial 5 has mismatch = 3, allowed is at most critical and broken together"),
+        ({"masked": 35, "critical": 5}, "trial 5 has critical = 5, allowed is at most mismatch"),
+        ({"masked": 35, "broken": 5}, "trial 5 has broken = 5, allowed is at most nonfinite"),
+        ({"masked": 35, "broken": 5, "nonfinite": 5}, "trial 5 has mismatch = 0, allowed is critical and broken"),
+        ({"nonfinite": 5}, "trial 5 has nonfinite = 5, allowed is 0 where no sample is broken"),
+        ({"correct": 20}, "trial 5 has correct = 20, allowed is 40, as the model without faults has"),
+        ({"loss": -0.5}, "trial 5 has loss = -0.5, allowed is 0 or more"),
         ({"trial": 96}, "trial 96 has trial = 96, allowed is 0 to 95"),
     ],
 )
@@ -103,3 +111,36 @@ def test_another_campaign_with_such_a_row_is_not_compared_with(net: Tiny, tmp_pa
             campaign=CampaignOptions(trials=90),
             paired_with=tmp_path / "j",
         )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"whole": 1}, "whole = 1, allowed is 1 for the trials that are evaluated whole, 0 for the others"),
+        ({"screen_unchanged": 1}, "screen_unchanged = 1, allowed is what makes 40 samples with screen_screened"),
+        ({"screen_audited": 0}, "screen_audited = 0, allowed is 1 to screen_screened, and 0 where that is 0"),
+        ({"screen_audited": 31}, "screen_audited = 31, allowed is 1 to screen_screened"),
+        ({"screen_evaluated": 0}, "screen_evaluated = 0, allowed is 1 to screen_suspects"),
+        ({"screen_evaluated": 11}, "screen_evaluated = 11, allowed is 1 to screen_suspects"),
+        ({"screen_audit_mismatch": 5}, "screen_audit_mismatch = 5, allowed is at most screen_audited"),
+        ({"screen_audit_correct": -5}, "screen_audit_correct = -5, allowed is at most screen_audited"),
+        ({"screen_mismatch": 9}, "screen_mismatch = 9, allowed is at most screen_evaluated"),
+        ({"screen_correct": -9}, "screen_correct = -9, allowed is at most screen_evaluated"),
+        ({"screen_nonfinite": 13}, "screen_nonfinite = 13, allowed is at most screen_audited and screen_evaluated"),
+        ({"screen_clean_correct": 20}, "screen_clean_correct = 20, allowed is 40, as the model without faults has"),
+        ({"screen_correct": 1}, "screen_correct = 1, allowed is what makes 0 to 40 right answers"),
+    ],
+)
+def test_a_row_that_no_screen_counted_is_refused(net: Tiny, wrong: dict[str, int], said: str) -> None:
+    found = prepared(net, screen=True)
+    site, element, bit = (int(part[0, 0]) for part in found.draws.faults([5]))
+    rows = np.zeros(1, SCREEN_COLUMNS.dtype)
+    good = {"trial": 5, "site": site, "element": element, "bit": bit, "n": 40, "screen_screened": 30,
+            "screen_audited": 4, "screen_suspects": 10, "screen_evaluated": 8, "screen_clean_correct": 40}  # fmt: skip
+    for name, value in good.items():
+        rows[name] = value
+    check_rows(rows, found, Path("j"))
+    for name, value in wrong.items():
+        rows[name] = value
+    with pytest.raises(JournalError, match=f"j: trial 5 has {said}"):
+        check_rows(rows, found, Path("j"))

@@ -135,6 +135,20 @@ def test_a_census_of_a_sequential_design_ends_it() -> None:
     assert ended.interval.high == pytest.approx(1 / 8)
 
 
+def test_an_interruption_between_two_looks_is_no_look() -> None:
+    draws = Draws(imaginary(sizes=((4000, 8),)), 0)
+    rule = parse_until("halfwidth<=0.1@0.9")
+    design = Sequential(draws, rule, 20_000)
+    design.wave(NOTHING)
+    rows = scored(draws, np.arange(200), lambda f: (f.bit == 7) * 1.0)
+    for ended in (design.ended(rows), design.ended(rows)):  # once more where Ctrl-C is pressed again
+        assert (ended.met, ended.looks, len(ended.trials)) == (False, 0, 200)
+        assert ended.interval is not None
+        assert rule.met(ended.interval)
+        assert ended.words is not None
+        assert ended.words.startswith("interrupted before the next look after 200 trials: half-width 0.0")
+
+
 def test_what_does_not_fit_the_population_is_refused() -> None:
     with pytest.raises(OptionError, match="--trials is 2,041, the population holds 2,040 different faults"):
         Fixed(Draws(imaginary(), 0), 2041)

@@ -117,6 +117,24 @@ def test_an_interrupted_stop_rule_gives_the_interval_of_all_that_was_done(tmp_pa
     assert plain(injected(model, tmp_path / "part", **given)) == plain(injected(model, **given))
 
 
+@pytest.mark.parametrize(
+    ("given", "met", "narrow"),
+    [
+        ({"until": "halfwidth<=0.2@0.9", "trials": 96}, True, False),  # a census: nothing is left to draw
+        ({"until": "halfwidth<=0.2@0.9", "trials": 90}, True, True),
+        ({"until": "halfwidth<=0.001@0.9", "trials": 90}, False, False),
+    ],
+)
+def test_other_intervals_are_too_narrow_where_a_rule_stopped_the_draw(
+    net: Tiny, given: dict[str, Any], met: bool, narrow: bool
+) -> None:
+    result = injected(net.path, **given)
+    assert result.stop is not None
+    assert result.stop.met == met
+    assert any("makes them a little too narrow" in note for note in result.notes) == narrow
+    assert any("The stop rule's own interval holds at any time." in note for note in result.notes)
+
+
 def test_a_second_phase_that_has_only_begun_gives_the_estimate_of_the_pilot(net: Tiny, tmp_path: Path) -> None:
     given: dict[str, Any] = {"trials": 64, "pilot": 32, "stratify": "bit", "allocation": "neyman"}
     told: list[int] = []

@@ -14,6 +14,7 @@ from campaign_nets import Tiny
 from faultsim.assessment import Options
 from faultsim.campaign import CampaignOptions, run_campaign
 from faultsim.journal import JournalError, read_journal
+from faultsim.journal.format import first_chain, seal
 from faultsim.library import find_model
 from faultsim.results.injection import InjectionResult
 
@@ -55,6 +56,17 @@ def test_a_damaged_middle_is_refused_with_its_line_and_left_as_it_is(net: Tiny, 
     with pytest.raises(JournalError, match=r"j\.jsonl:31: damaged at byte \d+, and line 32 after it is intact"):
         injected(net.path, journal)
     assert journal.read_bytes() == damaged
+
+
+def test_a_row_that_cannot_be_read_leaves_no_journal_locked(net: Tiny, tmp_path: Path) -> None:
+    """Its checksum fits: opening takes it, reading it does not."""
+    journal = tmp_path / "j.jsonl"
+    injected(net.path, journal, trials=32)
+    header = journal.read_bytes().splitlines(keepends=True)[0]
+    journal.write_bytes(header + seal(b"[5,x", first_chain(header))[0])
+    for _ in range(2):
+        with pytest.raises(JournalError, match=r"j\.jsonl:2: no row of this journal's columns"):
+            injected(net.path, journal, trials=32)
 
 
 def test_a_second_campaign_on_a_journal_in_use_is_refused(net: Tiny, tmp_path: Path) -> None:

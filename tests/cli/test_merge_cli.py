@@ -68,6 +68,13 @@ def test_a_merge_that_fails_leaves_no_folder_of_its_own(there: bool, faultsim, s
 
 
 def test_a_shard_given_twice_is_one(faultsim, shards, tmp_path: Path) -> None:
-    outcome = faultsim("merge", shards[0], shards[0], "-o", tmp_path / "whole")
+    (tmp_path / "link").symlink_to(shards[0])
+    outcome = faultsim("merge", shards[0], shards[0], tmp_path / "link", "-o", tmp_path / "whole")
     assert outcome.code == 0, outcome.err
-    assert "3 trials of 1 shard, 3 of them more than once" in outcome.out
+    assert "3 trials of 1 shard\n" in outcome.out
+
+
+def test_a_trial_that_two_shards_hold_is_said(faultsim, shards, tmp_path: Path) -> None:
+    both = shard(tmp_path / "both", range(5))
+    outcome = faultsim("merge", *shards, both, "-o", tmp_path / "whole")
+    assert "5 trials of 3 shards, 5 of them more than once" in outcome.out

@@ -24,7 +24,7 @@ def written(path, texts, columns=COLUMNS):
 def test_a_trial_that_is_no_plain_number_is_no_row(path, word):
     good = COLUMNS.encode(row(3))
     written(path, [good, b"[" + word + good[2:]])
-    with pytest.raises(JournalError, match=r":3: no row of .*it does not start with a trial.*use another --journal"):
+    with pytest.raises(JournalError, match=r":3: no row of .*it does not start with a trial.*give another file"):
         open_journal(path, CAMPAIGN, COLUMNS)
 
 
