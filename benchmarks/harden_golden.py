@@ -83,7 +83,7 @@ METHODS = (
     Method("Lstar_pinf", "Lstar_pinf_001", star(math.inf, 0.01), Plan()),
     Method("SAM_p2", None, SharpnessAware(ball=Ball(p=2, eps=0.2)), Plan()),
     Method("multi_K2_p2", "multi_K2_05", star(2, 0.5, 2), Plan()),
-    Method(None, "clip_03", clip(0.3), LONG),
+    Method(None, "clip_03", clip(0.3), SHORT),
     Method(None, "clip_05", clip(0.5), LONG),
     Method(None, "randbet_03_p1", Together(losses=(clip(0.3), ERRORS)), LONG),
     Method(None, "randbet_05_p1", Together(losses=(clip(0.5), ERRORS)), LONG),
