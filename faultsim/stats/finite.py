@@ -46,6 +46,7 @@ def hypergeometric(passed: int, trials: int, population: int, *, level: float = 
         .. [Katz1953] L. Katz. Confidence intervals for the number showing a certain characteristic in a population
            when sampling is without replacement. JASA 48(262):256-261, 1953.
     """
+    passed, trials, population = int(passed), int(trials), int(population)  # NumPy's own wrap around in the products
     least, most = _possible(passed, trials, population)
     check_level(level)
     tail = (1 - level) / 2 * (1 - _TIE)

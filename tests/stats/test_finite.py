@@ -73,6 +73,12 @@ def test_the_share_of_the_sample_lies_inside_where_it_is_no_whole_number_of_unit
     assert (got.low, got.best, got.high) == (1 / 81, 1 / 80, 2 / 81)
 
 
+def test_counts_of_numpy_do_not_wrap_around_in_a_large_population():
+    counts = (5000, 10_000, 1 << 52)
+    for interval in (hypergeometric, wilson_finite):
+        assert interval(*(np.int64(one) for one in counts)) == interval(*counts)
+
+
 @given(population=st.integers(2, 3000), data=st.data())
 def test_the_ends_are_ordered_possible_and_inside_what_ignores_the_population(population, data):
     trials = data.draw(st.integers(1, population))
