@@ -12,25 +12,29 @@ class Pace(NamedTuple):
     """How long chunks get: what an interruption loses at most in each worker, and what its trials can share.
 
     Attributes:
-        first: Trials of the first chunk, and fewest of any.
-        most: Most trials of a chunk.
+        first: Trials of the first chunk, about.
+        fewest: Trials of any chunk but a last one, at least.
+        most: Most trials of a chunk but a last one.
         target_s: Seconds of a chunk where its trials share little.
         longest_s: Most seconds of a chunk, unless what they share alone takes a third of that.
         growth: A chunk is at most so many times as large as the last one: the first ones tell little.
     """
 
     first: int
+    fewest: int
     most: int
     target_s: float
     longest_s: float
     growth: int
 
 
-EXACT = Pace(16, 2048, 4.0, 30.0, 16)
-SCREENED = Pace(256, 8192, 15.0, 60.0, 16)
-"""Screened trials share a backward pass of the whole network too."""
+EXACT = Pace(16, 16, 2048, 4.0, 30.0, 16)
+SCREENED = Pace(1536, 256, 8192, 15.0, 60.0, 16)
+"""Screened trials share backward passes of the whole network too, which cost as much as many hundreds of them."""
 SHARED = 0.03
 """Share of a chunk's time, about, that may go into what its trials share: chunks are longer where that is dear."""
+LAST = 1.5
+"""A last chunk is up to so many times as long, as a short one after it would pay for all that its trials share."""
 
 
 class Chunker:
@@ -57,8 +61,8 @@ class Chunker:
 
     def __iter__(self) -> Iterator[Chunk]:
         while self._at < len(self._trials):
-            part = -(-(len(self._trials) - self._at) // self._workers)
-            size = min(self._size, max(part, self._pace.first))
+            part = max(-(-(len(self._trials) - self._at) // self._workers), self._pace.fewest)
+            size = part if part <= LAST * self._size else self._size
             chunk = tuple(self._trials[self._at : self._at + size].tolist())
             self._at += len(chunk)
             self._given[chunk] = time.monotonic()
@@ -77,4 +81,4 @@ class Chunker:
         target_s = min(max(pace.target_s, shared_s / SHARED), max(pace.longest_s, 3 * shared_s))
         each = max(seconds - shared_s, 1e-3) / len(chunk)
         wanted = max(target_s - shared_s, 0.0) / each
-        self._size = int(min(max(wanted, pace.first), pace.growth * max(self._size, len(chunk)), pace.most))
+        self._size = int(min(max(wanted, pace.fewest), pace.growth * max(self._size, len(chunk)), pace.most))

@@ -64,7 +64,7 @@ class SweepEvaluator:
         found = self._draws.faults(trials)
         wrong = patches(self._draws.population, self._setting.stored, found)
         tallies = self._sweep.score(wrong)
-        return _rows(self._draws, trials, tallies)
+        return rows_of(self._draws, trials, tallies)
 
     @property
     def spent(self) -> Mapping[str, int]:
@@ -101,7 +101,7 @@ class PlainEvaluator:
         for one in wrong:
             tallies.append(self._score(one))
             self._watch(len(tallies) / len(wrong))
-        return _rows(self._draws, trials, tallies)
+        return rows_of(self._draws, trials, tallies)
 
     @property
     def spent(self) -> Mapping[str, int]:
@@ -127,7 +127,8 @@ class PlainEvaluator:
         return self._setting.scorer.score(numbers)
 
 
-def _rows(draws: Draws, trials: Sequence[int], tallies: Sequence[Tally]) -> list[Row]:
+def rows_of(draws: Draws, trials: Sequence[int], tallies: Sequence[Tally]) -> list[Row]:
+    """Return the rows of trials of which each sample was scored."""
     faults = draws.faults(trials)
     return [
         row_of(draws, trial, tuple(int(part[i, 0]) for part in faults), tally)

@@ -52,20 +52,29 @@ class Prepared:
         draws: The faults of every trial.
         clean: The deployed model without faults.
         clean_stored: The stored one, where storage changes it.
+        screened: What scores screened trials in this process: one, or none so far.
     """
 
     setting: Setting
     draws: Draws
     clean: Tally
     clean_stored: Tally | None
+    screened: list[ScreenEvaluator] = field(default_factory=list)
 
     def evaluator(self, campaign: CampaignOptions, *, memory_bytes: int) -> Evaluator:
         """Return what scores trials."""
         if campaign.screen:
-            return ScreenEvaluator(self.setting, self.draws, memory_bytes=memory_bytes)
+            self.screened[:] = [ScreenEvaluator(self.setting, self.draws, memory_bytes=memory_bytes)]
+            return self.screened[0]
         if campaign.engine == "plain":
             return PlainEvaluator(self.setting, self.draws)
         return SweepEvaluator(self.setting, self.draws, memory_bytes=memory_bytes)
+
+    def whole(self, trials: Sequence[int], *, memory_bytes: int) -> list[Row]:
+        """Return rows of a few trials, each on every sample; with the pieces that a screen has opened, if one has."""
+        if self.screened:
+            return self.screened[0].whole(trials)
+        return SweepEvaluator(self.setting, self.draws, memory_bytes=memory_bytes).evaluate(trials)
 
 
 @dataclass(frozen=True, eq=False)

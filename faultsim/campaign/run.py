@@ -187,6 +187,7 @@ def _run(
                 _inject(design, executor, rows, ways, told, campaign)
         except KeyboardInterrupt:
             interrupted = True
+            prepared.screened.clear()  # cut off in the middle of something
 
         def concluded() -> InjectionResult | None:
             rows.sync()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from faultsim.assessment.setting import Setting
 from faultsim.campaign.draw import Draws
-from faultsim.campaign.evaluator import COLUMNS, Row, row_of
+from faultsim.campaign.evaluator import COLUMNS, Row, row_of, rows_of
 from faultsim.campaign.patches import patches
 from faultsim.engine.screen.rivals import classification_of
 from faultsim.engine.screen.screened import ScreenedSweep, ScreenOptions
@@ -23,7 +23,7 @@ WHOLE_EVERY = 32
 """One trial in so many is evaluated on every image too."""
 PASSES = 3
 """Passes over the data of a call, about."""
-SCREEN_VERSION = 5
+SCREEN_VERSION = 6
 """Version of the screen; raise it when the same trial would be screened otherwise."""
 _TALLY = ("unchanged", "screened", "audited", "suspects", "evaluated", "audit_mismatch", "mismatch", "audit_correct",
           "correct", "clean_correct", "nonfinite")  # fmt: skip
@@ -71,9 +71,8 @@ class ScreenEvaluator:
         self._passes = 0
         found = self._draws.faults(trials)
         wrong = patches(self._draws.population, self._setting.stored, found)
-        screened = self._screen.score(wrong, trials=trials)
         audited = [k for k, trial in enumerate(trials) if is_whole(trial)]
-        whole = self._screen.exact.score([wrong[k] for k in audited]) if audited else ()
+        screened, whole = self._screen.score_some_whole(wrong, audited, trials=trials)
         exact = dict(zip(audited, whole, strict=True))
         rows: list[Row] = []
         for k, (trial, tally) in enumerate(zip(trials, screened, strict=True)):
@@ -85,6 +84,12 @@ class ScreenEvaluator:
             rows.append((*counts, int(k in exact), *(getattr(tally, name) for name in _TALLY), loss))
             self._spent["exact" if tally.is_exact else "screened"] += 1
         return rows
+
+    def whole(self, trials: Sequence[int]) -> list[Row]:
+        """Return rows of `COLUMNS` of a few trials, each on every image; nobody is told how far that is."""
+        self._screen.exact.told = None
+        wrong = patches(self._draws.population, self._setting.stored, self._draws.faults(trials))
+        return rows_of(self._draws, trials, self._screen.exact.score(wrong))
 
     @property
     def spent(self) -> Mapping[str, int]:

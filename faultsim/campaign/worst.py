@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from faultsim.campaign.bits import field_of
-from faultsim.campaign.evaluator import COLUMNS, SweepEvaluator
+from faultsim.campaign.evaluator import COLUMNS
 from faultsim.campaign.patches import flipped
 from faultsim.campaign.recipe import Prepared
 from faultsim.campaign.screened import changed_shares
@@ -29,9 +29,7 @@ def worst_screened(prepared: Prepared, rows: Table, count: int, *, memory_bytes:
     """Return the same for screened trials: those of the largest estimates, evaluated on every image."""
     order = np.lexsort((rows["trial"], -screened_values(*changed_shares(rows))))[:count]
     trials = rows["trial"][order].tolist()
-    exact = SweepEvaluator(prepared.setting, prepared.draws, memory_bytes=min(memory_bytes, _MOST_BYTES)).evaluate(
-        trials
-    )
+    exact = prepared.whole(trials, memory_bytes=min(memory_bytes, _MOST_BYTES))
     return worst_trials(prepared, np.array([tuple(row) for row in exact], dtype=COLUMNS.dtype), count)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from faultsim.assessment import Options
 from faultsim.campaign import CampaignOptions, chunks, run_campaign
-from faultsim.campaign.chunks import EXACT, SCREENED, SHARED, Chunker
+from faultsim.campaign.chunks import EXACT, LAST, SCREENED, SHARED, Chunker
 from faultsim.library import find_model
 
 
@@ -82,20 +82,34 @@ def test_what_was_learnt_of_the_pace_serves_the_next_wave(monkeypatch):
 def test_no_chunk_takes_longer_than_the_longest_while_it_shares_little_of_that(monkeypatch):
     for pace, screened in ((EXACT, False), (SCREENED, True)):
         sizes = _sizes(monkeypatch, trials=50_000, each_s=0.02, shared_s=5.0, screened=screened)
-        assert 5 + 0.02 * max(sizes) <= pace.longest_s + 1e-6
+        assert 5 + 0.02 * max(sizes[:-1]) <= pace.longest_s + 1e-6
+        assert sizes[-1] <= LAST * max(sizes[:-1])
 
 
 def test_a_pass_that_takes_long_by_itself_is_shared_by_more_than_it_costs(monkeypatch):
     sizes = _sizes(monkeypatch, trials=2000, each_s=1.0, shared_s=90.0)
-    assert max(sizes) == pytest.approx(180, abs=1)
+    assert max(sizes[:-1]) == pytest.approx(180, abs=1)
 
 
 def test_the_last_trials_are_dealt_to_all_workers(monkeypatch):
     sizes = _sizes(monkeypatch, trials=1000, each_s=0.001, shared_s=0.0, workers=4)
     left = 1000
     for size in sizes:
-        assert size <= max(-(-left // 4), EXACT.first)
+        assert size <= max(-(-left // 4), EXACT.fewest)
         left -= size
+
+
+def test_screened_trials_are_dealt_to_all_workers_from_the_first_chunk_on(monkeypatch):
+    sizes = _sizes(monkeypatch, trials=2000, each_s=0.01, shared_s=5.0, screened=True, workers=4)
+    assert sizes == [500, 375, 282, 256, 256, 256, 75]
+
+
+def test_no_short_chunk_comes_after_a_long_one(monkeypatch):
+    for trials in (1537, 2000, 2304):
+        assert _sizes(monkeypatch, trials=trials, each_s=0.01, shared_s=10.0, screened=True) == [trials]
+    for trials in range(2305, 9000, 133):
+        *before, last = _sizes(monkeypatch, trials=trials, each_s=0.01, shared_s=10.0, screened=True)
+        assert last >= min(before) / 2 - 1
 
 
 @pytest.mark.parametrize("how", [{}, {"screen": True}, {"engine": "plain"}], ids=["sweep", "screen", "plain"])

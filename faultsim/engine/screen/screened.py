@@ -18,7 +18,7 @@ from faultsim.engine.evaluate import Scorer
 from faultsim.engine.screen.apart import ROOM_BYTES, evaluate_apart, inexact_way
 from faultsim.engine.screen.parting import part_images
 from faultsim.engine.screen.rivals import classification_of
-from faultsim.engine.screen.slopes import Slopes, slopes
+from faultsim.engine.screen.slopes import Slopes, slope_bytes, slopes
 from faultsim.engine.screen.strata import Screen
 from faultsim.engine.screen.tally import ScreenedTally
 from faultsim.engine.screen.trial import Trial, by_entry, needs_of
@@ -31,6 +31,7 @@ from faultsim.engine.sweep.routes import Needs, Patch, Router
 from faultsim.engine.sweep.spans import grouped
 from faultsim.engine.sweep.sweep import Sweep
 from faultsim.errors import FaultsimError, ModelError, OptionError
+from faultsim.metrics import Tally
 from faultsim.model.graph import Program, compile_model
 
 Array = NDArray[Any]
@@ -38,6 +39,8 @@ BATCH = 250
 """Most images a batch, whatever the scorer's own batches: the strata then do not depend on those."""
 WAITING_SHARE = 4
 """One part in so many of the memory is for the faulty activations that wait for the second pass."""
+BACKWARD_SHARE = 8
+"""One part in so many of it is for what torch keeps for a backward pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +94,7 @@ class ScreenedSweep:
         """Look at the graph."""
         own = replace(self.scorer)
         self._waiting_bytes = self.memory_bytes // WAITING_SHARE
-        room = (self.memory_bytes - self._waiting_bytes) // (1 + self.options.rivals)
+        room = self.memory_bytes - self._waiting_bytes - self.memory_bytes // BACKWARD_SHARE
         self._sweep = Sweep(own, self.numbers, room)
         router = self._sweep._router
         self._program: Program | None = None
@@ -99,7 +102,7 @@ class ScreenedSweep:
         self._slopes_s = 0.0
         if router is not None and classification_of(own.task) is not None:  # else a graph may mix a batch, or fix it
             self._program = compile_model(router.flow.proto)
-            own.batch_size = _batch_size(router, self.scorer, self._sweep.memory_bytes // 2)
+            own.batch_size = _batch_size(router, self.scorer, self._sweep.memory_bytes // 2, self.options.rivals)
             own._kept = []
 
     @property
@@ -113,10 +116,17 @@ class ScreenedSweep:
         return self._sweep
 
     def score(self, patches: Sequence[Patch], *, trials: Sequence[int] | None = None) -> list[ScreenedTally]:
-        """Return the counts of each trial; give many trials at once, they share the slopes.
+        """Return the counts of each trial: `score_some_whole` where none is evaluated on every image besides."""
+        return self.score_some_whole(patches, (), trials=trials)[0]
+
+    def score_some_whole(
+        self, patches: Sequence[Patch], whole: Sequence[int], *, trials: Sequence[int] | None = None
+    ) -> tuple[list[ScreenedTally], list[Tally]]:
+        """Return the screened counts of each trial, and the exact ones of some; many at once share the slopes.
 
         Args:
             patches: What is wrong in each trial: new numbers for a few elements, by site.
+            whole: Positions of the trials that are evaluated on every image too, in order.
             trials: Numbers of the trials, which key the audit's draw; 0, 1, … where None.
 
         Raises:
@@ -138,12 +148,14 @@ class ScreenedSweep:
         for group in grouped(ordered, lambda one: one.waiting_bytes, self._waiting_bytes):
             self._pass_or_fail(group, needs)
         found = {t: one for t, one in found.items() if not one.failed}
-        rest = [t for t in range(len(patches)) if t not in found]
-        exact = dict(zip(rest, self._sweep.score([patches[t] for t in rest]) if rest else (), strict=True))
-        return [
+        asked = frozenset(whole)
+        every = [t for t in range(len(patches)) if t not in found or t in asked]
+        exact = dict(zip(every, self._sweep.score([patches[t] for t in every]) if every else (), strict=True))
+        screened = [
             found[t].tally(images, right) if t in found else ScreenedTally.exact(exact[t], right)
             for t in range(len(patches))
         ]
+        return screened, [exact[t] for t in whole]
 
     def _trial(self, patch: Patch, number: int) -> Trial | None:
         """Return a trial on its way; None where there is nothing to save, or no way to save it."""
@@ -197,8 +209,10 @@ class ScreenedSweep:
                 ],
                 groups,
             )
+            del batch, slope  # before the next ones are computed: there is room for one
         for batch in self._sweep._batches(needs):
             self._in_lanes([partial(self._evaluate_all, entry, members, batch) for entry, members in groups], groups)
+            del batch
         for one in trials:
             one.let_go()
         apart = [one for one in trials if not one.exact and not one.failed]
@@ -267,12 +281,14 @@ class ScreenedSweep:
         self._verdicts.count([one.part for one in waiting], entry.finish(rows, batch.clean, samples))
 
 
-def _batch_size(router: Router, scorer: Scorer, room: int) -> int:
+def _batch_size(router: Router, scorer: Scorer, room: int, rivals: int) -> int:
     """Return batches of one size that fit into *room* bytes whatever the trials: the strata do not depend on those."""
-    entries = [router.entry(site.name) for site in scorer.runner.model.sites]
-    plain = frozenset[str]().union(*(one.plain for one in entries if one is not None))
-    held = frozenset[str]().union(*(one.held for one in entries if one is not None))
+    entries = [one for one in (router.entry(site.name) for site in scorer.runner.model.sites) if one is not None]
+    plain = frozenset[str]().union(*(one.plain for one in entries))
+    held = frozenset[str]().union(*(one.held for one in entries))
+    boundary = frozenset[str]().union(*(one.boundary for one in entries))
     size = bytes_per_sample(router.types, plain) + bytes_per_sample(router.twin.types, held)
+    size += rivals * slope_bytes(router.types, boundary)
     most = int(np.clip(room // max(size, 1), 2, BATCH))
     images = len(scorer.data)
     return -(-images // -(-images // most))

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from faultsim.data.spec import even
 from faultsim.engine.scored import ScoredOutput
 from faultsim.engine.screen.rivals import numpy_of, rivals
+from faultsim.engine.sweep.flow import TensorType
 from faultsim.errors import FaultsimError
 from faultsim.model.graph import Node, Program
 from faultsim.model.run import Execution
@@ -37,6 +39,15 @@ class Slopes(NamedTuple):
     finite: dict[str, NDArray[np.bool_]]
 
 
+AT_ONCE = 64
+"""Most samples of a backward pass on a processor: what torch keeps for it takes several times their slopes."""
+
+
+def slope_bytes(types: Mapping[str, TensorType], names: Collection[str]) -> int:
+    """Return the memory that one rival's slopes at the activations *names* take for one sample."""
+    return sum(np.dtype(np.float32).itemsize * int(np.prod(types[name].shape, dtype=np.int64)) for name in names)
+
+
 def slopes(
     program: Program,
     feeds: Mapping[str, Array],
@@ -59,7 +70,48 @@ def slopes(
         count: Rivals.
         device: Where torch computes.
     """
-    wanted = frozenset(names)
+    samples = len(next(iter(feeds.values())))
+    spans = list(even(samples, AT_ONCE if device.type == "cpu" else samples))
+    found: Slopes | None = None
+    for low, high in spans:
+        part = {name: array[low:high] for name, array in feeds.items()}
+        one = _at_once(program, part, frozenset(names), output, count, device)
+        if len(spans) == 1:
+            return one
+        found = found or _room_for(one, samples)
+        _put(found, one, low, high)
+    assert found is not None
+    return found
+
+
+def _room_for(one: Slopes, samples: int) -> Slopes:
+    return Slopes(
+        {name: tuple(np.empty((samples, *a.shape[1:]), a.dtype) for a in own) for name, own in one.at.items()},
+        np.zeros(samples, bool),
+        {name: np.zeros(samples, bool) for name in one.finite},
+    )
+
+
+def _put(found: Slopes, one: Slopes, low: int, high: int) -> None:
+    """Write the slopes of a part; an activation that the gradient of one part does not reach is left out of all."""
+    found.sure[low:high] = one.sure
+    for name in [*found.at]:
+        if name not in one.at:
+            del found.at[name], found.finite[name]
+            continue
+        found.finite[name][low:high] = one.finite[name]
+        for whole, part in zip(found.at[name], one.at[name], strict=True):
+            whole[low:high] = part
+
+
+def _at_once(
+    program: Program,
+    feeds: Mapping[str, Array],
+    wanted: frozenset[str],
+    output: ScoredOutput,
+    count: int,
+    device: torch.device,
+) -> Slopes:
     held: dict[str, torch.Tensor] = {}
 
     def observe(node: Node, name: str, value: Value) -> Value:

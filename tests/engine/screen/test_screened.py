@@ -51,6 +51,18 @@ def test_evaluating_every_image_gives_the_counts_of_a_plain_evaluation(kind, dig
         assert (tally.clean_correct, tally.nonfinite) == (clean, plain.nonfinite)
 
 
+def test_some_trials_are_counted_whole_beside_their_screened_counts(digits, scorer):
+    model = digits("int8")
+    one = scorer(model, threads=1)
+    one.set_golden()
+    patches = flips(model, 30)
+    screened, whole = ScreenedSweep(one).score_some_whole(patches, [3, 0, 17], trials=range(100, 130))
+    assert screened == ScreenedSweep(one).score(patches, trials=range(100, 130))
+    assert any(not tally.is_exact for tally in screened)
+    for k, tally in zip([3, 0, 17], whole, strict=True):
+        assert tally.counts == one.score(numbers_of(model, patches[k])).counts
+
+
 @pytest.mark.parametrize("kind", ["float", "int8"])
 def test_few_images_are_evaluated_and_the_estimate_is_near(kind, digits, scorer):
     model = digits(kind)

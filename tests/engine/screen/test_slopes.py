@@ -5,9 +5,12 @@ import pytest
 from screen_nets import cnn
 
 from faultsim.engine.scored import scored_output
+from faultsim.engine.screen import slopes as module
 from faultsim.engine.screen.slopes import slopes
 from faultsim.engine.screen.weight_slopes import weight_slopes
+from faultsim.errors import ModelError
 from faultsim.model import load_model
+from faultsim.model.run import Execution
 
 
 def leads_of(logits, count):
@@ -29,6 +32,39 @@ def test_behind_a_linear_tail_the_slopes_are_its_weights(tiny):
         want = (weight[order[:, 0]] - weight[order[:, j + 1]]) / leads[j][:, None]
         assert np.allclose(found.at["g"][j], want, rtol=1e-4, atol=1e-5)
         assert np.allclose(found.at["e"][j], want[:, :, None, None] / 36, rtol=1e-4, atol=1e-6)
+
+
+def test_slopes_do_not_depend_on_how_many_samples_one_backward_pass_takes(tiny, monkeypatch):
+    one = tiny()
+    model = one.runner.model
+    given = (model.program, one.data.inputs(0, 20), ["e", "g"], one.output)
+    whole = slopes(*given, count=3, device=model.device)
+    monkeypatch.setattr(module, "AT_ONCE", 7)
+    parts = slopes(*given, count=3, device=model.device)
+    assert parts.at.keys() == whole.at.keys() == parts.finite.keys()
+    assert np.array_equal(parts.sure, whole.sure)
+    for name, own in whole.at.items():
+        assert np.array_equal(parts.finite[name], whole.finite[name])
+        assert all(np.allclose(a, b, rtol=1e-5, atol=1e-7) for a, b in zip(parts.at[name], own, strict=True))
+
+
+def test_slopes_that_one_part_lacks_are_those_of_none(tiny, monkeypatch):
+    one = tiny()
+    model = one.runner.model
+    run, calls = Execution.run, []
+
+    def failing(self, *given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise ModelError("no")
+        return run(self, *given)
+
+    monkeypatch.setattr(Execution, "run", failing)
+    monkeypatch.setattr(module, "AT_ONCE", 10)
+    found = slopes(model.program, one.data.inputs(0, 20), ["e"], one.output, count=1, device=model.device)
+    assert len(calls) == 2
+    assert found.at == found.finite == {}
+    assert found.sure.tolist() == [True] * 10 + [False] * 10
 
 
 def test_an_integer_graph_has_slopes_at_its_codes(digits, scorer):
