@@ -22,6 +22,8 @@ from faultsim.stats.stopping import StopRule
 
 FIRST_LOOK = 256
 """Trials before the first look at a stop rule; later looks are a twentieth apart, in steps of as many."""
+FIRST_SCREENED_LOOK = 1024
+"""The same of screened trials: between two looks they share what costs as much as many hundreds of them."""
 LEAST = 1
 """Trials that each stratum gets at least."""
 MOST_TRIALS = 100_000_000
@@ -191,14 +193,15 @@ class Sequential:
         draws: Number the trials.
         rule: The rule.
         most: Trials at most.
+        first: Trials before the first look.
 
     Raises:
         OptionError: If there are more trials than faults.
     """
 
-    def __init__(self, draws: Draws, rule: StopRule, most: int) -> None:
+    def __init__(self, draws: Draws, rule: StopRule, most: int, first: int = FIRST_LOOK) -> None:
         check_trials(draws, most)
-        self._rule, self.most, self.whole = rule, most, most
+        self._rule, self.most, self.whole, self._first = rule, most, most, first
         self._run = make_sequence(rule, None if draws.replacement else draws.population.faults)
         self._upto, self._looks, self._met = 0, 0, False
 
@@ -212,7 +215,7 @@ class Sequential:
             self._look(rows, self._upto)
             if self._met or self._upto >= self.most:
                 return None
-        before, self._upto = self._upto, min(next_look(self._upto), self.most)
+        before, self._upto = self._upto, min(next_look(self._upto, self._first), self.most)
         return np.arange(before, self._upto, dtype=np.int64)
 
     def ended(self, rows: Table | None = None) -> Ended:
@@ -242,9 +245,9 @@ def _there(trials: Ints, rows: Table | None) -> Ints:
     return trials if rows is None else complete_beginning(rows, trials)
 
 
-def next_look(trials: int) -> int:
+def next_look(trials: int, first: int = FIRST_LOOK) -> int:
     """Return after how many trials the rule is looked at next."""
-    return trials + max(FIRST_LOOK, trials // 20 // FIRST_LOOK * FIRST_LOOK)
+    return trials + max(first, trials // 20 // first * first)
 
 
 def check_trials(draws: Draws, trials: int) -> None:

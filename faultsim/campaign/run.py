@@ -11,7 +11,7 @@ import torch
 from faultsim.assessment.options import Options
 from faultsim.campaign.believable import check_rows
 from faultsim.campaign.chunks import Chunker
-from faultsim.campaign.design import Design, Fixed, Sequential, TwoPhase
+from faultsim.campaign.design import FIRST_LOOK, FIRST_SCREENED_LOOK, Design, Fixed, Sequential, TwoPhase
 from faultsim.campaign.draw import Draws
 from faultsim.campaign.evaluator import COLUMNS
 from faultsim.campaign.executor import open_executor
@@ -259,7 +259,8 @@ def _design(draws: Draws, options: Options, campaign: CampaignOptions) -> tuple[
     faults = draws.population.faults
     if campaign.rule is not None:
         most = campaign.trials or (MOST_SEQUENTIAL if draws.replacement else min(faults, MOST_SEQUENTIAL))
-        return Sequential(draws, campaign.rule, most), f"until {campaign.rule}, at most {most:,}"
+        first = FIRST_SCREENED_LOOK if campaign.screen else FIRST_LOOK
+        return Sequential(draws, campaign.rule, most, first), f"until {campaign.rule}, at most {most:,}"
     trials, plan = campaign.trials, "as asked for"
     if trials is None:
         margin = MARGIN if campaign.margin is None else campaign.margin

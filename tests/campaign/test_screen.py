@@ -9,6 +9,7 @@ from campaign_nets import Tiny, imaginary
 
 from faultsim.assessment import Options
 from faultsim.campaign import CampaignOptions, Shard, plan_campaign, run_campaign, screened
+from faultsim.campaign.design import FIRST_SCREENED_LOOK
 from faultsim.campaign.draw import Draws
 from faultsim.campaign.estimates import Domain
 from faultsim.campaign.evaluator import COLUMNS, PlainEvaluator
@@ -211,6 +212,7 @@ def test_a_stop_rule_looks_at_the_corrected_share() -> None:
     result = injected(find_model("digits_int8"), until="sdc halfwidth<=0.02@0.9", trials=2000)
     assert result.stop is not None
     assert result.stop.met
+    assert result.trials == FIRST_SCREENED_LOOK
     assert result.stop.low <= result.rates.changed.value <= result.stop.high
     with pytest.raises(OptionError, match=r"write --until 'sdc halfwidth<=0\.02@0\.9'"):
         CampaignOptions(screen=True, until="halfwidth<=0.02@0.9")
