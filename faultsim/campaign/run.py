@@ -216,6 +216,7 @@ def _run(
             result = concluded()
         except KeyboardInterrupt:  # the trials are there: once more, a second Ctrl-C goes without a result
             stopped = True
+            prepared.screened.clear()
             try:
                 result = concluded()
             except KeyboardInterrupt:
