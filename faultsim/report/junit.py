@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from faultsim.errors import OptionError
+from faultsim.report.halts import halt_words
 from faultsim.report.html.bundle import Bundle
 from faultsim.report.verdict import was_interrupted
 from faultsim.report.words import interval
@@ -155,6 +156,7 @@ def _properties(result: Result) -> list[tuple[str, object]]:
             ("random.accuracy.low", accuracy.low),
             ("random.accuracy.high", accuracy.high),
             ("random.accuracy.p05", accuracy.p05),
+            ("halted", halt_words(result.random) or None),
         ]
     if result.worst_case is not None:
         found.append(("worst_case.accuracy (found, not proven)", result.worst_case.accuracy))

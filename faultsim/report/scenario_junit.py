@@ -42,7 +42,7 @@ def _suite(root: Element, row: CaseRow, scenario: str) -> None:
     properties = SubElement(suite, "properties")
     for key, value in (("model", row.model), ("device", row.device), ("conditions", row.conditions),
                        ("chips", row.chips), ("clean", row.clean), ("mean", row.mean), ("p05", row.tail),
-                       ("worst (found, not proven)", row.worst)):  # fmt: skip
+                       ("halted", row.halted or None), ("worst (found, not proven)", row.worst)):  # fmt: skip
         if value is not None:
             SubElement(properties, "property", {"name": key, "value": plain(str(value))})
     for one in row.criteria:

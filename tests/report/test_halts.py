@@ -1,12 +1,16 @@
 """Chips that halt on detected memory errors: said wherever no requirement asks for them, and nowhere else."""
 
+from xml.etree import ElementTree
+
 import pytest
 from example_result import example
 
 from faultsim.criteria import judge_all, parse_criteria
 from faultsim.report.html.answer import of_result
+from faultsim.report.junit import junit
 from faultsim.report.markdown import markdown
 from faultsim.report.scenario import remarks, scenario_lines
+from faultsim.report.scenario_junit import scenario_junit
 from faultsim.report.scenario_markdown import scenario_markdown
 from faultsim.report.verdict import next_command, verdict_lines
 from faultsim.results import Halted, Result
@@ -75,3 +79,12 @@ def test_a_scenario_marks_the_cases_whose_chips_halt():
     assert "`m/a` ! |" in scenario_markdown(found)
     named = result(row("m/a", halted=0.5, criteria=(judgement("halted <= 0.9", metric="halted"),)))
     assert "to bound" not in next(one for one in remarks(named) if one.startswith("!"))
+
+
+def test_a_ci_that_reads_junit_sees_chips_that_halt():
+    properties = [dict(one.attrib) for one in ElementTree.fromstring(junit(halting(3))).iter("property")]
+    (value,) = [one["value"] for one in properties if one["name"] == "halted"]
+    assert value.startswith("3 of 100 chips halt on detected errors; figures are of their answers after a restart")
+    assert 'name="halted"' not in junit(halting(0))
+    text = scenario_junit(result(row("m/a", halted=0.5), row("m/b", halted=0.0)))
+    assert text.count('<property name="halted" value="0.5" />') == text.count('name="halted"') == 1
