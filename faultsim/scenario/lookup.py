@@ -21,7 +21,7 @@ def model_file(text: str, folder: Path) -> Path:
     if beside is not None:
         return beside
     if _is_path(text, ".onnx"):
-        raise OptionError(f"{text[:80]!r}: no such file in {_here(folder)}{_near(text, folder)}")
+        raise _missing(text, folder)
     return bundled_or_file(text).resolve()
 
 
@@ -47,13 +47,13 @@ def device_file(text: str, folder: Path) -> Path:
     if beside is not None:
         return beside
     if "/" in text or "\\" in text:
-        raise OptionError(f"{text[:80]!r}: no such file in {_here(folder)}{_near(text, folder)}")
+        raise _missing(text, folder)
     if not text.endswith(".yaml"):
         return find_device(text)
     try:
         return find_device(text)  # a name of the library with its ending
     except FaultsimError:
-        raise OptionError(f"{text[:80]!r}: no such file in {_here(folder)}{_near(text, folder)}") from None
+        raise _missing(text, folder) from None
 
 
 def data_source(text: str, folder: Path) -> str:
@@ -70,7 +70,7 @@ def data_source(text: str, folder: Path) -> str:
         return str(folder / text)
     if is_function(text):
         return text
-    raise OptionError(f"{text[:80]!r}: no such file in {_here(folder)}{_near(text, folder)}")
+    raise _missing(text, folder)
 
 
 def lookup(document: Document, *, folder: Path, allow_code: bool, models: bool = True) -> list[Problem]:
@@ -171,6 +171,16 @@ def _beside(text: str, folder: Path) -> Path | None:
 
 def _is_path(text: str, suffix: str) -> bool:
     return "/" in text or "\\" in text or text.endswith(suffix)
+
+
+def _missing(text: str, folder: Path) -> OptionError:
+    try:
+        is_folder = (folder / text).is_dir()
+    except (OSError, ValueError):
+        is_folder = False
+    if is_folder:
+        return OptionError(f"{text[:80]!r}: is a folder in {_here(folder)}; give the path of one file in it")
+    return OptionError(f"{text[:80]!r}: no such file in {_here(folder)}{_near(text, folder)}")
 
 
 def _here(folder: Path) -> str:

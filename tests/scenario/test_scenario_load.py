@@ -85,6 +85,15 @@ def test_five_more_get_theirs(folder, text, said):
     assert problems(text) == [said]
 
 
+@pytest.mark.parametrize("text", ["profiles/", "./profiles", "profiles/inner"])
+def test_a_folder_of_profiles_is_no_profile(folder, text):
+    Path("profiles/inner").mkdir(parents=True)
+    (said,) = problems(HEAD + f"models: [digits]\ndevices: [{text}]\n")
+    assert said == (
+        f"mine.yaml:4:11: devices[0]: '{text}': is a folder in the scenario's folder; give the path of one file in it"
+    )
+
+
 def test_a_profile_of_the_library_is_found_with_its_ending_too(folder):
     Path("mine.yaml").write_text(HEAD + "models: [digits]\ndevices: [reram_1t1r.yaml]\n")
     assert [case.name for case in Scenario.load("mine.yaml").cases] == ["digits/reram_1t1r"]
