@@ -14,10 +14,11 @@ class Pace(NamedTuple):
     Attributes:
         first: Trials of the first chunk, about.
         fewest: Trials of any chunk but a last one, at least.
-        most: Most trials of a chunk but a last one.
+        most: Most trials of a chunk; a last one may hold more, see `last`.
         target_s: Seconds of a chunk where its trials share little.
         longest_s: Most seconds of a chunk, unless what they share alone takes a third of that.
-        growth: A chunk is at most so many times as large as the last one: the first ones tell little.
+        growth: A chunk is at most so many times as large as the one before: the first ones tell little.
+        last: A last chunk is up to so many times as long: a short one after it would pay for all that trials share.
     """
 
     first: int
@@ -26,15 +27,14 @@ class Pace(NamedTuple):
     target_s: float
     longest_s: float
     growth: int
+    last: float
 
 
-EXACT = Pace(16, 16, 2048, 4.0, 30.0, 16)
-SCREENED = Pace(1536, 256, 8192, 15.0, 60.0, 16)
+EXACT = Pace(16, 16, 2048, 4.0, 30.0, 16, 1.0)
+SCREENED = Pace(1536, 256, 8192, 15.0, 60.0, 16, 1.5)
 """Screened trials share backward passes of the whole network too, which cost as much as many hundreds of them."""
 SHARED = 0.03
 """Share of a chunk's time, about, that may go into what its trials share: chunks are longer where that is dear."""
-LAST = 1.5
-"""A last chunk is up to so many times as long, as a short one after it would pay for all that its trials share."""
 
 
 class Chunker:
@@ -62,7 +62,7 @@ class Chunker:
     def __iter__(self) -> Iterator[Chunk]:
         while self._at < len(self._trials):
             part = max(-(-(len(self._trials) - self._at) // self._workers), self._pace.fewest)
-            size = part if part <= LAST * self._size else self._size
+            size = part if part <= self._pace.last * self._size else self._size
             chunk = tuple(self._trials[self._at : self._at + size].tolist())
             self._at += len(chunk)
             self._given[chunk] = time.monotonic()
