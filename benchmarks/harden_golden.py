@@ -28,8 +28,9 @@ sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / "tests"))
 
 from faultsim.harden.ball import Ball  # noqa: E402
+from faultsim.harden.clipping import WeightClipping  # noqa: E402
 from faultsim.harden.losses import CorruptionResistant, GradientRegularised, Loss, SharpnessAware  # noqa: E402
-from faultsim.harden.noise import RandomBitErrors, WeightClipping  # noqa: E402
+from faultsim.harden.noise import RandomBitErrors  # noqa: E402
 from faultsim.harden.together import Together  # noqa: E402
 from tests.harden.golden_mlp import SEEDS, Judge, ball_score, hardened, norm  # noqa: E402  (the path comes first)
 

@@ -154,7 +154,14 @@ def hardened(run: str, model: Path, data: Data, out: Path, chosen: argparse.Name
             time_budget_s=60 * chosen.minutes,
             precision="float32" if slowdown() > SLOW else "bf16",
         ),
-        assess=Options(trials=chosen.trials, site_trials=0, site_samples=64, conditions=conditions, roles=roles),
+        assess=Options(
+            trials=chosen.trials,
+            site_trials=0,
+            site_samples=64,
+            conditions=conditions,
+            roles=roles,
+            search_gradients=5 if run == "bits" else Options.search_gradients,  # its goals are none of worst cases
+        ),
         radii=run == "lp",
         resume=True,
     )

@@ -8,6 +8,7 @@ import sys
 from types import ModuleType
 
 from faultsim.harden.ball import Ball
+from faultsim.harden.clipping import WeightClipping
 from faultsim.harden.hardening import Hardening
 from faultsim.harden.losses import (
     CorruptionResistant,
@@ -17,7 +18,7 @@ from faultsim.harden.losses import (
     SharpnessAware,
 )
 from faultsim.harden.module import Written, into_module
-from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors, WeightClipping
+from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors
 from faultsim.harden.options import Training
 from faultsim.harden.run import Hardened, harden
 from faultsim.harden.together import Together

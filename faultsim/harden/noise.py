@@ -1,4 +1,4 @@
-"""The losses that draw: noise-aware training, random bit errors, weight clipping, bit-slice sparsity."""
+"""The losses that draw, noise-aware training and random bit errors; and bit-slice sparsity."""
 
 import math
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from faultsim.errors import OptionError
 from faultsim.faults import BitFlip
 from faultsim.formats import FloatFormat, IntFormat, quantize_symmetric
 from faultsim.harden.batch import Array, BatchAt, Evaluated, Grads
-from faultsim.harden.losses import After, Share, Term, weighted
+from faultsim.harden.losses import Share, Term, weighted
 from faultsim.rng import generator
 
 WIDE = 24
@@ -161,56 +161,6 @@ class RandomBitErrors(Term):
             kept = site.quantizer if site.quantizer is not None else quantize_symmetric(values, self.bits)
             found[name] = Stored(site, kept, kept.decode(kept.encode(values)))
         return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightClipping(Term):
-    """Weights are held in [-limit, limit] after every step: all must then matter, and a flipped bit does less.
-
-    Stutz et al., MLSys 2021, section 4.2. A trained network is not cut at once: the limit comes down from the largest
-    weight over the first part of the training. Biases and norm parameters are clipped where they are corrupted. A step
-    that is learned comes down with the limit, so that a flipped bit of a code is worth less too.
-
-    Attributes:
-        limit: Most that a weight may be, above 0: in the weights' units, or relative.
-        relative: Whether the limit is in units of the tensor's RMS when the training began.
-        anneal: Part of the training over which the limit comes down, 0 to 1.
-    """
-
-    kind: ClassVar[str] = "clip"
-    limit: float = 2.0
-    relative: bool = True
-    anneal: float = 0.3
-
-    def __post_init__(self) -> None:
-        if not self.limit > 0:
-            raise OptionError(f"limit is {self.limit}, it must be above 0")
-        if not 0 <= self.anneal <= 1:
-            raise OptionError(f"anneal is {self.anneal}, it must lie in [0, 1]")
-
-    @property
-    def strength(self) -> float:
-        """One over the limit: stronger is tighter."""
-        return 1.0 / self.limit
-
-    def with_strength(self, strength: float) -> Self:
-        """Return the loss with the limit at one over *strength*; 0 clips nothing."""
-        return replace(self, limit=1.0 / strength if strength > 0 else float("inf"))
-
-    def project(self, at: After) -> None:
-        """Clip the leaves in place."""
-        done = 1.0 if self.anneal == 0 else min(at.progress / self.anneal, 1.0)
-        with torch.no_grad():
-            for name in at.names:
-                start = at.initial[name]
-                if start.numel() < 2:
-                    continue
-                limit = self.limit * (float(start.square().mean().sqrt()) if self.relative else 1.0)
-                top = float(start.abs().max())
-                bound = max(limit, top + done * (limit - top)) if top > limit else limit
-                if bound > 0:
-                    at.leaves[name].clamp_(-bound, bound)
-                    at.trainable.cap(name, at.leaves, bound)
 
 
 @dataclass(frozen=True, kw_only=True)

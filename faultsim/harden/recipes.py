@@ -13,6 +13,7 @@ from faultsim.device import Conditions, Device
 from faultsim.errors import OptionError
 from faultsim.harden.ball import Ball
 from faultsim.harden.biases import NegativeBiases
+from faultsim.harden.clipping import WeightClipping
 from faultsim.harden.losses import (
     CorruptionResistant,
     GradientL1,
@@ -21,7 +22,7 @@ from faultsim.harden.losses import (
     Plain,
     SharpnessAware,
 )
-from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors, WeightClipping
+from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors
 from faultsim.harden.strength import has_knob
 from faultsim.harden.together import Together
 from faultsim.library import closest

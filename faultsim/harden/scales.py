@@ -51,8 +51,13 @@ class LearnedScale:
     theta: str
     base: Array
 
-    def most(self, p: Parameter, bound: float) -> NDArray[np.float32] | None:
-        """Return the leaf at which the code of *p* furthest from zero stands for *bound*; None for other codes."""
+    def most(self, p: Parameter, bound: NDArray[np.float64] | float) -> NDArray[np.float32] | None:
+        """Return the leaf at which the code of *p* furthest from zero stands for *bound*; None for other codes.
+
+        Args:
+            p: What the scale is of.
+            bound: Real units, above 0: one number, or one for each number of the scale.
+        """
         kept = p.coding or p.site.quantizer
         if not isinstance(kept, Coding | IntFormat):
             return None

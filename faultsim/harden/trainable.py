@@ -163,19 +163,41 @@ class Trainable:
                 found[scale.key] = moved.cpu().numpy().astype(scale.base.dtype).reshape(scale.base.shape)
         return found
 
-    def cap(self, name: str, leaves: Leaves, bound: float) -> None:
+    def shared_step(self, name: str) -> tuple[int, ...] | None:
+        """Return the axes of a weight along which one learned step stands; None where none is learned.
+
+        All axes where the tensor has one step. None as well where blocks have their own along an axis, or each weight.
+        """
+        p = self.parameters.get(name)
+        scale = None if p is None else self._learned(p)
+        if p is None or scale is None:
+            return None
+        kept = p.coding.step if p.coding is not None else getattr(p.site.quantizer, "scale", 1.0)
+        shape = self.model.numbers[name].shape
+        steps = (1,) * (len(shape) - np.ndim(kept)) + np.shape(kept)
+        if scale.base.size != np.size(kept) or any(n not in (1, size) for n, size in zip(steps, shape, strict=True)):
+            return None
+        return tuple(axis for axis, n in enumerate(steps) if n == 1) or None
+
+    def _learned(self, p: Parameter) -> LearnedScale | None:
+        """Return the learned scale of a weight; a bias's follows that of its layer."""
+        if p.theta is None or p.site.role != "weight":
+            return None
+        return next(one for one in self.scales if one.theta == p.theta)
+
+    def cap(self, name: str, leaves: Leaves, bound: Tensor) -> None:
         """Bring a learned step down, in place, to where the code furthest from zero stands for *bound*; no other moves.
 
         Args:
             name: Site whose codes they are.
             leaves: As `leaves` made them.
-            bound: Real units, above 0.
+            bound: Real units, above 0: one number, or one for each step.
         """
         p = self.parameters.get(name)
-        if p is None or p.theta is None or p.site.role != "weight":
+        scale = None if p is None else self._learned(p)
+        if p is None or scale is None:
             return
-        scale = next(one for one in self.scales if one.theta == p.theta)
-        most = scale.most(p, bound)
+        most = scale.most(p, bound.detach().double().cpu().numpy().reshape(-1))
         if most is not None:
             with torch.no_grad():
                 theta = leaves[scale.theta]

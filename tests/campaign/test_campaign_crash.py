@@ -42,10 +42,12 @@ def rows(out: Path) -> int:
     return journal.read_bytes().count(b"\n") - 1 if journal.exists() else -1
 
 
-def uninterrupted(folder: Path) -> str:
-    run = started(folder / "whole")
-    assert run.wait(120) == 0, run.stderr.read() if run.stderr else ""
-    return figures(folder / "whole")
+@pytest.fixture(scope="module")
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The figures of a run that nothing ended."""
+    whole = tmp_path_factory.mktemp("uninterrupted") / "whole"
+    finished(whole)
+    return figures(whole)
 
 
 def until_killed(out: Path, *more: str, after_rows: int) -> None:
@@ -64,8 +66,7 @@ def finished(out: Path, *more: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_campaign_goes_on_to_the_same_result(tmp_path: Path) -> None:
-    wanted = uninterrupted(tmp_path)
+def test_a_killed_campaign_goes_on_to_the_same_result(wanted: str, tmp_path: Path) -> None:
     for after in (0, 40, 200):
         until_killed(tmp_path / "part", after_rows=after)
     assert not (tmp_path / "part" / "result.json").exists()
@@ -74,8 +75,7 @@ def test_a_killed_campaign_goes_on_to_the_same_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_campaign_killed_with_its_workers_goes_on_to_the_same_result(tmp_path: Path) -> None:
-    wanted = uninterrupted(tmp_path)
+def test_a_campaign_killed_with_its_workers_goes_on_to_the_same_result(wanted: str, tmp_path: Path) -> None:
     until_killed(tmp_path / "part", "--workers", "2", after_rows=16)
     finished(tmp_path / "part", "--workers", "2")
     assert figures(tmp_path / "part") == wanted
@@ -85,8 +85,7 @@ def test_a_campaign_killed_with_its_workers_goes_on_to_the_same_result(tmp_path:
 @pytest.mark.skipif(
     "FAULTSIM_KILLS" not in os.environ, reason="minutes; set FAULTSIM_KILLS=100 for that many kills at random moments"
 )
-def test_a_campaign_killed_at_random_moments_comes_to_the_same_result(tmp_path: Path) -> None:
-    wanted = uninterrupted(tmp_path)
+def test_a_campaign_killed_at_random_moments_comes_to_the_same_result(wanted: str, tmp_path: Path) -> None:
     moments = random.Random(0)
     out = tmp_path / "part"
     for kill in range(int(os.environ["FAULTSIM_KILLS"])):
@@ -104,7 +103,7 @@ def test_a_campaign_killed_at_random_moments_comes_to_the_same_result(tmp_path: 
 
 
 @pytest.mark.slow
-def test_ctrl_c_shows_and_writes_what_was_computed(tmp_path: Path) -> None:
+def test_ctrl_c_shows_and_writes_what_was_computed(wanted: str, tmp_path: Path) -> None:
     out = tmp_path / "part"
     run = started(out)
     deadline = time.monotonic() + 60
@@ -118,4 +117,4 @@ def test_ctrl_c_shows_and_writes_what_was_computed(tmp_path: Path) -> None:
     assert result["stopped"] == f"interrupted after {result['trials']} of 400 trials"
     assert "interrupted after" in said
     finished(out)
-    assert figures(out) == uninterrupted(tmp_path)
+    assert figures(out) == wanted

@@ -69,6 +69,28 @@ def smooth_mlp(seed: int = 0, sizes: tuple[int, int, int] = (5, 4, 3)) -> onnx.M
     return model
 
 
+def one_layer(kind: str, codes: NDArray[np.int8], scale: NDArray[np.float32]) -> Model:
+    """x @ w with int8 weights, a scale a column, as codes behind DequantizeLinear or floats before Quant."""
+    if kind == "qdq":
+        nodes = [helper.make_node("DequantizeLinear", ["w", "s"], ["d"], axis=1)]
+        tensors, opsets = {"w": codes, "s": scale}, []
+    else:
+        nodes = [helper.make_node("Quant", ["w", "s", "z", "b"], ["d"], domain="qonnx.custom_op.general",
+                                  rounding_mode="ROUND", signed=1, narrow=0)]  # fmt: skip
+        zero, bits = np.array(0, np.float32), np.array(8, np.float32)
+        tensors = {"w": codes * scale, "s": scale.reshape(1, -1) if scale.ndim else scale, "z": zero, "b": bits}
+        opsets = [helper.make_opsetid("qonnx.custom_op.general", 1)]
+    graph = helper.make_graph(
+        [*nodes, helper.make_node("MatMul", ["x", "d"], ["h"]), helper.make_node("Tanh", ["h"], ["y"])],
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", len(codes)])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", codes.shape[1]])],
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )
+    imports = [helper.make_opsetid("", 17), *opsets]
+    return load_model(helper.make_model(graph, opset_imports=imports, ir_version=9))
+
+
 def zero_point_layer() -> Model:
     """One layer of uint8 weights around code 128, with a scale and a zero point for every output channel."""
     rng = np.random.default_rng(3)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from faultsim.harden.ball import Ball
+from faultsim.harden.clipping import WeightClipping
 from faultsim.harden.losses import CorruptionResistant, GradientRegularised
-from faultsim.harden.noise import RandomBitErrors, WeightClipping
+from faultsim.harden.noise import RandomBitErrors
 from faultsim.harden.together import Together
 from tests.harden.golden_mlp import Judge, ball_score, hardened
 

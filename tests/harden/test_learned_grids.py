@@ -19,7 +19,7 @@ from faultsim.harden.trainable import Trainable
 from faultsim.metrics import TokenClassification
 from faultsim.model import load_model
 from faultsim.rng import generator
-from tests.harden.conftest import Arrays, brevitas_mlp
+from tests.harden.conftest import Arrays, brevitas_mlp, one_layer
 
 
 def _model(nodes, tensors, inputs, outputs, functions=(), opset=17):
@@ -67,35 +67,13 @@ def test_flips_of_a_learned_grid_are_those_of_the_file_that_is_written():
         assert np.abs(gap).max() <= 255 * step * (1 + 1e-6)
 
 
-def _one_layer(kind, codes, scale):
-    """x @ w with int8 weights, a scale a column, as codes behind DequantizeLinear or floats before Quant."""
-    if kind == "qdq":
-        nodes = [helper.make_node("DequantizeLinear", ["w", "s"], ["d"], axis=1)]
-        tensors, opsets = {"w": codes, "s": scale}, []
-    else:
-        nodes = [helper.make_node("Quant", ["w", "s", "z", "b"], ["d"], domain="qonnx.custom_op.general",
-                                  rounding_mode="ROUND", signed=1, narrow=0)]  # fmt: skip
-        zero, bits = np.array(0, np.float32), np.array(8, np.float32)
-        tensors = {"w": codes * scale, "s": scale.reshape(1, -1), "z": zero, "b": bits}
-        opsets = [helper.make_opsetid("qonnx.custom_op.general", 1)]
-    graph = helper.make_graph(
-        [*nodes, helper.make_node("MatMul", ["x", "d"], ["h"]), helper.make_node("Tanh", ["h"], ["y"])],
-        "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 6])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])],
-        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
-    )
-    imports = [helper.make_opsetid("", 17), *opsets]
-    return load_model(helper.make_model(graph, opset_imports=imports, ir_version=9))
-
-
 @pytest.mark.parametrize("of_codes", [False, True])
 @pytest.mark.parametrize("kind", ["qdq", "qonnx"])
 def test_a_learned_step_moves_corrupted_codes_and_no_corruption_of_a_ball(kind, of_codes):
     rng = np.random.default_rng(5)
     codes, scale = rng.integers(-100, 100, (6, 5)).astype(np.int8), np.linspace(0.005, 0.009, 5, dtype=np.float32)
     x, gap = rng.normal(size=(16, 6)).astype(np.float32), rng.integers(-20, 21, (6, 5)).astype(np.float32)
-    trainable = Trainable(_one_layer(kind, codes, scale), scales="learn")
+    trainable = Trainable(one_layer(kind, codes, scale), scales="learn")
     leaves = trainable.leaves()
     (key,) = (name for name in leaves if name.startswith("log scale of "))
     with torch.no_grad():

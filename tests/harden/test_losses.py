@@ -12,9 +12,8 @@ from faultsim.device import load_device
 from faultsim.errors import OptionError
 from faultsim.formats import IntFormat, quantize_symmetric
 from faultsim.harden.ball import Ball
-from faultsim.harden.coding import Coding
+from faultsim.harden.clipping import WeightClipping
 from faultsim.harden.losses import (
-    After,
     CorruptionResistant,
     GradientL1,
     GradientRegularised,
@@ -22,10 +21,8 @@ from faultsim.harden.losses import (
     SharpnessAware,
     evaluate,
 )
-from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors, WeightClipping
-from faultsim.harden.scales import LearnedScale, Parameter
+from faultsim.harden.noise import BitSliceL1, NoiseAware, RandomBitErrors
 from faultsim.harden.together import Together
-from faultsim.harden.trainable import Trainable
 from faultsim.model import load_model
 from tests.harden.conftest import batch_of, mean_loss, numeric_gradient, smooth_mlp
 
@@ -205,47 +202,6 @@ def test_noise_refuses_a_device_without_faults_of_numbers(monkeypatch):
     monkeypatch.setattr(type(device), "acts_on_numbers", property(lambda self: False))
     with pytest.raises(OptionError, match="has no fault of stored numbers to train with; use --loss l_star"):
         NoiseAware(device=device)
-
-
-def test_clipping_brings_the_limit_down_and_holds_it(smooth):
-    trainable = Trainable(smooth)
-    start = torch.tensor([-4.0, 0.5, 1.0, 3.0])
-    loss = WeightClipping(limit=1.0, relative=False, anneal=0.5)
-    tops = []
-    for progress in (0.0, 0.25, 0.5, 1.0):
-        leaf = start.clone()
-        loss.project(After({"w": leaf}, {"w": start}, ("w",), progress, trainable))
-        tops.append(float(leaf.abs().max()))
-    assert tops == [4.0, 2.5, 1.0, 1.0]
-    rms = float(start.square().mean().sqrt())
-    leaf = start.clone()
-    WeightClipping(limit=0.5).project(After({"w": leaf}, {"w": start}, ("w",), 1.0, trainable))
-    assert float(leaf.abs().max()) == pytest.approx(0.5 * rms)
-    assert float(leaf[1]) == 0.5  # inside, not touched
-
-
-def test_a_learned_step_comes_down_with_the_limit(int8):
-    for scales in ("learn", "keep"):
-        trainable = Trainable(int8, scales=scales)
-        leaves = trainable.leaves()
-        names = tuple(name for name, p in trainable.parameters.items() if p.site.role == "weight")
-        before = {name: trainable.step(name, leaves).double().numpy() for name in names}
-        initial = {name: leaf.detach().clone() for name, leaf in leaves.items()}
-        WeightClipping(limit=1.5, anneal=0.0).project(After(leaves, initial, names, 1.0, trainable))
-        for name in names:
-            bound = 1.5 * float(initial[name].square().mean().sqrt())
-            high = trainable.parameters[name].coding.high
-            step = trainable.step(name, leaves).double().numpy()
-            want = np.minimum(before[name], bound / high) if scales == "learn" else before[name]
-            assert step == pytest.approx(want, rel=1e-5)
-            assert scales == "keep" or (want < before[name]).any()
-
-
-def test_the_step_of_codes_with_a_zero_point_comes_down_to_the_whole_limit(int8):
-    site = next(s for s in int8.sites if s.role == "weight")
-    zero = Coding(np.asarray(0.01), np.asarray(128.0), 0, 255, "s")
-    most = LearnedScale("s", "t", np.asarray(0.01, np.float32)).most(Parameter(site, zero), 1.0)
-    assert 0.01 * math.exp(float(most[0])) * 128 == pytest.approx(1.0, rel=1e-6)
 
 
 def test_bit_slices_are_summed_and_pull_where_they_hold_something(int8, digits):

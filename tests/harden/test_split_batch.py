@@ -11,9 +11,10 @@ from faultsim.errors import OptionError
 from faultsim.harden import Training, harden
 from faultsim.harden.ball import Ball
 from faultsim.harden.batch import BatchAt
+from faultsim.harden.clipping import WeightClipping
 from faultsim.harden.curve import Judged
 from faultsim.harden.losses import CorruptionResistant, GradientRegularised, Plain, SharpnessAware, evaluate
-from faultsim.harden.noise import NoiseAware, RandomBitErrors, WeightClipping
+from faultsim.harden.noise import NoiseAware, RandomBitErrors
 from faultsim.harden.samples import Samples
 from faultsim.harden.strength import splits
 from faultsim.harden.target import Target

@@ -4,9 +4,10 @@ import numpy as np
 
 from faultsim.engine.scored import scored_output
 from faultsim.harden.ball import Ball
+from faultsim.harden.clipping import WeightClipping
 from faultsim.harden.curve import Judged
 from faultsim.harden.losses import CorruptionResistant
-from faultsim.harden.noise import RandomBitErrors, WeightClipping
+from faultsim.harden.noise import RandomBitErrors
 from faultsim.harden.options import Training
 from faultsim.harden.samples import Samples
 from faultsim.harden.target import Target

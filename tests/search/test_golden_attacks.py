@@ -1,7 +1,4 @@
-"""Every line of the reference searches: at least as strong in loss and accuracy, at no more than twice its gradients.
-
-`test_search_golden.py` holds the fixed-point lines; here are all of them.
-"""
+"""Every line of the reference searches: at least as strong in loss and accuracy, with twice its gradients at most."""
 
 import json
 from functools import cache

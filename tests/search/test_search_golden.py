@@ -1,4 +1,7 @@
-"""The reference MLP: one step, random trials, multi-step searches and critical radii, row by row."""
+"""The reference MLP: one step, random trials, critical radii, and the search with its default budget, row by row.
+
+`test_golden_attacks.py` holds the search to every line of the reference searches at twice their gradients.
+"""
 
 import json
 from functools import cache
@@ -70,18 +73,6 @@ def test_random_trials_equal_the_reference_trial_by_trial(golden: Path) -> None:
         scores = [model.score(layout.split(constraint.argmax(direction))) for direction in directions]
         np.testing.assert_allclose([s.loss - clean for s in scores], reference[0], rtol=RTOL, atol=ATOL, err_msg=key)
         np.testing.assert_allclose([s.accuracy for s in scores], reference[1], atol=1e-12, err_msg=key)
-
-
-@pytest.mark.parametrize("file", ["mlp_multistep.json", "multistep_l0_mlp.json"])
-def test_the_search_is_as_strong_as_the_reference_with_at_most_twice_the_gradients(golden: Path, file: str) -> None:
-    model = mlp(golden)
-    for row in rows(golden, file):
-        reference = row.get("attacks", row)["gpm10"]
-        found = worst_case(model, budget(row), budget_gradients=2 * reference["grads"])
-        case = f"p={row.get('p', 'inf')} n={row['n']} eps={row['eps']}"
-        assert found.gradients <= 2 * reference["grads"], case
-        assert found.score.loss - found.clean.loss >= reference["dloss"] * (1 - 1e-6), case
-        assert found.least_accurate.score.accuracy <= reference["min_acc"] + 1e-12, case
 
 
 def test_with_the_default_budget_it_matches_the_best_reference_search_within_a_percent(golden: Path) -> None:
