@@ -14,7 +14,7 @@ from faultsim.engine.runner import Runner
 from faultsim.engine.scored import scored_output
 from faultsim.engine.sweep.parts import BLOCK
 from faultsim.engine.sweep.slices import Sparse
-from faultsim.engine.sweep.sweep import Sweep
+from faultsim.engine.sweep.sweep import Spent, Sweep
 from faultsim.metrics import Classification
 from faultsim.metrics.outcomes import CRITICAL
 from faultsim.model import Model, load_model
@@ -83,9 +83,9 @@ class SweptFaultsim(NaiveFaultsim):
     name = "faultsim"
     whole = True
 
-    def __init__(self, campaign: Campaign) -> None:
+    def __init__(self, campaign: Campaign, **options: float) -> None:
         super().__init__(campaign)
-        self._sweep = Sweep(self._scorer)
+        self._sweep = Sweep(self._scorer, **options)  # type: ignore[arg-type]
 
     def run(self, faults: Sequence[Fault]) -> Flags:
         """Return the mismatches of each fault; see `Tool.run`."""
@@ -94,10 +94,15 @@ class SweptFaultsim(NaiveFaultsim):
         return np.greater_equal(outcomes, CRITICAL)
 
     @property
+    def spent(self) -> Spent:
+        """What the sweep has computed."""
+        return self._sweep.spent
+
+    @property
     def fullness(self) -> str:
         """How many images went on behind the faulty layer, and how many of them a call held."""
         spent = self._sweep.spent
-        each = f"{spent.rows / max(spent.calls, 1):.1f} of at most {BLOCK}"
+        each = f"{(spent.rows - spent.shared) / max(spent.calls, 1):.1f} of at most {BLOCK}"
         return f"{spent.rows:,} images of {sum(spent.trials.values()):,} trials went on, {each} a call"
 
     def _patch(self, fault: Fault) -> dict[str, Sparse]:

@@ -6,17 +6,17 @@ from typing import Any
 from faultsim.engine.screen.reservoir import Rows
 from faultsim.engine.screen.strata import Screen, Strata
 from faultsim.engine.screen.trial import Trial
+from faultsim.engine.sweep.entering import most_channels
 from faultsim.engine.sweep.entry import Entry
 from faultsim.engine.sweep.spans import grouped
-from faultsim.engine.sweep.sweep import Sweep
 from faultsim.errors import FaultsimError
 
 
-def part_images(sweep: Sweep, entry: Entry, members: Sequence[Trial], batch: Any, screen: Screen) -> None:
+def part_images(entry: Entry, members: Sequence[Trial], batch: Any, screen: Screen) -> None:
     """Part the images of a batch for the trials of an entry, and keep what may be evaluated; one that fails says so."""
     axis, start = entry.join.axis, batch.judge.start
     sliced = [one for one in members if one.places is not None and not one.failed]
-    most = sweep.most_channels(entry, len(batch.judge))
+    most = most_channels(entry, len(batch.judge))
     for chunk in grouped(sliced, lambda one: len(one.route.channels), most):
         for trial, own in _slices(entry, chunk, batch):
             _offer(trial, start, own, screen, axis)

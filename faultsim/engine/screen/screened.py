@@ -204,7 +204,7 @@ class ScreenedSweep:
             self._slopes_s += time.monotonic() - began
             self._in_lanes(
                 [
-                    partial(part_images, self._sweep, entry, members, batch, self._screen_of(batch, entry, slope))
+                    partial(part_images, entry, members, batch, self._screen_of(batch, entry, slope))
                     for entry, members in groups
                 ],
                 groups,

@@ -78,7 +78,7 @@ class Entry:
         plain: Clean activations that the join needs, in the deployed graph.
         held: Clean activations that the tail needs, in the twin.
         output: The output that is scored.
-        block: Rows of a call of the tail.
+        block: Rows of a call of the tail, at most.
     """
 
     def __init__(
@@ -91,8 +91,10 @@ class Entry:
         opener: Opener,
         *,
         block: int = BLOCK,
+        many: bool = False,
     ) -> None:
         self.block = block
+        self._many = many
         self.flow = flow
         self.types = types
         self.join = join
@@ -126,6 +128,18 @@ class Entry:
         users = self._twin.flow.users
         inside = self.tail.nodes
         return sum(t.ByteSize() for name, t in stored.items() if any(i in inside for i in users.get(name, ())))
+
+    @property
+    def least(self) -> int:
+        """Rows that a call of the tail needs at least to round as calls of many do; known once `exact` has run."""
+        return self._least
+
+    def most(self, samples: int) -> int:
+        """Return the rows of a call that rounds as a batch of *samples* does; known once `exact` has run.
+
+        More than the batch has only where calls of more rows are known to round as those of few do.
+        """
+        return self.block if self._many and self._least <= samples else min(self.block, samples)
 
     @property
     def drops_nan(self) -> bool:
@@ -168,13 +182,15 @@ class Entry:
         for least in (1, 2, 4, 8, 16):  # kernels for few rows may round otherwise: such calls are filled up
             self._least = least
             if least < len(golden) and all(self._finishes(n, clean, golden) for n in (*few, everything[:least])):
+                wide = [np.resize(everything, self.block // k) for k in (1, 2, 4)]
+                self._many = self._many and all(self._finishes(n, clean, golden) for n in wide)
                 return True
         return False
 
     def _finishes(self, order: NDArray[np.int64], clean: Clean, golden: Array) -> bool:
         rows = {name: clean.held[form.name][order] for name, form in self.forms.items()}
         try:
-            return same(self.finish(rows, clean, order), golden[order])
+            return same(self.finish(rows, clean, order, most=self.block), golden[order])
         except FaultsimError:
             return False
 
@@ -222,7 +238,13 @@ class Entry:
         return dict(zip(self.boundary, part({name: clean.plain[name] for name in self._whole_feeds}), strict=True))
 
     def finish(
-        self, rows: Mapping[str, Array], clean: Clean, samples: NDArray[np.int64] | None, *, among: bool = False
+        self,
+        rows: Mapping[str, Array],
+        clean: Clean,
+        samples: NDArray[np.int64] | None,
+        *,
+        among: bool = False,
+        most: int | None = None,
     ) -> Array:
         """Return the output behind a boundary.
 
@@ -231,25 +253,22 @@ class Entry:
             clean: Clean activations of the batch.
             samples: The sample behind each row; None where the rows are all samples of the batch in order.
             among: Whether the rows are those of the whole batch, of which *samples* alone are computed.
+            most: Rows of a call, where they are not to be as many as is known to be exact.
         """
         count = len(samples) if samples is not None and among else len(next(iter(rows.values())))
-        least = min(self._least, len(clean.held[self.output]))  # a batch that is smaller itself is computed as it is
-        if samples is not None and count < least:
-            wide = np.arange(least) % count
-            taken = samples[wide] if among else wide
-            return self.finish({name: one[taken] for name, one in rows.items()}, clean, samples[wide])[:count]
         given = {self.forms[name].name: one for name, one in rows.items()}
         if not self.tail.nodes and self.output in given:
             return given[self.output][samples] if among else given[self.output]
         if not self.tail.nodes:  # a head that is not scored: nothing of it gets to the output
             return clean.held[self.output][slice(0, count) if samples is None else samples]
+        batch = len(clean.held[self.output])
+        least = min(self._least, batch)  # a batch that is smaller itself is computed as it is
         part = self._opened()
         found = []
-        for low, high in even(count, self.block):
-            own = slice(low, high) if samples is None else samples[low:high]
-            row = own if among else slice(low, high)
+        for low, high in even(count, self.most(batch) if most is None else most):
+            own, row = _picked(samples, low, high, least, among=among)
             feeds = {n: given[n][row] if n in given else clean.held[n][own] for n in self.tail.feeds}
-            found.append(part(feeds)[0])
+            found.append(part(feeds)[0][: high - low])
         return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _opened(self) -> Part:
@@ -259,6 +278,18 @@ class Entry:
                 piece = self._twin.flow.piece(self.tail.nodes, inputs, {self.output: self._twin.types[self.output]})
                 self._tail_part = self._opener(piece, fused=False)
             return self._tail_part
+
+
+def _picked(
+    samples: NDArray[np.int64] | None, low: int, high: int, least: int, *, among: bool
+) -> tuple[slice | NDArray[np.int64], slice | NDArray[np.int64]]:
+    """Return the samples of a call and their rows, the first of them again where they are fewer than *least*."""
+    if high - low >= least:
+        own = slice(low, high) if samples is None else samples[low:high]
+        return own, own if among else slice(low, high)
+    wide = low + np.arange(least) % (high - low)
+    chosen = wide if samples is None else samples[wide]
+    return chosen, chosen if among else wide
 
 
 def same(one: Array, other: Array) -> bool:

@@ -17,11 +17,12 @@ Members = Sequence[tuple[int, Route]]
 
 
 class Counted(NamedTuple):
-    """What a task has computed: samples behind the faulty layer, those that left there, and calls."""
+    """What a task has computed: samples behind the faulty layer, those that left there, calls, and rides."""
 
     rows: int = 0
     masked: int = 0
     calls: int = 0
+    shared: int = 0
 
 
 class Task(NamedTuple):

@@ -74,6 +74,12 @@ class Router:
 
     Attributes:
         types: Types of the deployed graph's activations whose axis 0 counts the samples.
+        twin: The graph that runs.
+        output: The output that is scored.
+        opener: Opens a piece of the graph.
+        probe: Inputs of a few clean samples; `golden` is their output.
+        block: Rows of a call, at most.
+        many: Whether calls of more rows than a batch may round as the batch does: entries then try it.
 
     Raises:
         ModelError: If the clean graph cannot be run in pieces at all.
@@ -100,11 +106,12 @@ class Router:
         self.flow = Flow(proto, model.program.packed)
         seen = see(model, self.flow, probe, numbers)
         self.types = seen.types
-        self._block = rows_at_once(model.device, bytes_per_sample(self.types, self.types), batch_size)
-        self._probe = dict(probe)
+        self.block = rows_at_once(model.device, bytes_per_sample(self.types, self.types), batch_size)
+        self.probe = dict(probe)
         self._rows = rows if 0 < rows < len(golden) else 0
-        self._golden = golden
-        self._opener, self._wide = opener, wide
+        self.golden = golden
+        self.opener, self._wide = opener, wide
+        self.many = runtime == "onnxruntime"
         self.twin = same_twin(self.flow, self.types)
         if runtime == "onnxruntime":
             away = dict(numbers or {}) | wild_numbers(model, numbers)
@@ -159,11 +166,11 @@ class Router:
         if known is None:
             try:
                 run = CleanRun(self.twin, self.types, needs.plain, needs.held, self.output, self._wide)
-                clean = run(self._probe)
-                few = [run({name: array[cut] for name, array in self._probe.items()}) for cut in self._cuts()]
+                clean = run(self.probe)
+                few = [run({name: array[cut] for name, array in self.probe.items()}) for cut in self._cuts()]
             except FaultsimError:
                 return None
-            if not same(clean.held[self.output], self._golden):
+            if not same(clean.held[self.output], self.golden):
                 return None
             known = run, clean, few
         self._runs[needs] = known
@@ -212,7 +219,7 @@ class Router:
             if run is None:
                 return False
             clean, few = run[1:]
-            while not self._proofs[key] and entry.exact(clean, self._golden, by_channel=by_channel, fewest=few):
+            while not self._proofs[key] and entry.exact(clean, self.golden, by_channel=by_channel, fewest=few):
                 self._proofs[key] = self._proof.of_entry(entry, faults, clean, by_channel=by_channel)
                 if not self._proofs[key]:
                     entry.reject(by_channel=by_channel)
@@ -238,7 +245,9 @@ class Router:
             join = plan_join(self.flow, self.types, site)
             entry = None
             if join is not None:
-                entry = Entry(self.flow, self.types, join, self.twin, self.output, self._opener, block=self._block)
+                entry = Entry(
+                    self.flow, self.types, join, self.twin, self.output, self.opener, block=self.block, many=self.many
+                )
             self._entries[site] = entry if entry is not None and entry.usable else None
         return self._entries[site]
 
@@ -250,7 +259,7 @@ class Router:
                 key = rest, frozenset(patch)
                 if key not in self._proofs:
                     run = self._run(needs)
-                    exact = run is not None and rest.exact(run[1], self._golden)
+                    exact = run is not None and rest.exact(run[1], self.golden)
                     self._proofs[key] = exact and run is not None and self._proof.of_rest(rest, patch, run[1])
                 if self._proofs[key]:
                     return Route("suffix", needs, rest=rest)

@@ -1,6 +1,8 @@
 """`Rows`: faulty samples on their way behind one entry, gathered over trials until a call is worth it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,46 @@ from faultsim.engine.sweep.golden import Clean
 Array = NDArray[Any]
 Take = Callable[[int, NDArray[np.int64] | None, Array | None], None]
 _MOST = 0.5
-"""A trial that changes more samples than this share does not wait for others to fill a call."""
+"""A trial that changes more samples than this share, and than of a call, does not wait for others to fill a call."""
+
+
+@dataclass(frozen=True, eq=False)
+class Left:
+    """Samples that wait behind one entry.
+
+    Attributes:
+        entry: Where the faults entered.
+        members: Trials, each with its samples.
+        rows: The tensors of the boundary as the twin holds them, by the deployed names, a row for each sample.
+    """
+
+    entry: Entry
+    members: Sequence[tuple[int, NDArray[np.int64]]]
+    rows: Mapping[str, Array]
+
+    @cached_property
+    def samples(self) -> NDArray[np.int64]:
+        """The sample behind each row."""
+        return np.concatenate([samples for _, samples in self.members])
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the rows."""
+        return sum(one.nbytes for one in self.rows.values())
+
+    def __len__(self) -> int:
+        return sum(samples.size for _, samples in self.members)
+
+    def finish(self, clean: Clean) -> Array:
+        """Return the output of each row, computed by itself."""
+        return self.entry.finish(self.rows, clean, self.samples)
+
+    def hand(self, output: Array, take: Take) -> None:
+        """Give every trial its outputs."""
+        at = 0
+        for trial, samples in self.members:
+            take(trial, samples, output[at : at + samples.size])
+            at += samples.size
 
 
 class Rows:
@@ -23,6 +64,7 @@ class Rows:
         clean: Clean activations of the batch.
         samples: Samples of the batch.
         take: Is given each trial's changed samples (None: all, in order) and their outputs (None: nothing changed).
+        most: Rows that wait for others at least, where that is more than the samples of the batch.
 
     Attributes:
         computed: Samples computed so far.
@@ -30,11 +72,12 @@ class Rows:
         calls: Calls so far.
     """
 
-    def __init__(self, entry: Entry, clean: Clean, samples: int, take: Take) -> None:
+    def __init__(self, entry: Entry, clean: Clean, samples: int, take: Take, *, most: int = 0) -> None:
         self._entry = entry
         self._clean = clean
         self._samples = samples
         self._take = take
+        self._most = max(samples, most)
         self._axis = entry.join.axis
         self._buffers: dict[str, Array] = {}
         self._waiting: list[tuple[int, NDArray[np.int64], dict[str, Array]]] = []
@@ -57,7 +100,7 @@ class Rows:
         samples = self._left(trial, changed)
         if samples is None:
             return
-        if samples.size > _MOST * self._samples:
+        if samples.size > _MOST * self._most:
             self._at_once(trial, samples, faulty)
             return
         rows = {name: self._clean.held[forms[name].name][samples] for name in found}
@@ -105,23 +148,28 @@ class Rows:
 
     def _wait(self, trial: int, samples: NDArray[np.int64], rows: dict[str, Array]) -> None:
         self._waiting.append((trial, samples, rows))
-        if sum(s.size for _, s, _ in self._waiting) >= self._samples:
+        if sum(s.size for _, s, _ in self._waiting) >= self._most:
             self.flush()
 
     def flush(self) -> None:
         """Compute what waits."""
+        left = self.left()
+        if left is not None:
+            left.hand(left.finish(self._clean), self._take)
+            self._count(len(left))
+
+    def left(self, *, few: int | None = None) -> Left | None:
+        """Let what waits go: return it, or compute it and return None where it is *few* samples or more."""
         if not self._waiting:
-            return
+            return None
+        if few is not None and sum(s.size for _, s, _ in self._waiting) >= few:
+            self.flush()
+            return None
         names = list(self._waiting[0][2])
         joined = {name: np.concatenate([rows[name] for _, _, rows in self._waiting]) for name in names}
-        samples = np.concatenate([s for _, s, _ in self._waiting])
-        output = self._entry.finish(joined, self._clean, samples)
-        self._count(samples.size)
-        at = 0
-        for trial, own, _ in self._waiting:
-            self._take(trial, own, output[at : at + own.size])
-            at += own.size
+        left = Left(self._entry, [(trial, samples) for trial, samples, _ in self._waiting], joined)
         self._waiting = []
+        return left
 
 
 def differs(one: Array, other: Array) -> NDArray[np.bool_]:

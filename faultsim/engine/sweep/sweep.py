@@ -16,22 +16,24 @@ from numpy.typing import NDArray
 
 from faultsim.data.spec import even
 from faultsim.engine.evaluate import Scorer
+from faultsim.engine.sweep.entering import SLICE_BYTES, entered
 from faultsim.engine.sweep.entry import Entry
 from faultsim.engine.sweep.golden import Clean, bytes_per_sample
 from faultsim.engine.sweep.judge import BatchJudge
 from faultsim.engine.sweep.kept import Kept
-from faultsim.engine.sweep.lanes import Counted, Task, in_lanes
-from faultsim.engine.sweep.opening import make_router
+from faultsim.engine.sweep.lanes import Counted, Members, Task, in_lanes
+from faultsim.engine.sweep.opening import PROBE, make_router
+from faultsim.engine.sweep.rides import Rides, last_tasks
 from faultsim.engine.sweep.routes import Needs, Patch, Route, Router
-from faultsim.engine.sweep.rows import Rows, Take
-from faultsim.engine.sweep.spans import LEAST, grouped
+from faultsim.engine.sweep.rows import Left, Take
+from faultsim.engine.sweep.spans import LEAST
 from faultsim.errors import FaultsimError, ModelError
 from faultsim.metrics import Tally
 from faultsim.processors import processors
 
 Array = NDArray[Any]
-SLICE_BYTES = 1 << 25
-"""A slice of channels takes at most so many bytes."""
+WORTH = 4 * PROBE
+"""Such samples before it pays to open and to try what they would share."""
 HELD = 5
 """Batches of changed activations behind an entry that a thread holds: up to two wait, the same joined, and a buffer."""
 
@@ -52,12 +54,14 @@ class Spent(NamedTuple):
         rows: Samples that went on behind the faulty layer, over all trials.
         masked: Samples that left there, as their activations equal the clean ones bit by bit.
         calls: Calls in which those that went on were computed, several trials of one layer together.
+        shared: Samples among `rows` that were too few for such a call and went on with those of other layers.
     """
 
     trials: Mapping[str, int]
     rows: int
     masked: int
     calls: int
+    shared: int
 
 
 @dataclass
@@ -70,17 +74,21 @@ class Sweep:
         memory_bytes: Room for the clean activations of a batch and for open pieces of the graph, together.
         clean_s: Seconds spent so far on clean activations, which all trials of a call share.
         lanes: Pieces that run at a time, each on one thread; 1: one after the other, on all.
+        few: A call that would be filled by less than this share waits for the samples of other layers; 0: none does.
         told: Hears, after every batch, how many samples a pass has gone over, and of how many.
     """
 
     scorer: Scorer
     numbers: Mapping[str, Array] | None = None
     memory_bytes: int = 1 << 30
+    few: float = 0.25
     _router: Router | None = None
     _trials: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("slice", "layer", "suffix", "whole"), 0))
     _rows: int = 0
     _masked: int = 0
     _calls: int = 0
+    _shared: int = 0
+    _waited: int = 0
     clean_s: float = 0.0
     lanes: int = field(default=1, init=False)
     told: Callable[[int, int], None] | None = field(default=None, init=False)
@@ -96,11 +104,12 @@ class Sweep:
             self.scorer, self.numbers, self._whole, memory_bytes=self.memory_bytes, lanes=self.lanes
         )
         self._clean: tuple[Needs, dict[tuple[int, int], Clean]] | None = None
+        self._rides: Rides | None = None
 
     @property
     def spent(self) -> Spent:
         """What has been computed so far."""
-        return Spent(dict(self._trials), self._rows, self._masked, self._calls)
+        return Spent(dict(self._trials), self._rows, self._masked, self._calls, self._shared)
 
     @property
     def shares(self) -> bool:
@@ -135,7 +144,7 @@ class Sweep:
                     del batch  # before the next one is computed: there is room for one
             except (FaultsimError, MemoryError):  # the clean run itself: a whole pass then says what is wrong
                 failed = set(range(len(patches)))
-                self._router, self._clean, self._kept = None, None, Kept(self.memory_bytes // 2)
+                self._router, self._rides, self._clean, self._kept = None, None, None, Kept(self.memory_bytes // 2)
         for t, route in enumerate(routes):
             self._trials["whole" if t in failed else route.kind] += 1
             if t in failed:
@@ -169,10 +178,18 @@ class Sweep:
             else:
                 by_entry.setdefault(id(route.entry), (route.entry, []))[1].append((t, route))
         most = max(-(-len(swept) // (2 * self.lanes)), 1)
+        lefts: list[Left] | None = [] if len(by_entry) > 1 else None
         for entry, members in by_entry.values():
             for some in (members[i : i + most] for i in range(0, len(members), most)):
                 cost = len(some) * (len(entry.tail.nodes) + 1)
-                tasks.append(Task(cost, some, partial(self._enter, entry, some, batch, patches, take)))
+                tasks.append(Task(cost, some, partial(self._enter, entry, some, batch, patches, take, lefts)))
+        failed |= self._all(tasks)
+        if lefts:
+            failed |= self._all(self._last(lefts, batch, dict(swept), take))
+        return failed
+
+    def _all(self, tasks: Sequence[Task]) -> set[int]:
+        failed: set[int] = set()
         for done, counted in in_lanes(tasks, self.lanes):
             if counted is None:
                 failed |= self._refuse(done)
@@ -180,7 +197,20 @@ class Sweep:
                 self._rows += counted.rows
                 self._masked += counted.masked
                 self._calls += counted.calls
+                self._shared += counted.shared
         return failed
+
+    def _last(self, lefts: Sequence[Left], batch: _Batch, routes: Mapping[int, Route], take: Take) -> list[Task]:
+        """Return what computes the few samples that are left, those of several layers together where they can be."""
+        self._waited += sum(map(len, lefts)) if len({id(left.entry) for left in lefts}) > 1 else 0
+        if self._rides is None and self._router is not None and self._waited >= WORTH:
+            self._rides = Rides(self._router, self.memory_bytes // 8)
+
+        def alone(left: Left) -> Array:
+            with self._kept.using(left.entry):
+                return left.finish(batch.clean)
+
+        return last_tasks(lefts, self._rides, batch.clean, len(batch.judge), take, alone, routes, lanes=self.lanes)
 
     def _rest(self, trial: int, route: Route, batch: _Batch, patches: Sequence[Patch], take: Take) -> Counted:
         """Compute one trial from its first faulty layer on."""
@@ -189,30 +219,21 @@ class Sweep:
         return Counted(len(batch.judge), 0, 1)
 
     def _enter(
-        self, entry: Entry, members: Sequence[tuple[int, Route]], batch: _Batch, patches: Sequence[Patch], take: Take
+        self,
+        entry: Entry,
+        members: Members,
+        batch: _Batch,
+        patches: Sequence[Patch],
+        take: Take,
+        lefts: list[Left] | None,
     ) -> Counted:
-        """Compute the trials that enter at one place."""
+        """Compute the trials that enter at one place, but for samples that are put into *lefts*, being few."""
         with self._kept.using(entry):
-            return self._through(entry, members, batch, patches, take)
-
-    def _through(
-        self, entry: Entry, members: Sequence[tuple[int, Route]], batch: _Batch, patches: Sequence[Patch], take: Take
-    ) -> Counted:
-        clean, samples = batch.clean, len(batch.judge)
-        sliced = [(t, route) for t, route in members if route.kind == "slice"]
-        rows = Rows(entry, clean, samples, take)
-        for chunk in grouped(sliced, lambda one: len(one[1].channels), self.most_channels(entry, samples)):
-            channels = [one for _, route in chunk for one in route.channels]
-            found = entry.slice(clean, channels)
-            at = 0
-            for t, route in chunk:
-                rows.add_channels(t, found, at, [one.number for one in route.channels])
-                at += len(route.channels)
-        for t, route in members:
-            if route.kind == "layer":
-                (faults,) = patches[t].values()
-                rows.add_whole(t, entry.whole(clean, faults))
-        rows.flush()
+            rows = entered(entry, members, patches, batch.clean, len(batch.judge), take)
+            held = SLICE_BYTES if lefts is None else sum(left.nbytes for left in lefts)
+            left = rows.left(few=math.ceil(self.few * entry.most(len(batch.judge))) if held < SLICE_BYTES else 0)
+        if left is not None and lefts is not None:
+            lefts.append(left)
         return Counted(rows.computed, rows.masked, rows.calls)
 
     def _refuse(self, members: Sequence[tuple[int, Route]]) -> set[int]:
@@ -222,12 +243,6 @@ class Sweep:
             if route.entry is not None:
                 self._kept.drop(route.entry)
         return {t for t, _ in members}
-
-    def most_channels(self, entry: Entry, samples: int) -> int:
-        """Return how many channels of the boundary of *entry* a slice takes at most."""
-        sizes = [bytes_per_sample(entry.types, [name]) for name in entry.boundary]
-        one = max(sizes) // max(entry.join.channels, 1) * samples
-        return int(np.clip(SLICE_BYTES // max(one, 1), 1, 64))
 
     def _batches(self, needs: Needs, *, waiting: int = 0) -> Iterator[_Batch]:
         """Yield the clean activations of the data set, kept from one call to the next where they fit.
