@@ -91,7 +91,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="for the trainings of each run")
     parser.add_argument("--run", choices=RUNS, action="append", help="repeatable; all three without")
     parser.add_argument("--test-samples", type=int, default=10000 - CHOSEN_BY)
-    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--trials", type=int, default=50, help="chips of the assessments before and after")
+    parser.add_argument("--judged-trials", type=int, default=30, help="chips of the mean under bit errors")
     parser.add_argument("--alpha", type=float, help="of the bit errors; 1/2 without it")
     split = argparse.BooleanOptionalAction
     parser.add_argument("--split-batch", action=split, default=True, help="of the bit errors: half the price of a step")
@@ -111,7 +112,7 @@ def main() -> None:
             done = hardened(run, model, data, folder / run, chosen)
             trained, whole = done.result.training.seconds / 60, (time.monotonic() - began) / 60
             print(f"{run}: trained {trained:.1f} min of {whole:.1f} min, {done.result.sentence}", flush=True)
-            for what, gain, goal in gains(run, model, done, data.test, chosen.trials):
+            for what, gain, goal in gains(run, model, done, data.test, chosen.judged_trials):
                 print(f"  {what:44} {100 * gain:+7.2f} points, goal {100 * goal:+.2f}", flush=True)
                 missed += [f"{run}: {what}"] if gain < goal else []
     if missed:
