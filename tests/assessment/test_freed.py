@@ -167,7 +167,7 @@ def test_a_deep_quantized_network_of_one_sample_is_swept_to_the_counts_of_the_fi
     sites = [site for site in setting.model.select(("weight",)) if site.name in setting.stored]
     rng = np.random.default_rng(0)
     patches = []
-    for site in sites[::9]:
+    for site in sites[::18]:
         clean = setting.fault_free()[site.name].reshape(-1)
         where = np.sort(rng.choice(clean.size, 2, replace=False))
         patches.append({site.name: Sparse(where, clean[where] ^ np.array([64, 128], clean.dtype))})

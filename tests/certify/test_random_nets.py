@@ -1,5 +1,6 @@
 """The certificate against the strongest search on random networks: never below, sample by sample."""
 
+import os
 from collections import Counter
 
 import numpy as np
@@ -56,7 +57,8 @@ def test_no_attack_passes_the_certificate_of_100_random_networks(block: int) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(4))
-def test_no_attack_passes_the_certificate_of_1000_random_networks(block: int) -> None:
-    """Every tenth one meets the longer search."""
-    for seed in range(100 + 250 * block, 350 + 250 * block):
+def test_no_attack_passes_the_certificate_of_more_random_networks(block: int) -> None:
+    """Every tenth one meets the longer search; ``FAULTSIM_NETS=1000`` asks for so many, which takes minutes."""
+    each = int(os.environ.get("FAULTSIM_NETS", "240")) // 4
+    for seed in range(100 + each * block, 100 + each * (block + 1)):
         check(seed, MANY, 8 if seed % 10 else 30)
