@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from sweep_equality import assert_equal, faults, on_noise, one_site, storable
+from sweep_equality import assert_equal, faults, key, on_noise, one_site, plain, storable
 from sweep_graphs import images
 
 from faultsim.engine.sweep import rides, sweep
@@ -119,6 +119,22 @@ def test_a_ride_that_is_not_exact_is_given_up(convolutions, monkeypatch, how, un
     done.score(in_weights(convolutions, 5, 24))
     assert len(ridden) == tried
     assert done.spent.trials["whole"] == 0
+
+
+def test_a_newcomer_that_is_not_exact_takes_nobody_along(convolutions, monkeypatch):
+    scorer = on_noise(convolutions, 5, 0, batch_size=5)
+    sites = [site for site in storable(convolutions) if convolutions.numbers[site].ndim == 4]
+    rng = np.random.default_rng(8)
+    patches = [one_site(convolutions, site, rng, elements=40) for site in sites[:3]]
+    done = Sweep(scorer, few=1.0)
+    done.score(patches[:2])
+    assert done.spent.shared == 10
+    whole = rides._Stretch.__call__
+    monkeypatch.setattr(
+        rides._Stretch, "__call__", lambda *args, **more: np.nextafter(whole(*args, **more), np.float32(np.inf))
+    )
+    assert [key(tally) for tally in done.score(patches)] == [key(plain(scorer, patch)[0]) for patch in patches]
+    assert done.spent.shared == 10
 
 
 def test_stops_stand_before_layers_and_all_of_the_rest_passes_through_them(convolutions):
